@@ -1,0 +1,25 @@
+"""One hierarchy of errors. Every message says what was wrong and what to do about it."""
+
+
+class SlmSam2Error(Exception):
+    """Base of all errors this package raises on purpose."""
+
+
+class VolumeError(SlmSam2Error):
+    """An image or label file cannot be read, or is not the kind of volume that is needed."""
+
+
+class GridError(VolumeError):
+    """A label lies on a grid that does not fit the image's."""
+
+
+class PromptError(SlmSam2Error):
+    """What the user gave (painted slices, clicks, names, ranges) cannot be used."""
+
+
+class CheckpointError(SlmSam2Error):
+    """A weights file is missing, damaged, or does not fit the network."""
+
+
+class ConfigurationError(SlmSam2Error):
+    """A setting or configuration file is missing, unknown or out of range."""

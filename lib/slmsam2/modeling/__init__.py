@@ -1,0 +1,16 @@
+"""The network: SLM-SAM 2 on top of the sam2 package's modules, its configurations and its weights."""
+
+from slmsam2.modeling.build import build_model, checkpoint_path, load_config, model_directory
+from slmsam2.modeling.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
+from slmsam2.modeling.network import SLMSAM2
+
+__all__ = [
+    "SLMSAM2",
+    "Checkpoint",
+    "build_model",
+    "checkpoint_path",
+    "load_config",
+    "model_directory",
+    "read_checkpoint",
+    "save_checkpoint",
+]

@@ -1,0 +1,132 @@
+"""From a configuration (and a checkpoint) to a network that is ready to infer."""
+
+from __future__ import annotations
+
+import os
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from slmsam2.errors import ConfigurationError
+from slmsam2.modeling.checkpoint import Checkpoint, load_weights, read_checkpoint
+from slmsam2.modeling.network import SLMSAM2
+
+# Settings that belong to the weights: a checkpoint that carries them overrules the configuration file.
+WEIGHT_SETTINGS = ("image_size", "recent_n", "fuse_unconditioned", "last_mask_prompt")
+
+
+def model_directory(explicit: str | Path | None = None) -> Path:
+    """Where configurations and checkpoints are: ``explicit``, else ``$SLMSAM2_MODEL_DIR``, else ``<repo>/model``."""
+    chosen = explicit or os.environ.get("SLMSAM2_MODEL_DIR")
+    return Path(chosen) if chosen else Path(__file__).resolve().parents[3] / "model"
+
+
+def checkpoint_path(name: str, model_dir: str | Path | None = None) -> Path:
+    """The file that holds the weights of model ``name``: ``<model_dir>/checkpoints/<name>.pt``."""
+    return model_directory(model_dir) / "checkpoints" / f"{name}.pt"
+
+
+def load_config(config: str | Path | DictConfig, model_dir: str | Path | None = None) -> DictConfig:
+    """Read a configuration and merge it over the ones named by its ``base`` list.
+
+    Args:
+        config: name of a file in ``<model_dir>/configs`` (the repository's own when it has none), path of a YAML
+            file, or a configuration that is returned as it is.
+
+    A name in ``base`` that starts with ``sam2.1_`` is a configuration of the ``sam2`` package.
+
+    Raises:
+        ConfigurationError: no such configuration.
+    """
+    if isinstance(config, DictConfig):
+        return config
+    path = _config_path(str(config), model_dir)
+    own = OmegaConf.load(path)
+    bases = [load_config(name, model_dir) for name in own.pop("base", [])]
+    merged = OmegaConf.merge(*bases, own)
+    if not isinstance(merged, DictConfig):
+        raise ConfigurationError(f"{path} holds a list where settings (key: value) are expected.")
+    return merged
+
+
+def _config_path(config: str, model_dir: str | Path | None) -> Path:
+    if config.startswith("sam2.1_"):
+        return Path(str(files("sam2") / "configs" / "sam2.1" / f"{config}.yaml"))
+    if config.endswith((".yaml", ".yml")):
+        candidates = [Path(config)]
+    else:
+        folders = (model_directory(model_dir), model_directory(None), Path(__file__).resolve().parents[3] / "model")
+        candidates = [folder / "configs" / f"{config}.yaml" for folder in folders]
+    for path in candidates:
+        if path.is_file():
+            return path
+    known = sorted(p.stem for p in candidates[-1].parent.glob("slm_sam2_*.yaml"))
+    raise ConfigurationError(f"There is no model configuration {config!r}. Known here: {', '.join(known) or 'none'}.")
+
+
+def build_model(
+    config: str | Path | DictConfig,
+    *,
+    checkpoint: str | Path | None = None,
+    device: str | torch.device = "cpu",
+    overrides: dict[str, Any] | None = None,
+    model_dir: str | Path | None = None,
+) -> SLMSAM2:
+    """Build an SLM-SAM 2 network in eval mode.
+
+    Args:
+        config: name of a file in ``model/configs``, a path, or a DictConfig.
+        checkpoint: weights: our own, published SLM-SAM 2, or SAM 2.1 (then the short branch starts so that the
+            output equals SAM 2's). None leaves the weights random.
+        device: where the network lives.
+        overrides: dotted keys under ``model``, for instance ``{"image_size": 512}``; they win over the checkpoint's
+            own settings.
+
+    Returns:
+        The network; its ``info`` says which model and version it is.
+
+    Raises:
+        ConfigurationError: unknown configuration or override.
+        CheckpointError: a file that is missing, damaged, or does not fit.
+    """
+    settings = OmegaConf.create(OmegaConf.to_container(load_config(config, model_dir)))
+    loaded = read_checkpoint(checkpoint) if checkpoint is not None else None
+    if loaded is not None:
+        _override(settings, {k: v for k, v in loaded.settings.items() if k in WEIGHT_SETTINGS})
+        if loaded.kind == "sam2":
+            settings.model.fuse_unconditioned = False
+    _override(settings, overrides or {})
+    side = settings.model.image_size // settings.model.get("backbone_stride", 16)
+    for attention in ("self_attention", "cross_attention"):  # else it is remade at the first slice
+        settings.model.memory_attention.layer[attention].feat_sizes = [side, side]
+    network: SLMSAM2 = instantiate(settings.model)
+    if loaded is not None:
+        load_weights(network, loaded)
+    network.info = _describe(config, network, loaded)
+    return network.to(device).eval()
+
+
+def _override(settings: DictConfig, values: dict[str, Any]) -> None:
+    allowed = set(settings.model) | set(WEIGHT_SETTINGS)
+    for key, value in values.items():
+        if key.split(".")[0] not in allowed:
+            raise ConfigurationError(f"There is no model setting {key!r}. Known: {', '.join(sorted(allowed))}.")
+        OmegaConf.update(settings.model, key, value)
+
+
+def _describe(config: str | Path | DictConfig, network: SLMSAM2, loaded: Checkpoint | None) -> dict[str, Any]:
+    named = Path(str(config)).stem if isinstance(config, (str, Path)) else "custom"
+    return {
+        "model": named,
+        "version": loaded.version if loaded else "untrained",
+        "weights": loaded.kind if loaded else "random",
+        "image_size": network.image_size,
+        "recent_n": network.recent_n,
+        "fuse_unconditioned": network.fuse_unconditioned,
+        "last_mask_prompt": network.last_mask_prompt,
+        "trained": dict(loaded.trained) if loaded else {},
+    }

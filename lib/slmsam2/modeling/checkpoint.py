@@ -1,0 +1,171 @@
+"""Weights files: reading the three kinds there are, writing our own."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from slmsam2.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from slmsam2.modeling.network import SLMSAM2
+
+FORMAT = 1
+SHORT_TERM = ("recent_memory_attention.", "recent_memory_fuser.")
+NEVER_READ = ("rec_maskmem_tpos_enc",)  # in published files, of no effect
+FUSER_SEED = 0
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A weights file in memory.
+
+    Attributes:
+        path: where it came from.
+        kind: "slmsam2" (our own), "published" (SLM-SAM 2 without our metadata), "sam2" (no short branch).
+        weights: parameter name -> tensor.
+        settings: network settings the weights were trained with (our own files only).
+        version: what the file calls itself, else the first 12 digits of its SHA-256.
+        trained: how it was trained, as written by the trainer.
+    """
+
+    path: Path
+    kind: Literal["slmsam2", "published", "sam2"]
+    weights: dict[str, Tensor]
+    settings: dict[str, Any] = field(default_factory=dict)
+    version: str = ""
+    trained: dict[str, Any] = field(default_factory=dict)
+
+
+def read_checkpoint(path: str | Path) -> Checkpoint:
+    """Read a ``.pt`` file with a top-level ``"model"`` dictionary; nothing in it is executed.
+
+    Raises:
+        CheckpointError: missing, damaged, not of this form, or written by a newer release.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(
+            f"There is no weights file {path}. Put one there, or fetch SAM 2.1's with "
+            "scripts/download_checkpoints.py, or use the embedded model slm_sam2_nano."
+        )
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        raise CheckpointError(f"{path} cannot be read as a weights file: {_first_line(error)}") from error
+    if not isinstance(content, dict) or not _is_state_dict(content.get("model")):
+        raise CheckpointError(f"{path} has no top-level 'model' dictionary of tensors; it is no SAM 2 checkpoint.")
+    weights = {k: v for k, v in content["model"].items() if k not in NEVER_READ}
+    meta = content.get("slmsam2")
+    if meta is None:
+        kind: Literal["published", "sam2"] = "published" if any(k.startswith(SHORT_TERM) for k in weights) else "sam2"
+        return Checkpoint(path, kind, weights, version=_digest(path))
+    if meta.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{path} was written in format {meta.get('format')}; this release reads format {FORMAT}."
+        )
+    return Checkpoint(path, "slmsam2", weights, meta["settings"], meta["version"], meta.get("trained", {}))
+
+
+def save_checkpoint(
+    path: str | Path,
+    network: SLMSAM2,
+    *,
+    version: str,
+    trained: dict[str, Any],
+    dtype: torch.dtype = torch.float32,
+) -> None:
+    """Write weights and metadata under a temporary name, then move the file into place.
+
+    Args:
+        version: a name for these weights, shown to users.
+        trained: how they were made: plain numbers, strings, lists and dictionaries.
+        dtype: floating-point type on disk; float16 halves the file.
+    """
+    path = Path(path)
+    info = network.info
+    weights = {
+        k: v.detach().cpu().to(dtype if v.is_floating_point() else v.dtype).contiguous()
+        for k, v in network.state_dict().items()
+    }
+    meta = {
+        "format": FORMAT,
+        "config": info.get("model"),
+        "version": version,
+        "settings": {
+            "image_size": network.image_size,
+            "recent_n": network.recent_n,
+            "fuse_unconditioned": network.fuse_unconditioned,
+            "last_mask_prompt": network.last_mask_prompt,
+        },
+        "trained": trained,
+    }
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with temporary.open("wb") as stream:
+        torch.save({"model": weights, "slmsam2": meta}, stream)
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.replace(temporary, path)
+
+
+def load_weights(network: SLMSAM2, checkpoint: Checkpoint) -> None:
+    """Fill the network; SAM 2.1 weights also start the short branch (see :func:`start_short_branch`).
+
+    Raises:
+        CheckpointError: names every missing, unexpected or wrongly shaped parameter.
+    """
+    wanted = network.state_dict()
+    optional = SHORT_TERM if checkpoint.kind == "sam2" else ()
+    missing = [k for k in wanted if k not in checkpoint.weights and not k.startswith(optional or ("\0",))]
+    unexpected = [k for k in checkpoint.weights if k not in wanted]
+    misshapen = [
+        f"{k} {tuple(v.shape)} instead of {tuple(wanted[k].shape)}"
+        for k, v in checkpoint.weights.items()
+        if k in wanted and v.shape != wanted[k].shape
+    ]
+    problems = {"missing": missing, "unexpected": unexpected, "wrongly shaped": misshapen}
+    if any(problems.values()):
+        listed = "; ".join(f"{what}: {', '.join(names)}" for what, names in problems.items() if names)
+        raise CheckpointError(f"{checkpoint.path} does not fit this network ({listed}). Choose the matching model.")
+    network.load_state_dict(checkpoint.weights, strict=not optional)
+    if checkpoint.kind == "sam2":
+        start_short_branch(network)
+
+
+def start_short_branch(network: SLMSAM2) -> None:
+    """Start the short branch of a network with SAM 2 weights so that its output equals SAM 2's.
+
+    The attention weights are copied from the long branch and its last LayerNorm is zeroed: the branch adds nothing
+    until the first gradient steps open it. The fuser is near the identity (layer scale 1e-6) and drawn from a fixed
+    seed, so the same file always gives the same network.
+    """
+    network.recent_memory_attention.load_state_dict(network.memory_attention.state_dict())
+    norm = network.recent_memory_attention.norm
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        norm.weight.zero_()
+        norm.bias.zero_()
+        torch.manual_seed(FUSER_SEED)
+        for module in network.recent_memory_fuser.modules():
+            if isinstance(module, (nn.Conv2d, nn.Linear)):
+                module.reset_parameters()
+
+
+def _is_state_dict(content: Any) -> bool:
+    return isinstance(content, dict) and bool(content) and all(isinstance(v, Tensor) for v in content.values())
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()[:12]
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

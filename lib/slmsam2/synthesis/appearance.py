@@ -1,0 +1,107 @@
+"""From labels to images: contrast, texture, and what scanners add."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+from slmsam2.synthesis.noise import chance, log_uniform, smooth_field, uniform
+
+
+def render(labels: Tensor, num_labels: int, generator: Generator) -> Tensor:
+    """Images of label volumes.
+
+    Args:
+        labels: int64 (B, T, N, N), below ``num_labels``; 0 is air.
+
+    Returns:
+        float32 (B, T, N, N) in 0..1.
+    """
+    batch, _, size, _ = labels.shape
+    image = _contrast(labels, num_labels, generator)
+    image = _lower_resolution(image, generator)
+    image = image * _bias_field(labels.shape, generator)
+    image = image + _slice_jitter(labels.shape, generator)
+    image = _add_noise(image, generator)
+    image = _stretch(image)
+    gamma = log_uniform((batch, 1, 1, 1), 0.6, 1.6, generator)
+    return image.clamp(1e-4, 1).pow(gamma)
+
+
+def _contrast(labels: Tensor, num_labels: int, generator: Generator) -> Tensor:
+    """A mean and a texture for each label; a fifth of the labels look like another one."""
+    batch = len(labels)
+    mean = uniform((batch, num_labels), 0.0, 1.0, generator)
+    mean = torch.where(chance((batch, num_labels), 0.2, generator), mean.roll(2, dims=1), mean)
+    spread = uniform((batch, 1), 0.1, 1.0, generator)  # volumes of much and of little contrast
+    mean = 0.5 + (mean - 0.5) * spread
+    mean[:, 0] = torch.where(chance((batch,), 0.8, generator), mean.amin(dim=1) - 0.2, mean[:, 0])
+    strength = log_uniform((batch, num_labels), 0.002, 0.12, generator)
+    flat = labels.flatten(1)
+    texture = _texture(labels.shape, generator).flatten(1)
+    return (mean.gather(1, flat) + strength.gather(1, flat) * texture).view_as(labels)
+
+
+def _texture(shape: tuple[int, ...], generator: Generator) -> Tensor:
+    """Noise of three grain sizes, mixed differently per volume; (B, T, N, N), about unit variance."""
+    batch, slices, size, _ = shape
+    total = torch.zeros(shape, device=generator.device)
+    for grain in (1, 3, 8):
+        side = max(size // grain, 2)
+        noise = torch.randn((batch, slices, side, side), generator=generator, device=generator.device)
+        weight = uniform((batch, 1, 1, 1), 0.0, 1.0, generator)
+        total += weight * F.interpolate(noise, size=(size, size), mode="bilinear", align_corners=False)
+    return total
+
+
+def _lower_resolution(image: Tensor, generator: Generator) -> Tensor:
+    """Half of the volumes are imaged coarsely and enlarged: partial volume and blur in one."""
+    size = image.shape[-1]
+    coarse = int(size * float(uniform((1,), 0.3, 0.9, generator)))
+    small = F.interpolate(image, size=(coarse, coarse), mode="bilinear", align_corners=False, antialias=True)
+    blurred = F.interpolate(small, size=(size, size), mode="bilinear", align_corners=False)
+    return torch.where(chance((len(image), 1, 1, 1), 0.6, generator), blurred, image)
+
+
+def _bias_field(shape: tuple[int, ...], generator: Generator) -> Tensor:
+    """A smooth multiplicative field around 1, (B, T, N, N)."""
+    batch, slices, size, _ = shape
+    side = 16
+    line = torch.linspace(-1, 1, side, device=generator.device)
+    z, y, x = torch.meshgrid(torch.linspace(0, 0.3, slices, device=generator.device), line, line, indexing="ij")
+    points = torch.stack([x, y, z], dim=-1)[None].expand(batch, -1, -1, -1, -1)
+    field = smooth_field(points, 1, 3, generator)[:, 0]
+    strength = uniform((batch, 1, 1, 1), 0.0, 0.25, generator)
+    field = F.interpolate(field, size=(size, size), mode="bilinear", align_corners=False)
+    return (strength * field).exp()
+
+
+def _slice_jitter(shape: tuple[int, ...], generator: Generator) -> Tensor:
+    """Brightness that changes from slice to slice, (B, T, 1, 1)."""
+    batch, slices = shape[:2]
+    jitter = torch.randn((batch, slices, 1, 1), generator=generator, device=generator.device)
+    return jitter * uniform((batch, 1, 1, 1), 0.0, 0.02, generator)
+
+
+def _add_noise(image: Tensor, generator: Generator) -> Tensor:
+    """Gaussian (CT), Rician (MR) or multiplicative speckle (ultrasound) noise, one kind per volume."""
+    batch = len(image)
+    first, second = (torch.randn(image.shape, generator=generator, device=image.device) for _ in range(2))
+    sigma = log_uniform((batch, 1, 1, 1), 0.003, 0.1, generator)
+    kinds = torch.stack(
+        [
+            image + sigma * first,
+            ((image + sigma * first) ** 2 + (sigma * second) ** 2).sqrt(),
+            image * (1 + 2 * sigma * first),
+        ]
+    )
+    kind = torch.randint(0, 3, (batch,), generator=generator, device=image.device)
+    return kinds[kind, torch.arange(batch, device=image.device)]
+
+
+def _stretch(image: Tensor) -> Tensor:
+    """Stretch each volume's 0.5 to 99.5 percentiles to 0..1, as is done with real volumes."""
+    thinned = image[..., ::4, ::4].flatten(1)
+    low, high = (thinned.quantile(q, dim=1).view(-1, 1, 1, 1) for q in (0.005, 0.995))
+    return ((image - low) / (high - low).clamp_min(1e-3)).clamp(0, 1)

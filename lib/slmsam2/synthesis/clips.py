@@ -1,0 +1,86 @@
+"""Clips to train on: slices with some structures, each painted on the first slice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+from slmsam2.synthesis.anatomy import AnatomySettings, label_volumes
+from slmsam2.synthesis.appearance import render
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+FLOOD_SIZE = 64
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A batch of clips.
+
+    Attributes:
+        frames: float32 (B, T, 3, N, N), normalised.
+        masks: bool (B, O, T, N, N), O structures per clip; none is empty on slice 0.
+    """
+
+    frames: Tensor
+    masks: Tensor
+
+
+def synthetic_clips(
+    batch: int,
+    slices: int,
+    size: int,
+    generator: Generator,
+    *,
+    structures: int = 1,
+    settings: AnatomySettings | None = None,
+) -> Clip:
+    """Draw clips on the generator's device; the same generator state gives the same clips."""
+    settings = settings or AnatomySettings()
+    labels = label_volumes(batch, slices, size, generator, settings)
+    images = render(labels, settings.labels, generator)
+    masks = torch.stack([pick_structure(labels, generator, settings) for _ in range(structures)], dim=1)
+    mean, std = (torch.tensor(v, device=images.device).view(1, 1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
+    return Clip((images[:, :, None] - mean) / std, masks)
+
+
+def pick_structure(labels: Tensor, generator: Generator, settings: AnatomySettings) -> Tensor:
+    """One structure per volume that is on slice 0: the connected part around a random one of its pixels.
+
+    Args:
+        labels: int64 (B, T, N, N).
+
+    Returns:
+        bool (B, T, N, N).
+    """
+    batch, _, size, _ = labels.shape
+    first = labels[:, 0].flatten(1)
+    area = torch.zeros((batch, settings.labels), device=labels.device)
+    area.scatter_add_(1, first, torch.ones_like(first, dtype=area.dtype))
+    share = area / size**2
+    weight = ((share > 0.001) & (share < 0.35)).float() + 1e-6 * (area > 0)
+    weight[:, 0] = 1e-9
+    weight[:, 1 + settings.tissues :] *= 4  # closed objects more often than organic regions
+    chosen = torch.multinomial(weight, 1, generator=generator)
+    candidates = (first == chosen).float()
+    seed = F.one_hot(torch.multinomial(candidates, 1, generator=generator)[:, 0], size**2)
+    region = labels == chosen.view(batch, 1, 1, 1)
+    seeds = torch.zeros_like(region)
+    seeds[:, 0] = seed.view(batch, size, size).bool()
+    return region & flood(region, seeds)
+
+
+def flood(region: Tensor, seeds: Tensor) -> Tensor:
+    """The part of ``region`` connected with ``seeds``, both bool (B, T, N, N), to within a few pixels.
+
+    Grown on a coarse grid by repeated max-pooling, so that it runs in batches on any device.
+    """
+    size = region.shape[-1]
+    scale = max(size // FLOOD_SIZE, 1)
+    coarse = F.max_pool2d(region.float(), scale)[:, None]
+    grown = F.max_pool2d(seeds.float(), scale)[:, None]
+    for _ in range(FLOOD_SIZE):
+        grown = F.max_pool3d(grown, 3, stride=1, padding=1) * coarse
+    return F.interpolate(grown[:, 0], size=(size, size), mode="nearest") > 0

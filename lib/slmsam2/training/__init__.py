@@ -1,0 +1,1 @@
+"""Training: clips, losses, and the loops that use them."""

@@ -1,0 +1,66 @@
+"""The published loss: 20 x focal + dice + IoU head + object score, summed over slices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision.ops import sigmoid_focal_loss
+
+from slmsam2.training.clip import DecoderOutputs
+
+FOCAL_WEIGHT, FOCAL_ALPHA, FOCAL_GAMMA = 20.0, 0.25, 2.0
+
+
+@dataclass(frozen=True)
+class ClipLoss:
+    """Scalars: ``total`` is what is minimised, the others are its parts, means over slices and structures."""
+
+    total: Tensor
+    focal: Tensor
+    dice: Tensor
+    iou: Tensor
+    presence: Tensor
+
+
+def clip_loss(outputs: DecoderOutputs, masks: Tensor) -> ClipLoss:
+    """Loss of a propagated clip.
+
+    Args:
+        outputs: for slices 1 to T-1, with N structures in the batch.
+        masks: bool (N, T, H, W) references; slice 0 is the prompt and does not count.
+
+    Mask terms count only where the structure is present; of several candidate masks the best one is trained.
+    """
+    logits = torch.stack(outputs.masks, dim=1).float()  # (N, T-1, M, n, n)
+    size = logits.shape[-2:]
+    target = F.interpolate(masks[:, 1:].float(), size=size, mode="bilinear", antialias=True, align_corners=False)
+    target = target[:, :, None].expand_as(logits)
+    present = masks[:, 1:].flatten(2).any(dim=2).float()  # (N, T-1)
+    focal = sigmoid_focal_loss(logits, target, FOCAL_ALPHA, FOCAL_GAMMA).mean(dim=(-2, -1))
+    dice = soft_dice_loss(logits, target)
+    best = (FOCAL_WEIGHT * focal + dice).argmin(dim=-1, keepdim=True)
+    share = present / present.sum().clamp_min(1)
+    focal = (focal.gather(-1, best)[..., 0] * share).sum()
+    dice = (dice.gather(-1, best)[..., 0] * share).sum()
+    expected = torch.stack(outputs.ious, dim=1).float()
+    iou = ((expected - hard_iou(logits, target)).abs().mean(dim=-1) * share).sum()
+    scores = torch.stack(outputs.scores, dim=1).float()[..., 0]
+    presence = F.binary_cross_entropy_with_logits(scores, present)
+    return ClipLoss(FOCAL_WEIGHT * focal + dice + iou + presence, focal, dice, iou, presence)
+
+
+def soft_dice_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """1 - Dice of probabilities over the last two axes; one voxel is added above and below against emptiness."""
+    probability = logits.sigmoid()
+    overlap = (probability * target).sum(dim=(-2, -1))
+    return 1 - (2 * overlap + 1) / (probability.sum(dim=(-2, -1)) + target.sum(dim=(-2, -1)) + 1)
+
+
+def hard_iou(logits: Tensor, target: Tensor) -> Tensor:
+    """Intersection over union of the thresholded mask, over the last two axes; without gradient."""
+    found, true = logits.detach() > 0, target > 0.5
+    union = (found | true).sum(dim=(-2, -1))
+    return (found & true).sum(dim=(-2, -1)) / union.clamp_min(1)

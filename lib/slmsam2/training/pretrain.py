@@ -1,0 +1,166 @@
+"""Pre-training from scratch on synthetic clips; resumable to the same result."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from omegaconf import DictConfig
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from slmsam2.errors import CheckpointError, ConfigurationError
+from slmsam2.modeling import SLMSAM2, build_model
+from slmsam2.synthesis import synthetic_clips
+from slmsam2.training.clip import run_clip
+from slmsam2.training.losses import ClipLoss, clip_loss
+
+logger = logging.getLogger(__name__)
+Report = Callable[[int, dict[str, float]], None]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Part of the curriculum: for ``steps`` steps, ``clips`` clips of ``slices`` slices each."""
+
+    steps: int
+    clips: int
+    slices: int
+
+
+class Pretrainer:
+    """Trains an SLM-SAM 2 network on synthetic clips.
+
+    The clips of a step depend only on the seed and the step's number, so a run that is stopped and resumed goes on
+    with the very clips it would have seen.
+
+    Args:
+        config: settings as in ``model/configs/pretrain_nano.yaml``.
+        device: where to train; clips are made there too.
+        mixed_precision: bfloat16 autocast.
+    """
+
+    def __init__(self, config: DictConfig, device: str = "cpu", mixed_precision: bool = True):
+        self.stages = [Stage(**stage) for stage in config.stages]
+        if not self.stages or config.structures < 1:
+            raise ConfigurationError("Pre-training needs at least one stage and one structure per clip.")
+        self.config = config
+        self.device = torch.device(device)
+        self.mixed_precision = mixed_precision
+        torch.manual_seed(config.seed)
+        self.model = build_model(config.model, device=device).train()
+        self.average = [p.detach().clone() for p in self.model.parameters()]
+        self.optimizer = torch.optim.AdamW(_groups(self.model, config.weight_decay), lr=config.learning_rate)
+        self.step = 0
+
+    @property
+    def total_steps(self) -> int:
+        return sum(stage.steps for stage in self.stages)
+
+    def run(self, report: Report, until: Callable[[], bool] = lambda: False) -> None:
+        """Train to the last step, or until ``until()`` is true; ``report`` gets each step's losses."""
+        while self.step < self.total_steps and not until():
+            report(self.step, self.train_step())
+
+    def train_step(self) -> dict[str, float]:
+        """One optimiser step. Returns the losses and the learning rate."""
+        stage = self._stage()
+        generator = torch.Generator(self.device).manual_seed(self.config.seed * 1_000_003 + self.step)
+        clip = synthetic_clips(
+            stage.clips,
+            stage.slices,
+            self.model.image_size,
+            generator,
+            structures=self.config.structures,
+        )
+        rate = self._learning_rate()
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        loss = self._loss(clip.frames, clip.masks)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.total.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_gradient)
+        self.optimizer.step()
+        self._update_average()
+        self.step += 1
+        return {name: float(value.detach()) for name, value in vars(loss).items()} | {"learning_rate": rate}
+
+    def _loss(self, frames: Tensor, masks: Tensor) -> ClipLoss:
+        kernels = [SDPBackend.MATH] if self.device.type == "cpu" else [SDPBackend.FLASH_ATTENTION, SDPBackend.MATH]
+        with sdpa_kernel(kernels), torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed_precision):
+            outputs = run_clip(self.model, frames, masks)
+        return clip_loss(outputs, masks.flatten(0, 1))
+
+    def _stage(self) -> Stage:
+        first = 0
+        for stage in self.stages:
+            first += stage.steps
+            if self.step < first:
+                return stage
+        return self.stages[-1]
+
+    def _learning_rate(self) -> float:
+        """Linear warm-up, then a cosine to the final rate."""
+        config = self.config
+        warm = min(1.0, (self.step + 1) / max(config.warmup, 1))
+        falling = 0.5 * (1 + math.cos(math.pi * self.step / self.total_steps))
+        return warm * (config.final_learning_rate + (config.learning_rate - config.final_learning_rate) * falling)
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        decay = min(self.config.average, (1 + self.step) / (10 + self.step))
+        for kept, parameter in zip(self.average, self.model.parameters(), strict=True):
+            kept.lerp_(parameter, 1 - decay)
+
+    def averaged_model(self) -> SLMSAM2:
+        """A copy of the network with the running mean of the weights, in eval mode on the CPU."""
+        model = build_model(self.config.model)
+        model.load_state_dict(self.model.state_dict())
+        with torch.no_grad():
+            for parameter, kept in zip(model.parameters(), self.average, strict=True):
+                parameter.copy_(kept)
+        return model
+
+    def save(self, path: Path) -> None:
+        """Write everything that resuming needs, under a temporary name first."""
+        state = {
+            "step": self.step,
+            "stages": [asdict(stage) for stage in self.stages],
+            "model": self.model.state_dict(),
+            "average": self.average,
+            "optimizer": self.optimizer.state_dict(),
+        }
+        temporary = path.with_name(f".{path.name}.part")
+        torch.save(state, temporary)
+        os.replace(temporary, path)
+
+    def resume(self, path: Path) -> None:
+        """Go on from a file of :meth:`save`.
+
+        Raises:
+            CheckpointError: the file was made with other stages.
+        """
+        state = torch.load(path, map_location=self.device, weights_only=True)
+        if state["stages"][0] != asdict(self.stages[0]):
+            raise CheckpointError(f"{path} belongs to a run with other stages; choose another output folder.")
+        self.step = state["step"]
+        self.model.load_state_dict(state["model"])
+        self.average = state["average"]
+        self.optimizer.load_state_dict(state["optimizer"])
+        logger.info("resumed %s at step %d", path, self.step)
+
+
+def _groups(model: SLMSAM2, weight_decay: float) -> list[dict]:
+    """Parameter groups: no weight decay for biases, norms and embeddings."""
+    parameters = list(model.named_parameters())
+    plain = [p for name, p in parameters if p.ndim < 2 or "embed" in name or "tpos" in name]
+    chosen = {id(p) for p in plain}
+    return [
+        {"params": [p for _, p in parameters if id(p) not in chosen], "weight_decay": weight_decay},
+        {"params": plain, "weight_decay": 0.0},
+    ]
