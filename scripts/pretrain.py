@@ -95,7 +95,7 @@ class Log:
             "seed": int(self.trainer.config.seed),
             "minutes of the last start": round((time.monotonic() - self.started) / 60, 1),
             "device": f"{self.trainer.device.type}, {torch.get_num_threads()} threads, {platform.machine()}",
-            "torch": torch.__version__,
+            "torch": str(torch.__version__),
         }
         path = self.output / f"{self.trainer.config.model}.pt"
         save_checkpoint(path, model, version=f"pre-{self.trainer.step}", trained=trained, dtype=torch.float16)

@@ -15,6 +15,12 @@ from slmsam2.errors import ConfigurationError
 from slmsam2.modeling.checkpoint import Checkpoint, load_weights, read_checkpoint
 from slmsam2.modeling.network import SLMSAM2
 
+SAM2_FILES = {
+    "slm_sam2_hiera_t": "sam2.1_hiera_tiny.pt",
+    "slm_sam2_hiera_s": "sam2.1_hiera_small.pt",
+    "slm_sam2_hiera_b+": "sam2.1_hiera_base_plus.pt",
+    "slm_sam2_hiera_l": "sam2.1_hiera_large.pt",
+}
 # Settings that belong to the weights: a checkpoint that carries them overrules the configuration file.
 WEIGHT_SETTINGS = ("image_size", "recent_n", "fuse_unconditioned", "last_mask_prompt")
 
@@ -26,8 +32,14 @@ def model_directory(explicit: str | Path | None = None) -> Path:
 
 
 def checkpoint_path(name: str, model_dir: str | Path | None = None) -> Path:
-    """The file that holds the weights of model ``name``: ``<model_dir>/checkpoints/<name>.pt``."""
-    return model_directory(model_dir) / "checkpoints" / f"{name}.pt"
+    """The weights of model ``name``: ``<model_dir>/checkpoints/<name>.pt``.
+
+    While a Hiera model has no weights of its own, the SAM 2.1 file it can start from, if that is there.
+    """
+    folder = model_directory(model_dir) / "checkpoints"
+    own = folder / f"{name}.pt"
+    start = folder / SAM2_FILES.get(name, own.name)
+    return start if start.is_file() and not own.is_file() else own
 
 
 def load_config(config: str | Path | DictConfig, model_dir: str | Path | None = None) -> DictConfig:

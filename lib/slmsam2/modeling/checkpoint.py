@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import pickle
 from dataclasses import dataclass, field
@@ -90,14 +91,13 @@ def save_checkpoint(
         dtype: floating-point type on disk; float16 halves the file.
     """
     path = Path(path)
-    info = network.info
     weights = {
         k: v.detach().cpu().to(dtype if v.is_floating_point() else v.dtype).contiguous()
         for k, v in network.state_dict().items()
     }
     meta = {
         "format": FORMAT,
-        "config": info.get("model"),
+        "config": network.info.get("model"),
         "version": version,
         "settings": {
             "image_size": network.image_size,
@@ -105,7 +105,7 @@ def save_checkpoint(
             "fuse_unconditioned": network.fuse_unconditioned,
             "last_mask_prompt": network.last_mask_prompt,
         },
-        "trained": trained,
+        "trained": json.loads(json.dumps(trained)),
     }
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     path.parent.mkdir(parents=True, exist_ok=True)

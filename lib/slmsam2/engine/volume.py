@@ -1,0 +1,197 @@
+"""From an image and a partly painted label to the whole label."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from slmsam2.engine.features import FeatureCache
+from slmsam2.engine.labels import label_stack
+from slmsam2.engine.propagation import Order, Progress, Prompts, Settings, propagate_frames
+from slmsam2.engine.report import structure_reports, suggested_slice
+from slmsam2.errors import ConfigurationError, GridError, PromptError
+from slmsam2.modeling import SLMSAM2, build_model, checkpoint_path
+from slmsam2.prompts import painted_structures, prompts_from_label
+from slmsam2.volume import (
+    Frames,
+    SliceView,
+    Volume,
+    choose_window,
+    default_axis,
+    label_on_grid,
+    painted_axis,
+    parse_window,
+    read_label,
+    read_volume,
+)
+
+Source = str | Path | Volume | np.ndarray
+Direction = Literal["both", "forward", "backward"]
+
+
+def propagate_volume(
+    image: Source,
+    label: Source,
+    *,
+    model: str | SLMSAM2 = "slm_sam2_nano",
+    axis: int | None = None,
+    structures: Sequence[str | int] | None = None,
+    label_names: dict[str, int] | None = None,
+    prompt_slices: Sequence[int] | None = None,
+    window: str | Sequence[float] | None = None,
+    preset: str | None = None,
+    direction: Direction = "both",
+    first_slice: int | None = None,
+    last_slice: int | None = None,
+    stop_after: int | None = 3,
+    order: Order = "independent",
+    model_dir: str | Path | None = None,
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """Propagate painted slices through a volume.
+
+    All slice numbers count along the slice axis of the image as stored, from 0.
+
+    Args:
+        image: path, Volume, or array (I, J, K) as nibabel gives it.
+        label: path, Volume, or integer array on the image's grid: 0 is background, a value per structure, only the
+            painted slices filled.
+        model: name of a model in ``model_dir``, or a built network.
+        axis: stored axis to go along; None: the one that was painted on, else the coarsest, else the axial one.
+        structures: names or values to propagate; None for all that are painted.
+        label_names: structure name -> value.
+        prompt_slices: painted slices to take; the others are found anew. None takes all.
+        window, preset: intensity window ("level/width" or [level, width]; or a preset's name). None: chosen from
+            the data.
+        direction: "both", "forward" (towards higher slice numbers) or "backward".
+        first_slice, last_slice: range to stay in, inclusive.
+        stop_after: slices in a row without the structure after which a direction ends; None never ends early.
+        order: see :class:`slmsam2.engine.Settings`.
+        model_dir: see :func:`slmsam2.modeling.model_directory`.
+        device: where a model given by name runs.
+        progress: called with (slices done, slices to do at most); what it raises ends the run.
+
+    Returns:
+        The label volume, integers (I, J, K) on the image's own grid, painted slices verbatim; and a report, ready
+        for JSON: axis, window, suggested_slice, structures (see :func:`structure_reports`), model, version,
+        latencies in seconds.
+
+    Raises:
+        SlmSam2Error: a subclass that says what was wrong with the image, the label, a parameter or the model.
+    """
+    start = time.perf_counter()
+    volume = as_volume(image)
+    painted = _label_array(label, volume)
+    names = painted_structures(painted, names=label_names, selected=structures)
+    values = list(names.values())
+    wanted = np.isin(painted, values)
+    if axis is None:
+        axis = painted_axis(wanted, default_axis(volume))
+    view = SliceView(volume.shape, volume.affine, axis)
+    chosen = parse_window(window, preset) or choose_window(volume, wanted)
+    given = view.to_stack(painted)
+    prompts = prompts_from_label(given, values, prompt_slices=_stack_slices(prompt_slices, view))
+    names = {name: value for name, value in names.items() if value in prompts}
+    settings = _settings(view, direction, first_slice, last_slice, stop_after, order)
+    network = model if isinstance(model, SLMSAM2) else load_model(model, model_dir, device)
+    frames = Frames(view.to_stack(volume.array), chosen, network.image_size)
+    features = FeatureCache(network, frames)
+    loaded = time.perf_counter()
+    found = propagate_frames(
+        network, frames, prompts, out_size=given.shape[1:], settings=settings, features=features, progress=progress
+    )
+    stack = label_stack(found, prompts, given)
+    reports = structure_reports(found, prompts, stack, names, view)
+    finished = time.perf_counter()
+    report = {
+        "axis": axis,
+        "window": [chosen.low, chosen.high],
+        "suggested_slice": suggested_slice(reports),
+        "model": network.info["model"],
+        "version": network.info["version"],
+        "structures": reports,
+        "latencies": {
+            "load": round(loaded - start, 4),
+            "encode": round(features.seconds, 4),
+            "propagate": round(finished - loaded - features.seconds, 4),
+            "total": round(finished - start, 4),
+        },
+    }
+    return np.ascontiguousarray(view.to_stored(stack)), report
+
+
+def load_model(name: str, model_dir: str | Path | None = None, device: str = "cpu") -> SLMSAM2:
+    """The model of this name with its weights.
+
+    Raises:
+        CheckpointError: there are none, or they do not fit.
+        ConfigurationError: no such model.
+    """
+    return build_model(name, checkpoint=checkpoint_path(name, model_dir), device=device, model_dir=model_dir)
+
+
+def as_volume(image: Source) -> Volume:
+    """Read, wrap or pass on an image; an array without geometry is taken as RAS+ with 1 mm voxels."""
+    if isinstance(image, Volume):
+        return image
+    if isinstance(image, np.ndarray):
+        return Volume(image, np.eye(4), None, None)
+    return read_volume(image)
+
+
+def _label_array(label: Source, volume: Volume) -> np.ndarray:
+    """The label on the image's grid, int32 (I, J, K)."""
+    if isinstance(label, np.ndarray):
+        if label.shape != volume.shape:
+            raise GridError(
+                f"The label's shape {label.shape} is not the image's {volume.shape}; give an array on the image's grid."
+            )
+        return label.astype(np.int32, copy=False)
+    return label_on_grid(label if isinstance(label, Volume) else read_label(label), volume)
+
+
+def _stack_slices(slices: Sequence[int] | None, view: SliceView) -> list[int] | None:
+    return None if slices is None else [_stack_slice(s, view) for s in slices]
+
+
+def _stack_slice(stored: int, view: SliceView) -> int:
+    if not 0 <= stored < view.num_slices:
+        raise PromptError(f"There is no slice {stored}: along axis {view.axis} slices are 0 to {view.num_slices - 1}.")
+    return view.stack_index(stored)
+
+
+def _settings(
+    view: SliceView,
+    direction: Direction,
+    first_slice: int | None,
+    last_slice: int | None,
+    stop_after: int | None,
+    order: Order,
+) -> Settings:
+    """Turn directions and ranges of the stored axis into those of the stack."""
+    if direction not in ("both", "forward", "backward"):
+        raise ConfigurationError(f"Unknown direction {direction!r}: use 'both', 'forward' or 'backward'.")
+    if stop_after is not None and stop_after < 1:
+        raise ConfigurationError("stop_after must be 1 or more slices.")
+    ends = [
+        _stack_slice(0 if first_slice is None else first_slice, view),
+        _stack_slice(view.num_slices - 1 if last_slice is None else last_slice, view),
+    ]
+    if first_slice is not None and last_slice is not None and first_slice > last_slice:
+        raise PromptError(f"first_slice {first_slice} comes after last_slice {last_slice}: exchange them.")
+    reversed_axis = view.stack_index(0) != 0
+    forward, backward = direction != "backward", direction != "forward"
+    return Settings(
+        order=order,
+        up=backward if reversed_axis else forward,
+        down=forward if reversed_axis else backward,
+        first=min(ends),
+        last=max(ends),
+        stop_after=stop_after,
+    )

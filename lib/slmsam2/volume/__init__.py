@@ -1,0 +1,24 @@
+"""Volumes and labels from files: geometry, slice axis, intensities, network frames, and the way back."""
+
+from slmsam2.volume.files import read_label, read_volume, write_label
+from slmsam2.volume.frames import Frames
+from slmsam2.volume.grid import default_axis, label_on_grid, painted_axis
+from slmsam2.volume.intensity import PRESETS, Window, choose_window, parse_window
+from slmsam2.volume.slices import SliceView
+from slmsam2.volume.volume import Volume
+
+__all__ = [
+    "PRESETS",
+    "Frames",
+    "SliceView",
+    "Volume",
+    "Window",
+    "choose_window",
+    "default_axis",
+    "label_on_grid",
+    "painted_axis",
+    "parse_window",
+    "read_label",
+    "read_volume",
+    "write_label",
+]

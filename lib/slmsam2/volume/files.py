@@ -1,0 +1,160 @@
+"""Volumes and labels from files, and labels back to files."""
+
+from __future__ import annotations
+
+import logging
+import os
+import uuid
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from slmsam2.errors import VolumeError
+from slmsam2.volume.dicom import is_dicom, read_dicom_file, read_dicom_series, series_in
+from slmsam2.volume.itk import itk_image, read_itk
+from slmsam2.volume.nifti import nifti_image, read_nifti
+from slmsam2.volume.pictures import is_picture, pictures_in, read_pictures
+from slmsam2.volume.volume import LPS_TO_RAS, Volume, shape_text
+
+logger = logging.getLogger(__name__)
+
+_NIFTI_SUFFIXES = (".nii", ".nii.gz")
+_ITK_SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
+_DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
+_WRITTEN_ITK_SUFFIXES = (".nrrd", ".mha")
+_READABLE = "NIfTI (.nii, .nii.gz), NRRD, MHA/MHD, a DICOM file or folder, PNG, JPEG, or a folder of pictures"
+# How far a label value may be from a whole number, for files that went through floating point.
+_WHOLE_NUMBER_TOLERANCE = 1e-3
+_LARGEST_LABEL = np.iinfo(np.int32).max
+
+
+def read_volume(path: str | os.PathLike[str]) -> Volume:
+    """Read an image.
+
+    Args:
+        path: .nii, .nii.gz, .nrrd, .nhdr, .mha, .mhd, a DICOM file (one slice, or several frames), a folder
+            with a DICOM series (the longest when there are several), a .png or .jpg picture (one slice), or a
+            folder of pictures (a clip: the third axis is time). Colours become luminance. Files without
+            geometry get voxels of 1 mm, with the affine diag(-1, -1, 1, 1), that of ITK's identity.
+
+    Returns:
+        The volume, (I, J, K), in the dtype of the file unless the header scales its values.
+
+    Raises:
+        VolumeError: missing, damaged, of another kind, not one 3D volume, or with broken geometry.
+    """
+    return _read(Path(path), as_label=False)
+
+
+def read_label(path: str | os.PathLike[str]) -> Volume:
+    """Read a labelmap from the same kinds of files as `read_volume`.
+
+    Returns:
+        The label, (I, J, K) int32, 0 is background.
+
+    Raises:
+        VolumeError: as `read_volume`; or values that are fractional, not finite, negative or above 2**31 - 1.
+    """
+    volume = _read(Path(path), as_label=True)
+    return Volume(_label_values(volume.array, Path(path).name), volume.affine, volume.modality, volume.path)
+
+
+def write_label(path: str | os.PathLike[str], array: np.ndarray, like: Volume) -> None:
+    """Write a labelmap with the geometry of an image, under a temporary name that is then moved into place.
+
+    Args:
+        path: .nii, .nii.gz, .nrrd or .mha; written in the smallest unsigned dtype that holds the values.
+        array: (I, J, K) integers or booleans, none negative.
+        like: the volume whose grid the label lies on.
+
+    Raises:
+        VolumeError: another kind of file or of values, another shape than `like`, or it cannot be written.
+    """
+    path = Path(path)
+    array = np.asarray(array)
+    if array.shape != like.shape:
+        raise VolumeError(
+            f"A label of {shape_text(array.shape)} voxels cannot be written for an image of "
+            f"{shape_text(like.shape)}: give it on the image's grid."
+        )
+    if array.dtype.kind not in "bui" or array.min() < 0:
+        raise VolumeError("Label values must be whole numbers from 0: convert them before writing.")
+    array = array.astype(np.min_scalar_type(array.max()) if array.dtype.kind != "b" else np.uint8, copy=False)
+    suffix = _suffix(path)
+    if suffix not in (*_NIFTI_SUFFIXES, *_WRITTEN_ITK_SUFFIXES):
+        raise VolumeError(f"A label cannot be written as '{path.name}': use .nii, .nii.gz, .nrrd or .mha.")
+    temporary = path.with_name(f".{uuid.uuid4().hex}{suffix}")
+    try:
+        if suffix in _NIFTI_SUFFIXES:
+            nifti_image(array, like).to_filename(temporary)
+        else:
+            sitk.WriteImage(itk_image(array, like), str(temporary), useCompression=True)
+        os.replace(temporary, path)
+    except (OSError, RuntimeError) as error:
+        raise VolumeError(f"'{path.name}' cannot be written. Check the folder and its free space.") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _suffix(path: Path) -> str:
+    name = path.name.lower()
+    return ".nii.gz" if name.endswith(".nii.gz") else Path(name).suffix
+
+
+def _read(path: Path, as_label: bool) -> Volume:
+    if path.is_dir():
+        return _read_folder(path, as_label)
+    if not path.is_file():
+        raise VolumeError(f"'{path.name}' does not exist. Check the path.")
+    suffix = _suffix(path)
+    if suffix in _NIFTI_SUFFIXES:
+        return _named(path, *read_nifti(path))
+    if suffix in _ITK_SUFFIXES:
+        return _named(path, *read_itk(path))
+    if is_picture(path):
+        return _named(path, read_pictures([path], as_label=as_label), LPS_TO_RAS)
+    if suffix in _DICOM_SUFFIXES or is_dicom(path):
+        return read_dicom_file(path)
+    raise VolumeError(f"'{path.name}' is not a kind of file that can be read. Give {_READABLE}.")
+
+
+def _read_folder(folder: Path, as_label: bool) -> Volume:
+    series = series_in(folder)
+    if series:
+        return read_dicom_series(series)
+    pictures = pictures_in(folder)
+    if not pictures:
+        raise VolumeError(
+            f"The folder '{folder.name}' holds no DICOM series and no pictures. Give the one with the slices."
+        )
+    return _named(folder, read_pictures(pictures, as_label=as_label), LPS_TO_RAS)
+
+
+def _named(path: Path, array: np.ndarray, affine: np.ndarray) -> Volume:
+    """The volume; an error says which file it was."""
+    try:
+        return Volume(array, affine, None, path)
+    except VolumeError as error:
+        raise VolumeError(f"'{path.name}': {error}") from error
+
+
+def _label_values(array: np.ndarray, name: str) -> np.ndarray:
+    """Label values as int32, or VolumeError when they are not whole numbers from 0 to 2**31 - 1."""
+    if array.dtype.kind == "f":
+        if not np.isfinite(array).all():
+            raise VolumeError(f"The label '{name}' has values that are not finite. Save it as whole numbers.")
+        whole = np.rint(array)
+        if np.abs(array - whole).max() > _WHOLE_NUMBER_TOLERANCE:
+            raise VolumeError(
+                f"The label '{name}' has fractional values: it looks like an image or a probability map. "
+                "Give a labelmap with one whole number per structure."
+            )
+        array = whole
+    lowest, highest = array.min(), array.max()
+    if lowest < 0 or highest > _LARGEST_LABEL:
+        raise VolumeError(
+            f"The label '{name}' has values from {lowest:.0f} to {highest:.0f}: use whole numbers from 0 "
+            f"(background) to {_LARGEST_LABEL}."
+        )
+    return array.astype(np.int32, copy=False)

@@ -1,0 +1,142 @@
+"""Which grid a label lies on, and which axis of a volume is the slice axis."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+from nibabel.orientations import io_orientation
+from scipy import ndimage
+
+from slmsam2.errors import GridError
+from slmsam2.volume.volume import Volume, shape_text
+
+# Grids are the same when no voxel lies further than this from its twin, in voxels.
+_SAME_GRID_TOLERANCE = 1e-3
+# Slices are clearly further apart than pixels from this ratio to the middle spacing on.
+_COARSE_RATIO = 1.2
+_INFERIOR_SUPERIOR = 2
+# Painted slices side by side: at most this many, and this many times wider than thick.
+_MOST_ADJACENT_SLICES = 5
+_WIDER_THAN_THICK = 4
+
+
+def label_on_grid(label: Volume, image: Volume) -> np.ndarray:
+    """The label's values at the image's voxels.
+
+    Args:
+        label: integer values, 0 is background, on any grid.
+        image: the volume whose grid is wanted.
+
+    Returns:
+        (I, J, K) int32: the label itself when both grids are the same (same shape, every voxel within 1e-3 of
+        a voxel), else its nearest neighbour at each voxel centre.
+
+    Raises:
+        GridError: the label does not overlap the image, or none of its painted voxels reaches an image voxel.
+    """
+    values = label.array.astype(np.int32, copy=False)
+    to_image = np.linalg.inv(image.affine) @ label.affine
+    if label.shape == image.shape:
+        corners = _corners([(0, size - 1) for size in label.shape])
+        if np.abs(_apply(to_image, corners) - corners).max() < _SAME_GRID_TOLERANCE:
+            return values
+    painted = values.any()
+    box = [(0, size - 1) for size in label.shape]
+    if painted:
+        occupied = [np.flatnonzero(slices) for slices in _occupied(values != 0)]
+        box = [(found[0], found[-1]) for found in occupied]
+    outer = _corners([(first - 0.5, last + 0.5) for first, last in box])
+    reached = _apply(to_image, outer)
+    low = np.maximum(np.floor(reached.min(axis=0)), 0).astype(int)
+    high = np.minimum(np.ceil(reached.max(axis=0)) + 1, image.shape).astype(int)
+    result = np.zeros(image.shape, dtype=np.int32)
+    if (low < high).all():
+        to_label = np.linalg.inv(to_image)
+        # "grid-constant" keeps the outer half of the border voxels, which "constant" would cut off.
+        result[tuple(map(slice, low, high))] = ndimage.affine_transform(
+            values,
+            to_label[:3, :3],
+            offset=to_label[:3, :3] @ low + to_label[:3, 3],
+            output_shape=tuple(high - low),
+            order=0,
+            mode="grid-constant",
+        )
+        if not painted or result.any():
+            return result
+    raise GridError(_no_overlap(label, image))
+
+
+def _no_overlap(label: Volume, image: Volume) -> str:
+    return (
+        f"The label ({_place(label)}) and the image ({_place(image)}) do not share a painted voxel. "
+        "Paint on this image, or export the label with this image as its reference geometry."
+    )
+
+
+def _place(volume: Volume) -> str:
+    centre = _apply(volume.affine, (np.array([volume.shape]) - 1) / 2)[0]
+    spacing = " x ".join(f"{each:.3g}" for each in volume.spacing)
+    position = ", ".join(f"{each:.0f}" for each in centre)
+    return f"{shape_text(volume.shape)} voxels of {spacing} mm around ({position}) mm RAS"
+
+
+def _corners(box: list[tuple[float, float]]) -> np.ndarray:
+    """The eight corners (8, 3) of a box of index ranges."""
+    return np.array(list(itertools.product(*box)), dtype=np.float64)
+
+
+def _apply(affine: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """The affine (4, 4) on points (N, 3)."""
+    return points @ affine[:3, :3].T + affine[:3, 3]
+
+
+def default_axis(volume: Volume) -> int:
+    """The stored axis along which a volume is sliced when nothing else is known.
+
+    The only axis with a single voxel; else the axis whose spacing is more than 1.2 times the middle one; else
+    the axis closest to inferior-superior.
+    """
+    single = [axis for axis, size in enumerate(volume.shape) if size == 1]
+    if len(single) == 1:
+        return single[0]
+    order = np.argsort(volume.spacing)
+    if volume.spacing[order[2]] > _COARSE_RATIO * volume.spacing[order[1]]:
+        return int(order[2])
+    return int(np.flatnonzero(io_orientation(volume.affine)[:, 0] == _INFERIOR_SUPERIOR)[0])
+
+
+def painted_axis(mask: np.ndarray, default: int) -> int:
+    """The stored axis a user painted along.
+
+    Args:
+        mask: (I, J, K) bool, everything painted.
+        default: the axis to take when the paint does not tell (nothing, a complete volume, a single voxel).
+
+    Returns:
+        An axis along which only separate slices are painted: `default` if it is one, else that with the
+        fewest slices, else the first. Failing this, the axis along which a few slices side by side (5 at
+        most) are painted, each much wider than their stack is thick. Else `default`.
+    """
+    if not mask.any():
+        return default
+    painted = _occupied(mask)
+    thickness = [_longest_run(slices) for slices in painted]
+    separate = [axis for axis in range(3) if thickness[axis] == 1]
+    if separate:
+        return default if default in separate else min(separate, key=lambda axis: int(painted[axis].sum()))
+    thinnest, middle, _ = sorted(range(3), key=lambda axis: thickness[axis])
+    if thickness[thinnest] <= min(_MOST_ADJACENT_SLICES, thickness[middle] / _WIDER_THAN_THICK):
+        return thinnest
+    return default
+
+
+def _occupied(mask: np.ndarray) -> list[np.ndarray]:
+    """For each axis, which slices along it have a True."""
+    return [mask.any(axis=(1, 2)), mask.any(axis=(0, 2)), mask.any(axis=(0, 1))]
+
+
+def _longest_run(flags: np.ndarray) -> int:
+    """How many True stand side by side at most."""
+    edges = np.diff(np.concatenate(([0], flags.astype(np.int8), [0])))
+    return int((np.flatnonzero(edges == -1) - np.flatnonzero(edges == 1)).max())

@@ -1,0 +1,75 @@
+"""NIfTI files, by nibabel."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
+
+from slmsam2.errors import VolumeError
+from slmsam2.volume.pictures import luminance
+from slmsam2.volume.volume import Volume, shape_text
+
+_DAMAGED = (
+    ImageFileError,
+    HeaderDataError,
+    OSError,
+    EOFError,
+    zlib.error,
+    ValueError,
+    OverflowError,
+    MemoryError,
+)
+
+
+def read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Read a NIfTI file.
+
+    Returns:
+        array (I, J, K), in the dtype of the file, or floating point when its header scales the values;
+        affine (4, 4), RAS+ mm.
+
+    Raises:
+        VolumeError: unreadable, or not one 3D volume.
+    """
+    try:
+        image = nib.load(path, mmap=False)
+        if not isinstance(image, nib.Nifti1Pair):
+            raise ImageFileError(f"{type(image).__name__} is not NIfTI")
+        shape = (*image.shape, 1, 1)[: max(3, len(image.shape))]
+        if len(image.shape) > 1 and all(size == 1 for size in shape[3:]):
+            return _values(image.dataobj).reshape(shape[:3], order="F"), image.affine
+    except _DAMAGED as error:
+        raise VolumeError(
+            f"'{path.name}' is damaged, incomplete, too large for the memory, or not a NIfTI image. "
+            "Save it again."
+        ) from error
+    raise VolumeError(
+        f"'{path.name}' has {len(image.shape)} dimension(s) ({shape_text(image.shape)}): one 3D volume is "
+        "needed. Export a single time point or channel."
+    )
+
+
+def _values(data: Any) -> np.ndarray:
+    """An array proxy's values as they count, in this machine's byte order, with little memory."""
+    if (data.slope, data.inter) != (1, 0):
+        return np.asarray(data, dtype=np.promote_types(data.dtype, np.float32))
+    values = data.get_unscaled()
+    if values.dtype.names:  # RGB or RGBA
+        values = luminance(np.stack([values[name] for name in values.dtype.names], axis=-1))
+    return values.astype(values.dtype.newbyteorder("="), copy=False)
+
+
+def nifti_image(array: np.ndarray, like: Volume) -> nib.Nifti1Image:
+    """An image of `array` (I, J, K) with the geometry of `like`, its units in mm."""
+    image = nib.Nifti1Image(array, like.affine)
+    image.set_sform(like.affine, code=1)
+    if np.allclose(image.get_qform(), like.affine, atol=1e-3):  # a quaternion cannot hold shears
+        image.set_qform(like.affine, code=1)
+    image.header.set_xyzt_units("mm")
+    return image

@@ -1,0 +1,65 @@
+"""Between the stored array of a volume and the stack of slices used inside."""
+
+from __future__ import annotations
+
+import numpy as np
+from nibabel.orientations import io_orientation
+
+from slmsam2.errors import ConfigurationError
+from slmsam2.volume.volume import checked_affine
+
+
+class SliceView:
+    """A volume seen as a stack (S, H, W) of slices along one stored axis.
+
+    The stack is in the canonical orientation closest to the affine, whatever the axis order and directions in
+    the file. Slices ascend towards superior, anterior or right. In each slice rows run from superior to
+    inferior (axial: anterior to posterior) and columns from the patient's right to left (sagittal:
+    anterior to posterior), as radiologists look at it.
+
+    Args:
+        shape: (I, J, K) of the stored array.
+        affine: (4, 4), voxel index -> RAS+ mm.
+        axis: the stored axis the slices are along, 0 to 2.
+
+    Raises:
+        ConfigurationError: no such axis.
+        VolumeError: the affine is broken.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], affine: np.ndarray, axis: int) -> None:
+        if axis not in (0, 1, 2):
+            raise ConfigurationError(f"There is no slice axis {axis}: choose 0, 1 or 2.")
+        affine = checked_affine(affine)
+        orientation = io_orientation(affine)
+        patient_axis = orientation[:, 0].astype(int)  # of each stored axis: 0 right, 1 anterior, 2 superior
+        in_plane = [other for other in range(3) if other != axis]
+        column, row = sorted(in_plane, key=lambda other: patient_axis[other])
+        self.axis = axis
+        self.num_slices = int(shape[axis])
+        self._order = (axis, row, column)
+        # Slices ascend along RAS+, rows and columns descend.
+        self._flips = tuple(orientation[self._order, 1] * [1, -1, -1] < 0)
+        lengths = np.linalg.norm(affine[:3, :3], axis=0)
+        self.spacing = (float(lengths[axis]), float(lengths[row]), float(lengths[column]))
+        """Distance in mm between slices, between rows, and between columns."""
+
+    def to_stack(self, array: np.ndarray) -> np.ndarray:
+        """(I, J, K) stored -> (S, H, W), a view."""
+        return array.transpose(self._order)[self._flip]
+
+    def to_stored(self, stack: np.ndarray) -> np.ndarray:
+        """(S, H, W) -> (I, J, K) stored, a view."""
+        return stack[self._flip].transpose(np.argsort(self._order))
+
+    def stack_index(self, stored_slice: int) -> int:
+        """Number in the stack of a slice numbered along the stored axis."""
+        return self.num_slices - 1 - stored_slice if self._flips[0] else stored_slice
+
+    def stored_index(self, stack_slice: int) -> int:
+        """Number along the stored axis of a slice numbered in the stack."""
+        return self.stack_index(stack_slice)  # a reversal is its own inverse
+
+    @property
+    def _flip(self) -> tuple[slice, ...]:
+        return tuple(slice(None, None, -1) if flipped else slice(None) for flipped in self._flips)

@@ -1,0 +1,144 @@
+"""From image and painted label to the label volume: geometry, verbatim slices, names, ranges, errors."""
+
+import itertools
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from slmsam2 import propagate_volume
+from slmsam2.errors import ConfigurationError, GridError, PromptError, VolumeError
+from slmsam2.volume import Volume
+
+pytestmark = pytest.mark.integration
+
+AFFINE = np.diag([1.5, 2.0, 4.0, 1.0])
+PAINTED = 4
+
+
+@pytest.fixture
+def phantom():
+    """RAS image (20, 24, 9) with two ellipsoids, and a label painted on one axial slice."""
+    grid = np.stack(np.meshgrid(np.arange(20), np.arange(24), np.arange(9), indexing="ij"))
+    first = sum(((g - c) / r) ** 2 for g, c, r in zip(grid, (7, 10, 4), (4, 6, 4.4), strict=True)) < 1
+    second = sum(((g - c) / r) ** 2 for g, c, r in zip(grid, (15, 16, 4), (3, 4, 3.4), strict=True)) < 1
+    rng = np.random.default_rng(0)
+    image = (rng.normal(0, 5, first.shape) + 100 * first + 60 * second).astype(np.float32)
+    label = np.zeros(first.shape, np.int16)
+    label[..., PAINTED] = 3 * first[..., PAINTED] + 9 * (second & ~first)[..., PAINTED]
+    return Volume(image, AFFINE), label
+
+
+def reoriented(volume, label, order, flips):
+    """The same anatomy stored with other axis order and directions."""
+    image = nib.Nifti1Image(volume.array, volume.affine)
+    ornt = np.stack([np.argsort(order), flips], axis=1)
+    turned = image.as_reoriented(ornt)
+    painted = nib.Nifti1Image(label, volume.affine).as_reoriented(ornt)
+    return Volume(np.asarray(turned.dataobj), turned.affine), np.asarray(painted.dataobj), ornt
+
+
+def back(array, ornt):
+    inverse = nib.orientations.ornt_transform(ornt, nib.orientations.axcodes2ornt("RAS"))
+    return nib.orientations.apply_orientation(array, inverse)
+
+
+def test_same_anatomy_in_all_48_orientations(network, phantom):
+    volume, label = phantom
+    expected, _ = propagate_volume(volume, label, model=network)
+    assert np.count_nonzero(expected) > 2 * np.count_nonzero(label)
+    for order in itertools.permutations(range(3)):
+        for flips in itertools.product((1, -1), repeat=3):
+            image, painted, ornt = reoriented(volume, label, order, flips)
+            result, report = propagate_volume(image, painted, model=network)
+            assert result.shape == image.shape
+            assert np.array_equal(result[painted > 0], painted[painted > 0])
+            turned = nib.orientations.apply_orientation(expected, ornt)
+            assert np.array_equal(result, turned), (order, flips)
+            assert report["axis"] == order.index(2)
+
+
+def test_painted_slices_come_back_bit_for_bit(network, phantom):
+    volume, label = phantom
+    result, report = propagate_volume(volume, label, model=network)
+    assert np.array_equal(result[..., PAINTED], label[..., PAINTED])
+    assert report["structures"]["structure_3"]["painted"] == [PAINTED]
+    assert set(np.unique(result)) <= {0, 3, 9}
+
+
+def test_voxels_painted_for_another_structure_are_never_overwritten(network, phantom):
+    volume, label = phantom
+    label[:, :, 6] = 0
+    label[5:10, 8:14, 6] = 9
+    result, _ = propagate_volume(volume, label, model=network)
+    assert np.array_equal(result[..., 6] == 9, label[..., 6] == 9)
+    only, report = propagate_volume(volume, label, model=network, structures=["structure_3"])
+    assert list(report["structures"]) == ["structure_3"]
+    assert np.array_equal(only == 9, label == 9)
+
+
+def test_report(network, phantom):
+    volume, label = phantom
+    names = {"liver": 3, "spleen": 9}
+    _, report = propagate_volume(volume, label, model=network, label_names=names)
+    liver = report["structures"]["liver"]
+    assert list(report["structures"]) == ["liver", "spleen"]
+    assert liver["value"] == 3
+    assert liver["first"] <= PAINTED <= liver["last"]
+    assert liver["found"] + liver["empty"] == len(liver["confidence"])
+    assert liver["confidence"][PAINTED] == 1.0
+    assert report["suggested_slice"] in liver["confidence"]
+    assert report["suggested_slice"] != PAINTED
+    assert set(report["latencies"]) == {"load", "encode", "propagate", "total"}
+    json.dumps(report)
+
+
+@pytest.mark.parametrize("flip", [1, -1])
+def test_direction_and_range_are_in_stored_slice_numbers(network, phantom, flip):
+    volume, label = phantom
+    image, painted, _ = reoriented(volume, label, (0, 1, 2), (1, 1, flip))
+    result, report = propagate_volume(
+        image, painted, model=network, structures=[3], direction="forward", last_slice=6, first_slice=1
+    )
+    visited = sorted(report["structures"]["structure_3"]["confidence"])
+    assert visited == [4, 5, 6]
+    assert list(report["structures"]["structure_3"]["stopped"]) == ["forward"]
+    assert not (result[..., [0, 1, 2, 3, 7, 8]] == 3).any()
+
+
+def test_only_the_chosen_slices_are_prompts(network, phantom):
+    volume, label = phantom
+    label[..., 7] = 3
+    result, report = propagate_volume(volume, label, model=network, structures=[3], prompt_slices=[PAINTED])
+    assert report["structures"]["structure_3"]["painted"] == [PAINTED]
+    assert not np.array_equal(result[..., 7], label[..., 7])
+
+
+def test_other_axis(network, phantom):
+    volume, _ = phantom
+    label = np.zeros(volume.shape, np.int16)
+    label[5:9, 10, 3:6] = 1
+    _, report = propagate_volume(volume, label, model=network, stop_after=1)
+    assert report["axis"] == 1
+    assert report["structures"]["structure_1"]["painted"] == [10]
+
+
+def test_errors_say_what_to_do(network, phantom):
+    volume, label = phantom
+    with pytest.raises(PromptError, match="Nothing is painted"):
+        propagate_volume(volume, np.zeros_like(label), model=network)
+    with pytest.raises(GridError, match="image's"):
+        propagate_volume(volume, label[:-1], model=network)
+    with pytest.raises(PromptError, match="Painted are: structure_3, structure_9"):
+        propagate_volume(volume, label, model=network, structures=["heart"])
+    with pytest.raises(PromptError, match="slices are 0 to 8"):
+        propagate_volume(volume, label, model=network, first_slice=9)
+    with pytest.raises(PromptError, match="exchange them"):
+        propagate_volume(volume, label, model=network, first_slice=5, last_slice=3)
+    with pytest.raises(ConfigurationError, match="direction"):
+        propagate_volume(volume, label, model=network, direction="up")
+    with pytest.raises(VolumeError, match="Every voxel of the image is 0"):
+        propagate_volume(Volume(np.zeros(volume.shape), AFFINE), label, model=network)
+    with pytest.raises(ConfigurationError, match="slm_sam2_nano"):
+        propagate_volume(volume, label, model="unknown_model")
