@@ -38,11 +38,17 @@ def main() -> int:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", default="pretrain_nano", help="name of a file in model/configs, or a path")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--config", default="pretrain_nano", help="name of a file in model/configs, or a path"
+    )
     parser.add_argument("--output", type=Path, required=True, help="folder for the run")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after so long (resume later)")
+    parser.add_argument(
+        "--minutes", type=float, default=float("inf"), help="stop after so long (resume later)"
+    )
     parser.add_argument("--threads", type=int, help="CPU threads")
     parser.add_argument("--full-precision", action="store_true", help="no bfloat16")
     return parser.parse_args()

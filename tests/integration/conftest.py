@@ -14,7 +14,9 @@ SIZE = 64
 def network():
     """The embedded configuration with seeded random weights that find something on every slice."""
     torch.manual_seed(11)
-    model = build_model("slm_sam2_nano", overrides={"image_size": SIZE, "num_maskmem": 3, "max_obj_ptrs_in_encoder": 3})
+    model = build_model(
+        "slm_sam2_nano", overrides={"image_size": SIZE, "num_maskmem": 3, "max_obj_ptrs_in_encoder": 3}
+    )
     set_presence(model, 4.0)
     return model
 

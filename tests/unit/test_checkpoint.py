@@ -68,7 +68,10 @@ def test_published_file_with_its_unused_parameter_loads(network, tmp_path):
         (lambda w: w.pop("memory_attention.norm.weight"), "missing: memory_attention.norm.weight"),
         (lambda w: w.update(stray=torch.zeros(1)), "unexpected: stray"),
         (lambda w: w.update({"no_mem_embed": torch.zeros(2)}), "wrongly shaped: no_mem_embed"),
-        (lambda w: w.pop("recent_memory_attention.norm.weight"), "missing: recent_memory_attention.norm.weight"),
+        (
+            lambda w: w.pop("recent_memory_attention.norm.weight"),
+            "missing: recent_memory_attention.norm.weight",
+        ),
     ],
 )
 def test_keys_that_do_not_fit_are_named(network, tmp_path, change, named):

@@ -49,7 +49,7 @@ def test_picture_shows_painted_result_and_reference(tmp_path, axis):
 
     picture = matplotlib.image.imread(path)
     assert picture.shape[1] == pytest.approx(120 * 1.7 * 4, abs=2)
-    assert picture.shape[0] == pytest.approx(120 * (1.9 * 2 + 0.5), abs=2)
+    assert picture.shape[0] == pytest.approx(120 * (1.75 * 2 + 0.5), abs=2)
     for kind in COLOURS:
         assert pixels_of(picture, kind) > 200, kind
     assert [found.name for found in path.parent.iterdir()] == ["sheet.png"]

@@ -83,6 +83,7 @@ def test_window(window):
 def test_preset_and_the_servers_own():
     assert parse_parameters({"preset": "lung"}, "bone").window == PRESETS["lung"]
     assert parse_parameters({}, "bone").window == PRESETS["bone"]
+    assert parse_parameters({"preset": "auto"}, "bone").window is None
     assert parse_parameters({"window": "40/80"}, "bone").window == PRESETS["brain"]
 
 

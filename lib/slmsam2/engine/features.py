@@ -7,7 +7,6 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from slmsam2.modeling import SLMSAM2
@@ -42,7 +41,9 @@ class FeatureCache:
         seconds: time spent encoding so far.
     """
 
-    def __init__(self, model: SLMSAM2, frames: Sequence[Tensor] | Tensor, max_bytes: int = DEFAULT_CACHE_BYTES):
+    def __init__(
+        self, model: SLMSAM2, frames: Sequence[Tensor] | Tensor, max_bytes: int = DEFAULT_CACHE_BYTES
+    ):
         self._model = model
         self._frames = frames
         self._max_bytes = max_bytes

@@ -154,12 +154,22 @@ def _propagate_object(
     down: dict[int, SliceOutput] = {}
     low, high = _bounds(len(features), settings)
     if settings.up:
-        tracker = prompted if settings.order == "published" else ObjectTracker(model, features).with_prompts_of(prompted)
+        tracker = (
+            prompted
+            if settings.order == "published"
+            else ObjectTracker(model, features).with_prompts_of(prompted)
+        )
         up, stops["up"] = _travel(tracker, range(first + 1, high + 1), painted, settings, first, counter)
     if settings.down:
-        tracker = prompted if settings.order == "published" else ObjectTracker(model, features).with_prompts_of(prompted)
+        tracker = (
+            prompted
+            if settings.order == "published"
+            else ObjectTracker(model, features).with_prompts_of(prompted)
+        )
         start = first if settings.order == "published" else last
-        down, stops["down"] = _travel(tracker, range(start - 1, low - 1, -1), painted, settings, start, counter)
+        down, stops["down"] = _travel(
+            tracker, range(start - 1, low - 1, -1), painted, settings, start, counter
+        )
     for index in sorted(up.keys() | down.keys()):
         both = [out for out in (up.get(index), down.get(index)) if out is not None]
         weights = _blend_weights(index, sorted(painted)) if len(both) == 2 else [1.0]
@@ -226,7 +236,9 @@ def _store_blend(
     _store(result, index, column, {"pred_masks": masks, "object_score_logits": scores, "iou": ious})
 
 
-def _empty_result(model: SLMSAM2, objects: list[int], num_slices: int, out_size: tuple[int, int]) -> Propagation:
+def _empty_result(
+    model: SLMSAM2, objects: list[int], num_slices: int, out_size: tuple[int, int]
+) -> Propagation:
     size, count = model.image_size // 4, len(objects)
     return Propagation(
         objects=objects,

@@ -27,7 +27,10 @@ def structure_reports(
         empty (numbers of slices that the propagation visited); stopped, per direction: slice and reason;
         confidence: slice -> 0..1.
     """
-    return {name: _structure_report(propagation, prompts[value], result, value, view) for name, value in names.items()}
+    return {
+        name: _structure_report(propagation, prompts[value], result, value, view)
+        for name, value in names.items()
+    }
 
 
 def _structure_report(
@@ -39,7 +42,9 @@ def _structure_report(
     found = np.intersect1d(visited, present)
     stored = sorted(view.stored_index(int(s)) for s in present)
     upward_is_forward = view.stored_index(0) == 0
-    directions = {"up": "forward", "down": "backward"} if upward_is_forward else {"up": "backward", "down": "forward"}
+    directions = (
+        {"up": "forward", "down": "backward"} if upward_is_forward else {"up": "backward", "down": "forward"}
+    )
     return {
         "value": value,
         "painted": sorted(view.stored_index(s) for s in painted),
@@ -52,7 +57,9 @@ def _structure_report(
             for way, stop in propagation.stops[value].items()
         },
         "confidence": {
-            view.stored_index(int(s)): 1.0 if int(s) in painted else round(_confidence(propagation, int(s), column), 4)
+            view.stored_index(int(s)): 1.0
+            if int(s) in painted
+            else round(_confidence(propagation, int(s), column), 4)
             for s in visited
         },
     }

@@ -39,9 +39,15 @@ class ObjectTracker:
         out = self._step(index, mask=prompt, is_prompt=True, reverse=False, encode=False)
         slice_features = self._features[index]
         # As in SAM 2's predictor: the memory of a prompted slice is made from the kept, low-resolution logits.
-        high_res = F.interpolate(out["pred_masks"], size=prompt.shape[-2:], mode="bilinear", align_corners=False)
+        high_res = F.interpolate(
+            out["pred_masks"], size=prompt.shape[-2:], mode="bilinear", align_corners=False
+        )
         memory, pos = self._model._encode_new_memory(
-            slice_features.feats, slice_features.sizes, high_res, out["object_score_logits"], is_mask_from_pts=True
+            slice_features.feats,
+            slice_features.sizes,
+            high_res,
+            out["object_score_logits"],
+            is_mask_from_pts=True,
         )
         out["maskmem_features"], out["maskmem_pos_enc"] = memory.to(torch.bfloat16), pos
         self.bank["cond_frame_outputs"][index] = out

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 
 from slmsam2.engine.features import FeatureCache
 from slmsam2.engine.labels import label_stack
-from slmsam2.engine.propagation import Order, Progress, Prompts, Settings, propagate_frames
+from slmsam2.engine.propagation import Order, Progress, Settings, propagate_frames
 from slmsam2.engine.report import structure_reports, suggested_slice
 from slmsam2.errors import ConfigurationError, GridError, PromptError
 from slmsam2.modeling import SLMSAM2, build_model, checkpoint_path
@@ -103,8 +102,15 @@ def propagate_volume(
     frames = Frames(view.to_stack(volume.array), chosen, network.image_size)
     features = FeatureCache(network, frames)
     loaded = time.perf_counter()
+    height, width = given.shape[1:]
     found = propagate_frames(
-        network, frames, prompts, out_size=given.shape[1:], settings=settings, features=features, progress=progress
+        network,
+        frames,
+        prompts,
+        out_size=(height, width),
+        settings=settings,
+        features=features,
+        progress=progress,
     )
     stack = label_stack(found, prompts, given)
     reports = structure_reports(found, prompts, stack, names, view)
@@ -162,7 +168,9 @@ def _stack_slices(slices: Sequence[int] | None, view: SliceView) -> list[int] | 
 
 def _stack_slice(stored: int, view: SliceView) -> int:
     if not 0 <= stored < view.num_slices:
-        raise PromptError(f"There is no slice {stored}: along axis {view.axis} slices are 0 to {view.num_slices - 1}.")
+        raise PromptError(
+            f"There is no slice {stored}: along axis {view.axis} slices are 0 to {view.num_slices - 1}."
+        )
     return view.stack_index(stored)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from importlib.resources import files
 from pathlib import Path
@@ -58,10 +59,12 @@ def load_config(config: str | Path | DictConfig, model_dir: str | Path | None = 
         return config
     path = _config_path(str(config), model_dir)
     own = OmegaConf.load(path)
-    bases = [load_config(name, model_dir) for name in own.pop("base", [])]
-    merged = OmegaConf.merge(*bases, own)
-    if not isinstance(merged, DictConfig):
+    if not isinstance(own, DictConfig):
         raise ConfigurationError(f"{path} holds a list where settings (key: value) are expected.")
+    merged = OmegaConf.create({})
+    for name in own.pop("base", []):
+        merged.merge_with(load_config(name, model_dir))
+    merged.merge_with(own)
     return merged
 
 
@@ -71,13 +74,19 @@ def _config_path(config: str, model_dir: str | Path | None) -> Path:
     if config.endswith((".yaml", ".yml")):
         candidates = [Path(config)]
     else:
-        folders = (model_directory(model_dir), model_directory(None), Path(__file__).resolve().parents[3] / "model")
+        folders = (
+            model_directory(model_dir),
+            model_directory(None),
+            Path(__file__).resolve().parents[3] / "model",
+        )
         candidates = [folder / "configs" / f"{config}.yaml" for folder in folders]
     for path in candidates:
         if path.is_file():
             return path
     known = sorted(p.stem for p in candidates[-1].parent.glob("slm_sam2_*.yaml"))
-    raise ConfigurationError(f"There is no model configuration {config!r}. Known here: {', '.join(known) or 'none'}.")
+    raise ConfigurationError(
+        f"There is no model configuration {config!r}. Known here: {', '.join(known) or 'none'}."
+    )
 
 
 def build_model(
@@ -105,7 +114,7 @@ def build_model(
         ConfigurationError: unknown configuration or override.
         CheckpointError: a file that is missing, damaged, or does not fit.
     """
-    settings = OmegaConf.create(OmegaConf.to_container(load_config(config, model_dir)))
+    settings = copy.deepcopy(load_config(config, model_dir))
     loaded = read_checkpoint(checkpoint) if checkpoint is not None else None
     if loaded is not None:
         _override(settings, {k: v for k, v in loaded.settings.items() if k in WEIGHT_SETTINGS})
@@ -126,7 +135,9 @@ def _override(settings: DictConfig, values: dict[str, Any]) -> None:
     allowed = set(settings.model) | set(WEIGHT_SETTINGS)
     for key, value in values.items():
         if key.split(".")[0] not in allowed:
-            raise ConfigurationError(f"There is no model setting {key!r}. Known: {', '.join(sorted(allowed))}.")
+            raise ConfigurationError(
+                f"There is no model setting {key!r}. Known: {', '.join(sorted(allowed))}."
+            )
         OmegaConf.update(settings.model, key, value)
 
 

@@ -62,11 +62,15 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
         raise CheckpointError(f"{path} cannot be read as a weights file: {_first_line(error)}") from error
     if not isinstance(content, dict) or not _is_state_dict(content.get("model")):
-        raise CheckpointError(f"{path} has no top-level 'model' dictionary of tensors; it is no SAM 2 checkpoint.")
+        raise CheckpointError(
+            f"{path} has no top-level 'model' dictionary of tensors; it is no SAM 2 checkpoint."
+        )
     weights = {k: v for k, v in content["model"].items() if k not in NEVER_READ}
     meta = content.get("slmsam2")
     if meta is None:
-        kind: Literal["published", "sam2"] = "published" if any(k.startswith(SHORT_TERM) for k in weights) else "sam2"
+        kind: Literal["published", "sam2"] = (
+            "published" if any(k.startswith(SHORT_TERM) for k in weights) else "sam2"
+        )
         return Checkpoint(path, kind, weights, version=_digest(path))
     if meta.get("format") != FORMAT:
         raise CheckpointError(
@@ -134,7 +138,9 @@ def load_weights(network: SLMSAM2, checkpoint: Checkpoint) -> None:
     problems = {"missing": missing, "unexpected": unexpected, "wrongly shaped": misshapen}
     if any(problems.values()):
         listed = "; ".join(f"{what}: {', '.join(names)}" for what, names in problems.items() if names)
-        raise CheckpointError(f"{checkpoint.path} does not fit this network ({listed}). Choose the matching model.")
+        raise CheckpointError(
+            f"{checkpoint.path} does not fit this network ({listed}). Choose the matching model."
+        )
     network.load_state_dict(checkpoint.weights, strict=not optional)
     if checkpoint.kind == "sam2":
         start_short_branch(network)
@@ -148,10 +154,10 @@ def start_short_branch(network: SLMSAM2) -> None:
     seed, so the same file always gives the same network.
     """
     network.recent_memory_attention.load_state_dict(network.memory_attention.state_dict())
-    norm = network.recent_memory_attention.norm
+    norm = network.recent_memory_attention.get_submodule("norm")
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        norm.weight.zero_()
-        norm.bias.zero_()
+        for parameter in norm.parameters():
+            parameter.zero_()
         torch.manual_seed(FUSER_SEED)
         for module in network.recent_memory_fuser.modules():
             if isinstance(module, (nn.Conv2d, nn.Linear)):
@@ -159,7 +165,9 @@ def start_short_branch(network: SLMSAM2) -> None:
 
 
 def _is_state_dict(content: Any) -> bool:
-    return isinstance(content, dict) and bool(content) and all(isinstance(v, Tensor) for v in content.values())
+    return (
+        isinstance(content, dict) and bool(content) and all(isinstance(v, Tensor) for v in content.values())
+    )
 
 
 def _digest(path: Path) -> str:

@@ -86,7 +86,9 @@ class SLMSAM2(SAM2Base):
         fused = long
         if self.short_branch:
             recent = self._recent_outputs(frame_idx, step, output_dict)
-            short = self._read_recent(recent, current_vision_feats[-1], current_vision_pos_embeds[-1], num_frames)
+            short = self._read_recent(
+                recent, current_vision_feats[-1], current_vision_pos_embeds[-1], num_frames
+            )
             fused = short.permute(1, 2, 0).view_as(long) + long
         fused = self.recent_memory_fuser(fused)
         if self.last_mask_prompt:

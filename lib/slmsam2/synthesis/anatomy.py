@@ -79,9 +79,7 @@ def _body_field(points: Tensor, generator: Generator) -> Tensor:
     return torch.where(inside, torch.ones_like(distance), 1 - distance)[:, None]
 
 
-def _paint_objects(
-    labels: Tensor, points: Tensor, generator: Generator, settings: AnatomySettings
-) -> Tensor:
+def _paint_objects(labels: Tensor, points: Tensor, generator: Generator, settings: AnatomySettings) -> Tensor:
     """Paint warped superquadrics over ``labels`` (B, T, N, N); cores of some get labels of their own."""
     batch = len(points)
     for number in range(settings.objects):

@@ -18,7 +18,7 @@ def render(labels: Tensor, num_labels: int, generator: Generator) -> Tensor:
     Returns:
         float32 (B, T, N, N) in 0..1.
     """
-    batch, _, size, _ = labels.shape
+    batch = len(labels)
     image = _contrast(labels, num_labels, generator)
     image = _lower_resolution(image, generator)
     image = image * _bias_field(labels.shape, generator)
@@ -69,7 +69,9 @@ def _bias_field(shape: tuple[int, ...], generator: Generator) -> Tensor:
     batch, slices, size, _ = shape
     side = 16
     line = torch.linspace(-1, 1, side, device=generator.device)
-    z, y, x = torch.meshgrid(torch.linspace(0, 0.3, slices, device=generator.device), line, line, indexing="ij")
+    z, y, x = torch.meshgrid(
+        torch.linspace(0, 0.3, slices, device=generator.device), line, line, indexing="ij"
+    )
     points = torch.stack([x, y, z], dim=-1)[None].expand(batch, -1, -1, -1, -1)
     field = smooth_field(points, 1, 3, generator)[:, 0]
     strength = uniform((batch, 1, 1, 1), 0.0, 0.25, generator)

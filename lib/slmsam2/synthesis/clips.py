@@ -42,7 +42,9 @@ def synthetic_clips(
     labels = label_volumes(batch, slices, size, generator, settings)
     images = render(labels, settings.labels, generator)
     masks = torch.stack([pick_structure(labels, generator, settings) for _ in range(structures)], dim=1)
-    mean, std = (torch.tensor(v, device=images.device).view(1, 1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
+    mean, std = (
+        torch.tensor(v, device=images.device).view(1, 1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD)
+    )
     return Clip((images[:, :, None] - mean) / std, masks)
 
 

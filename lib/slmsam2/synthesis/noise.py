@@ -35,9 +35,7 @@ def smooth_field(points: Tensor, channels: int, nodes: int, generator: Generator
         float32 (B, channels, T, H, W).
     """
     batch = points.shape[0]
-    coarse = torch.randn(
-        (batch, channels, nodes, nodes, nodes), generator=generator, device=generator.device
-    )
+    coarse = torch.randn((batch, channels, nodes, nodes, nodes), generator=generator, device=generator.device)
     # twice the nodes after smoothing: no kinks of the linear interpolation at the nodes themselves
     fine = F.interpolate(coarse, scale_factor=2, mode="trilinear", align_corners=True)
     fine = fine / fine.std().clamp_min(1e-6)

@@ -36,7 +36,9 @@ def clip_loss(outputs: DecoderOutputs, masks: Tensor) -> ClipLoss:
     """
     logits = torch.stack(outputs.masks, dim=1).float()  # (N, T-1, M, n, n)
     size = logits.shape[-2:]
-    target = F.interpolate(masks[:, 1:].float(), size=size, mode="bilinear", antialias=True, align_corners=False)
+    target = F.interpolate(
+        masks[:, 1:].float(), size=size, mode="bilinear", antialias=True, align_corners=False
+    )
     target = target[:, :, None].expand_as(logits)
     present = masks[:, 1:].flatten(2).any(dim=2).float()  # (N, T-1)
     focal = sigmoid_focal_loss(logits, target, FOCAL_ALPHA, FOCAL_GAMMA).mean(dim=(-2, -1))

@@ -91,8 +91,13 @@ class Pretrainer:
         return {name: float(value.detach()) for name, value in vars(loss).items()} | {"learning_rate": rate}
 
     def _loss(self, frames: Tensor, masks: Tensor) -> ClipLoss:
-        kernels = [SDPBackend.MATH] if self.device.type == "cpu" else [SDPBackend.FLASH_ATTENTION, SDPBackend.MATH]
-        with sdpa_kernel(kernels), torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed_precision):
+        kernels = (
+            [SDPBackend.MATH] if self.device.type == "cpu" else [SDPBackend.FLASH_ATTENTION, SDPBackend.MATH]
+        )
+        with (
+            sdpa_kernel(kernels),
+            torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed_precision),
+        ):
             outputs = run_clip(self.model, frames, masks)
         return clip_loss(outputs, masks.flatten(0, 1))
 
@@ -109,7 +114,9 @@ class Pretrainer:
         config = self.config
         warm = min(1.0, (self.step + 1) / max(config.warmup, 1))
         falling = 0.5 * (1 + math.cos(math.pi * self.step / self.total_steps))
-        return warm * (config.final_learning_rate + (config.learning_rate - config.final_learning_rate) * falling)
+        return warm * (
+            config.final_learning_rate + (config.learning_rate - config.final_learning_rate) * falling
+        )
 
     @torch.no_grad()
     def _update_average(self) -> None:

@@ -1,0 +1,31 @@
+"""What a user is told when a request cannot be served."""
+
+from __future__ import annotations
+
+from fastapi import HTTPException
+
+from slmsam2.errors import CheckpointError, SlmSam2Error
+
+
+def refusal(error: SlmSam2Error) -> HTTPException:
+    """The HTTP answer for an error raised on purpose: its sentence, with 503 without weights, else 400."""
+    status = 503 if isinstance(error, CheckpointError) else 400
+    return HTTPException(status_code=status, detail=str(error))
+
+
+def unknown_image(what: str) -> HTTPException:
+    """404 for an image that is neither in the datastore, nor a session, nor uploaded."""
+    return HTTPException(
+        status_code=404,
+        detail=f"There is no {what} on this server. Give the id of an image in the datastore, "
+        "the id of an open session, or upload the image file with the request.",
+    )
+
+
+def failure() -> HTTPException:
+    """500 for what nobody foresaw; the traceback is in the log."""
+    return HTTPException(
+        status_code=500,
+        detail="The server could not finish this request because of an error of its own. "
+        "Its log (apps/slmsam2/logs/app.log) says what happened.",
+    )

@@ -1,0 +1,60 @@
+"""The ``--conf`` settings of the app, checked once at start."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from slmsam2.errors import ConfigurationError
+from slmsam2.modeling import load_config, model_directory
+from slmsam2.server.devices import resolve_device
+from slmsam2.volume import parse_window
+
+OF_MONAI_LABEL = {"server_mode"}  # read by MONAILabelApp itself
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """What ``monailabel start_server --conf <name> <value>`` may set.
+
+    Attributes:
+        model: name of a configuration and of its weights file.
+        model_dir: folder with ``checkpoints`` and ``configs``; None: ``$SLMSAM2_MODEL_DIR``, else the
+            repository's.
+        device: "cpu", "cuda", "cuda:1" or a GPU's name; None: a GPU when there is one.
+        preset: intensity window for requests that ask for none; None: chosen from the image.
+    """
+
+    model: str = "slm_sam2_nano"
+    model_dir: Path | None = None
+    device: str | None = None
+    preset: str | None = None
+
+
+def read_configuration(conf: Mapping[str, str]) -> Configuration:
+    """Check the settings given at start.
+
+    Raises:
+        ConfigurationError: an unknown name or a value that is not allowed; the message lists what is.
+    """
+    allowed = [field.name for field in fields(Configuration)]
+    unknown = sorted(set(conf) - set(allowed) - OF_MONAI_LABEL)
+    if unknown:
+        raise ConfigurationError(
+            f"There is no setting {', '.join(unknown)}. --conf knows: {', '.join(allowed)}."
+        )
+    given = {name: conf[name].strip() for name in allowed if str(conf.get(name) or "").strip()}
+    folder = model_directory(given.get("model_dir"))
+    if not folder.is_dir():
+        raise ConfigurationError(f"The model folder {folder} does not exist. Correct --conf model_dir.")
+    load_config(given.get("model", Configuration.model), folder)
+    parse_window(None, given.get("preset"))
+    if "device" in given:
+        resolve_device(given["device"])
+    return Configuration(
+        model=given.get("model", Configuration.model),
+        model_dir=Path(given["model_dir"]) if "model_dir" in given else None,
+        device=given.get("device"),
+        preset=given.get("preset"),
+    )

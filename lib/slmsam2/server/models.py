@@ -1,0 +1,77 @@
+"""The loaded network: kept between requests, loaded again when its file changes."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+from slmsam2.errors import CheckpointError
+from slmsam2.modeling import SLMSAM2, build_model, checkpoint_path
+
+logger = logging.getLogger(__name__)
+
+Stamp = tuple[int, int]  # modification time (ns), size (bytes)
+
+
+@dataclass(frozen=True)
+class _Held:
+    network: SLMSAM2
+    tried: Stamp | None  # the file that was last looked at, whether it loaded or not
+
+
+class ModelStore:
+    """One model on each device that is asked for.
+
+    Args:
+        name: model configuration and stem of its weights file.
+        model_dir: see :func:`slmsam2.modeling.model_directory`.
+    """
+
+    def __init__(self, name: str, model_dir: Path | None = None) -> None:
+        self.name = name
+        self.model_dir = model_dir
+        self.path = checkpoint_path(name, model_dir)
+        self._held: dict[str, _Held] = {}
+        self._loading = threading.Lock()
+        self._busy: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+
+    def busy(self, device: str) -> threading.Lock:
+        """The lock to hold while computing on a device: one inference at a time."""
+        return self._busy[device]
+
+    def get(self, device: str) -> SLMSAM2:
+        """The network on a torch device, of the newest weights that load.
+
+        A new file that does not load (or a file that is gone) leaves the network in use, with a warning.
+
+        Raises:
+            CheckpointError: no weights could be loaded so far.
+        """
+        with self._loading:
+            stamp = self._stamp()
+            held = self._held.get(device)
+            if held is None or held.tried != stamp:
+                held = _Held(self._load(device, held), stamp)
+                self._held[device] = held
+            return held.network
+
+    def _load(self, device: str, held: _Held | None) -> SLMSAM2:
+        try:
+            network = build_model(self.name, checkpoint=self.path, device=device, model_dir=self.model_dir)
+        except CheckpointError as error:
+            if held is None:
+                raise
+            logger.warning("Still using version %s on %s: %s", held.network.info["version"], device, error)
+            return held.network
+        logger.info("Loaded %s version %s on %s", self.name, network.info["version"], device)
+        return network
+
+    def _stamp(self) -> Stamp | None:
+        try:
+            stat = self.path.stat()
+        except OSError:
+            return None
+        return stat.st_mtime_ns, stat.st_size

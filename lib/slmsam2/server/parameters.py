@@ -1,0 +1,208 @@
+"""What a client asks for in ``params``: read, checked, and with a sentence for each mistake."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+
+from slmsam2.engine.volume import Direction
+from slmsam2.errors import ConfigurationError, PromptError
+from slmsam2.volume import Window, parse_window
+
+AUTO = "auto"
+AXES = ("0", "1", "2")
+DIRECTIONS = ("both", "forward", "backward")
+EXTENSIONS = (".nii.gz", ".nii", ".nrrd", ".mha")
+DTYPES = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float32")
+
+
+@dataclass(frozen=True)
+class ReplyFormat:
+    """How the result is to be written.
+
+    Attributes:
+        extension: file ending with its dot.
+        dtype: numpy name of the type on disk; None: the smallest unsigned one that holds the values.
+        compress: whether formats that can be either are compressed.
+    """
+
+    extension: str
+    dtype: np.dtype | None
+    compress: bool
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """What to propagate, and how. Slice numbers count along the slice axis as stored, from 0.
+
+    Attributes:
+        structures: names to propagate; None: all that are painted.
+        selected: the segment that is selected in 3D Slicer.
+        label_info: the client's own list of structures, unchecked.
+        prompt_slices: painted slices to use; None: all.
+        axis: stored array axis of the slices; None: found out.
+        window: intensity window; None: chosen from the image.
+        direction: "both", "forward" (towards higher slice numbers) or "backward".
+        first_slice, last_slice: where propagation ends, both included; None: the volume's own ends.
+        tag: which saved label to use when none is uploaded.
+        device: display or torch name; None: the server's own choice.
+        reply: how the result is to be written.
+    """
+
+    structures: list[str] | None
+    selected: str | None
+    label_info: list[Any] | None
+    prompt_slices: list[int] | None
+    axis: int | None
+    window: Window | None
+    direction: Direction
+    first_slice: int | None
+    last_slice: int | None
+    tag: str | None
+    device: str | None
+    reply: ReplyFormat
+
+
+def parse_parameters(request: Mapping[str, Any], preset: str | None = None) -> Parameters:
+    """Read the parameters of an inference request; what a task does not know is ignored.
+
+    Choices (``axis``, ``preset``, ``direction``, ``device``) may come as the list the task's config shows:
+    then its first entry counts.
+
+    Args:
+        request: MONAI Label's request.
+        preset: intensity preset for requests that ask for no window.
+
+    Raises:
+        PromptError: slices, structures, axis, direction or tag that cannot be used.
+        ConfigurationError: window, preset or result settings that are not allowed.
+    """
+    first, last = (_slice(request, name) for name in ("first_slice", "last_slice"))
+    if first is not None and last is not None and first > last:
+        raise PromptError(f"first_slice ({first}) lies behind last_slice ({last}). Swap them.")
+    axis = _choice(request, "axis", (AUTO, *AXES), AUTO)
+    return Parameters(
+        structures=_names(request, "structures"),
+        selected=_text(request, "selected_label_name"),
+        label_info=_label_info(request),
+        prompt_slices=_slices(request, "prompt_slices"),
+        axis=None if axis == AUTO else int(axis),
+        window=_window(request, preset),
+        direction=cast(Direction, _choice(request, "direction", DIRECTIONS, "both")),
+        first_slice=first,
+        last_slice=last,
+        tag=label_tag(request),
+        device=_text(request, "device"),
+        reply=_reply_format(request),
+    )
+
+
+def label_tag(request: Mapping[str, Any]) -> str | None:
+    """Which saved label to start from: ``tag``, else ``label_tag`` unless that is where to save the result.
+
+    Raises:
+        PromptError: a tag that is no plain name.
+    """
+    tags = [_text(request, "tag"), _text(request, "label_tag")]
+    for tag in tags:
+        if tag is not None and not re.fullmatch(r"\w[\w .-]*", tag):
+            raise PromptError(
+                f"{tag!r} is no label tag. Use letters, digits, '-' and '_', for instance 'final'."
+            )
+    return tags[0] if tags[0] or request.get("save_label") else tags[1]
+
+
+def _value(request: Mapping[str, Any], name: str) -> Any:
+    """The value of a setting; None for one that is absent or empty."""
+    value = request.get(name)
+    return None if isinstance(value, str) and not value.strip() else value
+
+
+def _text(request: Mapping[str, Any], name: str) -> str | None:
+    value = _value(request, name)
+    if isinstance(value, (list, tuple)):
+        value = value[0] if value else None
+    if value is not None and not isinstance(value, str):
+        raise PromptError(f"{name} must be a text, not {value!r}.")
+    return value.strip() if value else None
+
+
+def _choice(request: Mapping[str, Any], name: str, allowed: tuple[str, ...], default: str) -> str:
+    value = _value(request, name)
+    if isinstance(value, (list, tuple)):
+        value = value[0] if value else None
+    chosen = default if value is None else str(value).strip().lower()
+    if chosen not in allowed or isinstance(value, bool):
+        raise PromptError(f"{name} {value!r} is not known. Choose one of: {', '.join(allowed)}.")
+    return chosen
+
+
+def _slice(request: Mapping[str, Any], name: str) -> int | None:
+    value = _value(request, name)
+    return None if value is None else _slice_number(value, name)
+
+
+def _slices(request: Mapping[str, Any], name: str) -> list[int] | None:
+    value = _value(request, name)
+    if value is None or value == []:
+        return None
+    if isinstance(value, str):
+        value = value.split(",")
+    listed = value if isinstance(value, (list, tuple)) else [value]
+    return sorted({_slice_number(v, name) for v in listed})
+
+
+def _slice_number(value: Any, name: str) -> int:
+    text = str(value).strip()
+    if isinstance(value, bool) or not re.fullmatch(r"\d+(\.0+)?", text):
+        raise PromptError(
+            f"{name} must hold slice numbers (0, 1, 2, ... along the slice axis), not {value!r}."
+        )
+    return int(float(text))
+
+
+def _names(request: Mapping[str, Any], name: str) -> list[str] | None:
+    value = _value(request, name)
+    if value is None or value == []:
+        return None
+    listed = [value] if isinstance(value, str) else value
+    if not isinstance(listed, list) or not all(isinstance(v, str) and v.strip() for v in listed):
+        raise PromptError(f"{name} must be a list of structure names, not {value!r}.")
+    return list(dict.fromkeys(v.strip() for v in listed))
+
+
+def _label_info(request: Mapping[str, Any]) -> list[Any] | None:
+    value = _value(request, "label_info")
+    if value is not None and not isinstance(value, list):
+        raise PromptError("label_info must be a list of {name, id}, one for each structure.")
+    return value
+
+
+def _window(request: Mapping[str, Any], default: str | None) -> Window | None:
+    preset = _text(request, "preset")
+    window = _value(request, "window")
+    if window is not None and not isinstance(window, (str, list, tuple)):
+        raise ConfigurationError(
+            f"The window {window!r} is not understood: give level/width, such as 40/400."
+        )
+    return parse_window(window, default if preset is None else preset)
+
+
+def _reply_format(request: Mapping[str, Any]) -> ReplyFormat:
+    extension = (_text(request, "result_extension") or EXTENSIONS[0]).lower()
+    extension = extension if extension.startswith(".") else f".{extension}"
+    if extension not in EXTENSIONS:
+        raise ConfigurationError(
+            f"result_extension {extension!r} is not known. Choose one of: {', '.join(EXTENSIONS)}."
+        )
+    dtype = _text(request, "result_dtype")
+    if dtype is not None and dtype not in DTYPES:
+        raise ConfigurationError(f"result_dtype {dtype!r} is not known. Choose one of: {', '.join(DTYPES)}.")
+    compress = _value(request, "result_compress")
+    if compress not in (None, True, False):
+        raise ConfigurationError(f"result_compress must be true or false, not {compress!r}.")
+    return ReplyFormat(extension, np.dtype(dtype) if dtype else None, bool(compress))
