@@ -46,6 +46,7 @@ def back(array, ornt):
 
 def test_same_anatomy_in_all_48_orientations(network, phantom):
     volume, label = phantom
+    volume, label = Volume(volume.array[..., 2:7], AFFINE), np.where(label == 3, label, 0)[..., 2:7]
     expected, _ = propagate_volume(volume, label, model=network)
     assert np.count_nonzero(expected) > 2 * np.count_nonzero(label)
     for order in itertools.permutations(range(3)):

@@ -153,7 +153,7 @@ class Pretrainer:
             CheckpointError: the file was made with other stages.
         """
         state = torch.load(path, map_location=self.device, weights_only=True)
-        if state["stages"][0] != asdict(self.stages[0]):
+        if state["stages"] != [asdict(stage) for stage in self.stages]:
             raise CheckpointError(f"{path} belongs to a run with other stages; choose another output folder.")
         self.step = state["step"]
         self.model.load_state_dict(state["model"])

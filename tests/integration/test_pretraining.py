@@ -1,0 +1,97 @@
+"""Pre-training: learns, gives the same twice, and resumes to the same result."""
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from slmsam2.errors import CheckpointError
+from slmsam2.modeling import load_config
+from slmsam2.training.clip import run_clip
+from slmsam2.training.pretrain import Pretrainer
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def config(tmp_path):
+    """Makes settings for a short run of a small network; ``steps`` is the length of the first stage."""
+    network = load_config("slm_sam2_nano")
+    network.model.image_size = 64
+    OmegaConf.save(network, tmp_path / "small.yaml")
+
+    def make(steps=6):
+        return OmegaConf.create(
+            {
+                "model": str(tmp_path / "small.yaml"),
+                "seed": 4,
+                "stages": [{"steps": steps, "clips": 2, "slices": 2}, {"steps": 4, "clips": 1, "slices": 3}],
+                "structures": 2,
+                "learning_rate": 1e-3,
+                "final_learning_rate": 1e-4,
+                "warmup": 2,
+                "weight_decay": 0.05,
+                "clip_gradient": 1.0,
+                "average": 0.9,
+            }
+        )
+
+    return make
+
+
+def losses(trainer, steps):
+    seen = []
+    trainer.run(lambda step, values: seen.append(values["total"]), until=lambda: len(seen) >= steps)
+    return seen
+
+
+def test_loss_falls(config):
+    curve = losses(Pretrainer(config(steps=30), mixed_precision=False), 30)
+    assert sum(curve[-10:]) < 0.7 * sum(curve[:10])
+
+
+def test_same_seed_same_curve_and_resuming_goes_on_with_it(config, tmp_path):
+    whole = losses(Pretrainer(config(), mixed_precision=False), 8)
+    first = Pretrainer(config(), mixed_precision=False)
+    part = losses(first, 5)
+    first.save(tmp_path / "state.pt")
+    second = Pretrainer(config(), mixed_precision=False)
+    second.resume(tmp_path / "state.pt")
+    assert second.step == 5
+    assert part + losses(second, 3) == pytest.approx(whole, rel=1e-4)
+    assert not (tmp_path / ".state.pt.part").exists()
+
+
+def test_a_state_of_other_stages_is_refused(config, tmp_path):
+    Pretrainer(config(), mixed_precision=False).save(tmp_path / "state.pt")
+    with pytest.raises(CheckpointError, match="other stages"):
+        Pretrainer(config(steps=7), mixed_precision=False).resume(tmp_path / "state.pt")
+
+
+def test_averaged_model_follows_the_weights(config):
+    trainer = Pretrainer(config(), mixed_precision=False)
+    before = trainer.averaged_model().maskmem_tpos_enc.clone()
+    losses(trainer, 3)
+    after = trainer.averaged_model().maskmem_tpos_enc
+    assert not torch.equal(before, after)
+    assert not torch.equal(after, trainer.model.maskmem_tpos_enc)
+
+
+def test_masks_reach_the_loss_before_the_object_score_blanks_them(network, frames):
+    """A score below 0 blanks SAM 2's masks; the recorded logits still carry a gradient."""
+    masks = torch.zeros(1, 1, 3, 64, 64, dtype=torch.bool)
+    masks[..., 20:40, 20:40] = True
+    bias = network.sam_mask_decoder.pred_obj_score_head.layers[-1].bias
+    kept = bias.detach().clone()
+    with torch.no_grad():
+        bias.fill_(-5.0)
+    try:
+        outputs = run_clip(network, frames[None, :3], masks)
+    finally:
+        with torch.no_grad():
+            bias.copy_(kept)
+    assert len(outputs.masks) == 2
+    assert outputs.masks[0].shape == (1, 1, 16, 16)
+    assert outputs.masks[0].min() > -1000
+    outputs.masks[1].sum().backward()
+    assert network.image_encoder.trunk.patch_embed.proj.weight.grad.abs().sum() > 0
+    network.zero_grad()

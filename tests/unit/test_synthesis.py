@@ -1,0 +1,57 @@
+"""Synthetic clips: seeded, with a connected structure that is there on slice 0 and ends now and then."""
+
+import pytest
+import torch
+from scipy import ndimage
+
+from slmsam2.synthesis import AnatomySettings, synthetic_clips
+from slmsam2.synthesis.clips import flood
+
+pytestmark = pytest.mark.unit
+
+
+def draw(seed, **kwargs):
+    return synthetic_clips(4, 6, 64, torch.Generator().manual_seed(seed), **kwargs)
+
+
+def test_same_seed_same_clips():
+    first, again, other = draw(1), draw(1), draw(2)
+    assert torch.equal(first.frames, again.frames)
+    assert torch.equal(first.masks, again.masks)
+    assert not torch.equal(first.frames, other.frames)
+
+
+def test_shapes_and_range():
+    clip = draw(3, structures=2)
+    assert clip.frames.shape == (4, 6, 3, 64, 64)
+    assert clip.masks.shape == (4, 2, 6, 64, 64)
+    assert clip.masks.dtype == torch.bool
+    assert clip.masks[:, :, 0].flatten(2).any(dim=2).all()
+    gray = clip.frames[:, :, 0] * 0.229 + 0.485
+    assert -1e-4 <= gray.min() < 0.1
+    assert 0.9 < gray.max() <= 1 + 1e-4
+
+
+def test_structures_end_and_move():
+    """Over many clips, some structures leave before the last slice, most change, few fill the slice."""
+    masks = torch.cat([draw(seed).masks[:, 0] for seed in range(20)])
+    area = masks.float().mean(dim=(2, 3))
+    gone = (area[:, -1] == 0).float().mean()
+    assert 0.05 < gone < 0.7
+    assert (area[:, 0] != area[:, 1]).float().mean() > 0.8
+    assert area[:, 0].max() < 0.5
+
+
+def test_number_of_labels():
+    assert AnatomySettings(tissues=3, objects=2).labels == 8
+
+
+def test_flood_keeps_the_connected_part():
+    region = torch.zeros(1, 1, 64, 64, dtype=torch.bool)
+    region[0, 0, 5:20, 5:20] = True
+    region[0, 0, 40:60, 40:60] = True
+    seeds = torch.zeros_like(region)
+    seeds[0, 0, 10, 10] = True
+    kept = region & flood(region, seeds)
+    assert kept.sum() == 15 * 15
+    assert ndimage.label(kept[0, 0].numpy())[1] == 1
