@@ -50,6 +50,17 @@ def test_an_absent_structure_counts_only_in_its_score():
     assert loss.total.item() == pytest.approx(math.log1p(math.exp(-3.0)), rel=1e-5)
 
 
+def test_absent_masks_push_the_mask_to_empty():
+    masks = torch.zeros(1, 2, 2, 2, dtype=torch.bool)
+    masks[0, 0] = True
+    logits = torch.full((1, 1, 2, 2), 5.0, requires_grad=True)
+    loss = clip_loss(outputs(logits, [0.9], -3.0), masks, absent_masks=True)
+    p = 1 / (1 + math.exp(-5.0))
+    assert loss.dice.item() == pytest.approx(1 - 1 / (4 * p + 1), rel=1e-4)
+    loss.total.backward()
+    assert (logits.grad > 0).all()
+
+
 def test_the_best_of_three_masks_is_trained():
     masks = torch.ones(1, 2, 2, 2, dtype=torch.bool)
     logits = torch.stack([torch.full((2, 2), v) for v in (-4.0, 4.0, 0.0)])[None].requires_grad_()

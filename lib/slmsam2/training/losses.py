@@ -25,14 +25,16 @@ class ClipLoss:
     presence: Tensor
 
 
-def clip_loss(outputs: DecoderOutputs, masks: Tensor) -> ClipLoss:
+def clip_loss(outputs: DecoderOutputs, masks: Tensor, *, absent_masks: bool = False) -> ClipLoss:
     """Loss of a propagated clip.
 
     Args:
         outputs: for slices 1 to T-1, with N structures in the batch.
         masks: bool (N, T, H, W) references; slice 0 is the prompt and does not count.
+        absent_masks: whether focal and dice also count on slices without the structure, so that the mask itself
+            becomes empty there. As published they count only where the structure is present.
 
-    Mask terms count only where the structure is present; of several candidate masks the best one is trained.
+    Of several candidate masks the best one is trained.
     """
     logits = torch.stack(outputs.masks, dim=1).float()  # (N, T-1, M, n, n)
     size = logits.shape[-2:]
@@ -45,8 +47,9 @@ def clip_loss(outputs: DecoderOutputs, masks: Tensor) -> ClipLoss:
     dice = soft_dice_loss(logits, target)
     best = (FOCAL_WEIGHT * focal + dice).argmin(dim=-1, keepdim=True)
     share = present / present.sum().clamp_min(1)
-    focal = (focal.gather(-1, best)[..., 0] * share).sum()
-    dice = (dice.gather(-1, best)[..., 0] * share).sum()
+    mask_share = torch.full_like(share, 1 / share.numel()) if absent_masks else share
+    focal = (focal.gather(-1, best)[..., 0] * mask_share).sum()
+    dice = (dice.gather(-1, best)[..., 0] * mask_share).sum()
     expected = torch.stack(outputs.ious, dim=1).float()
     iou = ((expected - hard_iou(logits, target)).abs().mean(dim=-1) * share).sum()
     scores = torch.stack(outputs.scores, dim=1).float()[..., 0]

@@ -99,7 +99,7 @@ class Pretrainer:
             torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed_precision),
         ):
             outputs = run_clip(self.model, frames, masks)
-        return clip_loss(outputs, masks.flatten(0, 1))
+        return clip_loss(outputs, masks.flatten(0, 1), absent_masks=True)
 
     def _stage(self) -> Stage:
         first = 0
