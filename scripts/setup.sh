@@ -14,13 +14,13 @@ case "${1:-}" in
     *) fail "unknown option '$1'; the only one is --dev" ;;
 esac
 
-usable() { # usable PYTHON: version 3.10 to 3.12, able to make environments
-    "$1" -c 'import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null
+usable() { # usable PYTHON: version 3.11 or 3.12, able to make environments
+    "$1" -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null
 }
 
 find_python() {
     local name
-    for name in python3.11 python3.12 python3.10 python3; do
+    for name in python3.11 python3.12 python3; do
         if command -v "$name" >/dev/null && usable "$name"; then command -v "$name"; return; fi
     done
     return 1
@@ -39,7 +39,7 @@ wanted() { # what the stamp holds when nothing is to be done: requirement files,
 make_environment() {
     local python
     python=$(find_python) || { install_python && python=$(find_python); } ||
-        fail "Python 3.10, 3.11 or 3.12 with its venv module is needed and was not found." \
+        fail "Python 3.11 or 3.12 with its venv module is needed and was not found." \
             "On Debian 12 or Ubuntu 24.04: sudo apt-get install python3 python3-venv. Then run this command again."
     say "making the environment in .venv with $("$python" -V) (about 4 minutes and 8 GB; once)"
     "$python" -m venv --clear .venv

@@ -86,7 +86,7 @@ class Propagation:
         return torch.stack([self.slice_logits(s) for s in range(len(self.low_res))])
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def propagate_frames(
     model: SLMSAM2,
     frames: Sequence[Tensor] | Tensor,

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from slmsam2.engine.propagation import Prompts, Propagation
+from slmsam2.engine.structures import Found
 from slmsam2.volume import SliceView
 
 
 def structure_reports(
-    propagation: Propagation, prompts: Prompts, result: np.ndarray, names: dict[str, int], view: SliceView
+    found: Sequence[Found], prompts: Prompts, result: np.ndarray, names: dict[str, int], view: SliceView
 ) -> dict[str, dict[str, Any]]:
     """Facts per structure, ready for JSON.
 
     Args:
-        propagation: what the network said.
+        found: what the network said.
         prompts: {value: {stack slice: mask}}.
         result: the final label stack, integers (S, H, W).
         names: name -> value of the structures that were propagated.
@@ -27,8 +29,9 @@ def structure_reports(
         empty (numbers of slices that the propagation visited); stopped, per direction: slice and reason;
         confidence: slice -> 0..1.
     """
+    propagations = {value: part.propagation for part in found for value in part.propagation.objects}
     return {
-        name: _structure_report(propagation, prompts[value], result, value, view)
+        name: _structure_report(propagations[value], prompts[value], result, value, view)
         for name, value in names.items()
     }
 

@@ -9,15 +9,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from slmsam2.engine.features import FeatureCache
 from slmsam2.engine.labels import label_stack
-from slmsam2.engine.propagation import Order, Progress, Settings, propagate_frames
+from slmsam2.engine.propagation import Order, Progress, Settings
 from slmsam2.engine.report import structure_reports, suggested_slice
+from slmsam2.engine.structures import propagate_structures
 from slmsam2.errors import ConfigurationError, GridError, PromptError
 from slmsam2.modeling import SLMSAM2, build_model, checkpoint_path
 from slmsam2.prompts import painted_structures, prompts_from_label
 from slmsam2.volume import (
-    Frames,
     SliceView,
     Volume,
     choose_window,
@@ -99,19 +98,11 @@ def propagate_volume(
     names = {name: value for name, value in names.items() if value in prompts}
     settings = _settings(view, direction, first_slice, last_slice, stop_after, order)
     network = model if isinstance(model, SLMSAM2) else load_model(model, model_dir, device)
-    frames = Frames(view.to_stack(volume.array), chosen, network.image_size)
-    features = FeatureCache(network, frames)
     loaded = time.perf_counter()
-    height, width = given.shape[1:]
-    found = propagate_frames(
-        network,
-        frames,
-        prompts,
-        out_size=(height, width),
-        settings=settings,
-        features=features,
-        progress=progress,
+    found = propagate_structures(
+        network, view.to_stack(volume.array), chosen, prompts, view.spacing[1:], settings, progress
     )
+    encoding = sum(part.encode_seconds for part in found)
     stack = label_stack(found, prompts, given)
     reports = structure_reports(found, prompts, stack, names, view)
     finished = time.perf_counter()
@@ -124,8 +115,8 @@ def propagate_volume(
         "structures": reports,
         "latencies": {
             "load": round(loaded - start, 4),
-            "encode": round(features.seconds, 4),
-            "propagate": round(finished - loaded - features.seconds, 4),
+            "encode": round(encoding, 4),
+            "propagate": round(finished - loaded - encoding, 4),
             "total": round(finished - start, 4),
         },
     }

@@ -128,6 +128,7 @@ def build_model(
     if loaded is not None:
         load_weights(network, loaded)
     network.info = _describe(config, network, loaded)
+    network.info["crop_margin"] = OmegaConf.select(settings, "inference.crop_margin")
     return network.to(device).eval()
 
 

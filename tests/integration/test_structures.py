@@ -1,0 +1,80 @@
+"""Regions per structure: small ones are looked at closely, those that leave are followed."""
+
+import numpy as np
+import pytest
+
+from slmsam2.engine import Settings, structures
+from slmsam2.engine.structures import propagate_structures
+from slmsam2.volume import Window
+
+pytestmark = pytest.mark.integration
+
+WINDOW = Window(50, 100)
+
+
+@pytest.fixture
+def stack():
+    return np.random.default_rng(0).uniform(0, 100, (4, 120, 100)).astype(np.float32)
+
+
+@pytest.fixture
+def painted():
+    mask = np.zeros((120, 100), bool)
+    mask[50:66, 40:56] = True
+    return mask
+
+
+@pytest.fixture
+def seen_sizes(monkeypatch):
+    """Sizes of the regions that were propagated in."""
+    sizes = []
+    propagate = structures.propagate_frames
+    monkeypatch.setattr(
+        structures,
+        "propagate_frames",
+        lambda *args, out_size, **more: sizes.append(out_size) or propagate(*args, out_size=out_size, **more),
+    )
+    return sizes
+
+
+def run(network, stack, prompts, margin, progress=None):
+    network.info["crop_margin"] = margin
+    return propagate_structures(network, stack, WINDOW, prompts, (1.0, 1.0), Settings(), progress)
+
+
+def test_without_a_margin_all_share_whole_slices(network, stack, painted, seen_sizes):
+    found = run(network, stack, {1: {1: painted}, 2: {2: np.roll(painted, 20, axis=0)}}, margin=None)
+    assert seen_sizes == [(120, 100)]
+    assert found[0].propagation.objects == [1, 2]
+    assert found[0].slice_logits(0)[2].shape == (120, 100)
+
+
+def test_each_structure_gets_its_region(network, stack, painted, monkeypatch):
+    monkeypatch.setattr(structures, "_is_cut_off", lambda result, region: False)
+    found = run(network, stack, {1: {1: painted}, 2: {2: np.roll(painted, 20, axis=0)}}, margin=0.75)
+    assert sorted(part.region.top for part in found) == [38, 58]
+    logits = found[0].slice_logits(0)
+    [(_, values)] = logits.items()
+    assert np.isfinite(values).sum() == 40 * 40
+    assert (values == -np.inf).sum() == values.size - 40 * 40
+
+
+def test_a_structure_at_the_edge_is_followed_in_a_wider_region(
+    network, stack, painted, seen_sizes, monkeypatch
+):
+    monkeypatch.setattr(structures, "_is_cut_off", lambda result, region: region.size[0] < 100)
+    ticks = []
+    found = run(network, stack, {1: {1: painted}}, margin=0.75, progress=lambda *at: ticks.append(at))
+    assert seen_sizes == [(40, 40), (80, 80), (120, 100)]
+    assert [part.region.is_whole for part in found] == [True]
+    assert [done for done, _ in ticks] == list(range(1, 13))
+    assert ticks[-1] == (12, 12)
+
+
+def test_what_counts_as_cut_off(network, stack, painted):
+    found = run(network, stack, {1: {1: painted}}, margin=None)[0].propagation
+    region = structures.region_around([painted], (1.0, 1.0), 0.75)
+    found.low_res[:] = -5
+    assert not structures._is_cut_off(found, region)
+    found.low_res[2, 0, :, 0] = 5
+    assert structures._is_cut_off(found, region)
