@@ -37,21 +37,27 @@ def seen_sizes(monkeypatch):
     return sizes
 
 
-def run(network, stack, prompts, margin, progress=None):
-    network.info["crop_margin"] = margin
-    return propagate_structures(network, stack, WINDOW, prompts, (1.0, 1.0), Settings(), progress)
+@pytest.fixture
+def run(monkeypatch):
+    """Propagates {value: {slice: mask}} with a given margin."""
+
+    def propagate(prompts, margin, progress=None):
+        monkeypatch.setitem(network.info, "crop_margin", margin)
+        return propagate_structures(network, stack, WINDOW, prompts, (1.0, 1.0), Settings(), progress)
+
+    return propagate
 
 
-def test_without_a_margin_all_share_whole_slices(network, stack, painted, seen_sizes):
-    found = run(network, stack, {1: {1: painted}, 2: {2: np.roll(painted, 20, axis=0)}}, margin=None)
+def test_without_a_margin_all_share_whole_slices(run, painted, seen_sizes):
+    found = run({1: {1: painted}, 2: {2: np.roll(painted, 20, axis=0)}}, margin=None)
     assert seen_sizes == [(120, 100)]
     assert found[0].propagation.objects == [1, 2]
     assert found[0].slice_logits(0)[2].shape == (120, 100)
 
 
-def test_each_structure_gets_its_region(network, stack, painted, monkeypatch):
+def test_each_structure_gets_its_region(run, painted, monkeypatch):
     monkeypatch.setattr(structures, "_is_cut_off", lambda result, region: False)
-    found = run(network, stack, {1: {1: painted}, 2: {2: np.roll(painted, 20, axis=0)}}, margin=0.75)
+    found = run({1: {1: painted}, 2: {2: np.roll(painted, 20, axis=0)}}, margin=0.75)
     assert sorted(part.region.top for part in found) == [38, 58]
     logits = found[0].slice_logits(0)
     [(_, values)] = logits.items()
@@ -64,15 +70,15 @@ def test_a_structure_at_the_edge_is_followed_in_a_wider_region(
 ):
     monkeypatch.setattr(structures, "_is_cut_off", lambda result, region: region.size[0] < 100)
     ticks = []
-    found = run(network, stack, {1: {1: painted}}, margin=0.75, progress=lambda *at: ticks.append(at))
+    found = run({1: {1: painted}}, margin=0.75, progress=lambda *at: ticks.append(at))
     assert seen_sizes == [(40, 40), (80, 80), (120, 100)]
     assert [part.region.is_whole for part in found] == [True]
     assert [done for done, _ in ticks] == list(range(1, 13))
     assert ticks[-1] == (12, 12)
 
 
-def test_what_counts_as_cut_off(network, stack, painted):
-    found = run(network, stack, {1: {1: painted}}, margin=None)[0].propagation
+def test_what_counts_as_cut_off(run, painted):
+    found = run({1: {1: painted}}, margin=None)[0].propagation
     region = structures.region_around([painted], (1.0, 1.0), 0.75)
     found.low_res[:] = -5
     assert not structures._is_cut_off(found, region)
