@@ -38,7 +38,7 @@ def seen_sizes(monkeypatch):
 
 
 @pytest.fixture
-def run(monkeypatch):
+def run(network, stack, monkeypatch):
     """Propagates {value: {slice: mask}} with a given margin."""
 
     def propagate(prompts, margin, progress=None):
