@@ -65,9 +65,7 @@ def test_each_structure_gets_its_region(run, painted, monkeypatch):
     assert (values == -np.inf).sum() == values.size - 40 * 40
 
 
-def test_a_structure_at_the_edge_is_followed_in_a_wider_region(
-    network, stack, painted, seen_sizes, monkeypatch
-):
+def test_a_structure_at_the_edge_is_followed_in_a_wider_region(run, painted, seen_sizes, monkeypatch):
     monkeypatch.setattr(structures, "_is_cut_off", lambda result, region: region.size[0] < 100)
     ticks = []
     found = run({1: {1: painted}}, margin=0.75, progress=lambda *at: ticks.append(at))
