@@ -149,27 +149,19 @@ def _propagate_object(
         _store(result, index, column, prompted.prompt(index, mask))
         counter.tick()
     last, first = max(painted), min(painted)
+    low, high = _bounds(len(features), settings)
+    published = settings.order == "published"
     stops = result.stops.setdefault(result.objects[column], {})
     up: dict[int, SliceOutput] = {}
     down: dict[int, SliceOutput] = {}
-    low, high = _bounds(len(features), settings)
     if settings.up:
-        tracker = (
-            prompted
-            if settings.order == "published"
-            else ObjectTracker(model, features).with_prompts_of(prompted)
-        )
+        tracker = prompted if published else prompted.fork()
         up, stops["up"] = _travel(tracker, range(first + 1, high + 1), painted, settings, first, counter)
     if settings.down:
-        tracker = (
-            prompted
-            if settings.order == "published"
-            else ObjectTracker(model, features).with_prompts_of(prompted)
-        )
-        start = first if settings.order == "published" else last
-        down, stops["down"] = _travel(
-            tracker, range(start - 1, low - 1, -1), painted, settings, start, counter
-        )
+        tracker = prompted if published else prompted.fork()
+        start = first if published else last
+        route = range(start - 1, low - 1, -1)
+        down, stops["down"] = _travel(tracker, route, painted, settings, start, counter)
     for index in sorted(up.keys() | down.keys()):
         both = [out for out in (up.get(index), down.get(index)) if out is not None]
         weights = _blend_weights(index, sorted(painted)) if len(both) == 2 else [1.0]

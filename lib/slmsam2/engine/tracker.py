@@ -28,10 +28,11 @@ class ObjectTracker:
         self._features = features
         self.bank: MemoryBank = {"cond_frame_outputs": {}, "non_cond_frame_outputs": {}}
 
-    def with_prompts_of(self, other: ObjectTracker) -> ObjectTracker:
-        """Take over another tracker's prompted slices (they are shared, not computed again)."""
-        self.bank["cond_frame_outputs"] = dict(other.bank["cond_frame_outputs"])
-        return self
+    def fork(self) -> ObjectTracker:
+        """A tracker that starts from the same prompted slices (shared, not computed again) and nothing else."""
+        tracker = ObjectTracker(self._model, self._features)
+        tracker.bank["cond_frame_outputs"] = dict(self.bank["cond_frame_outputs"])
+        return tracker
 
     def prompt(self, index: int, mask: np.ndarray) -> SliceOutput:
         """Make slice ``index`` a conditioning slice with a painted mask, bool (h, w) at any resolution."""
