@@ -6,6 +6,7 @@ import json
 import nibabel as nib
 import numpy as np
 import pytest
+from PIL import Image
 
 from slmsam2 import propagate_volume
 from slmsam2.errors import ConfigurationError, GridError, PromptError, VolumeError
@@ -143,3 +144,34 @@ def test_errors_say_what_to_do(network, phantom):
         propagate_volume(Volume(np.zeros(volume.shape), AFFINE), label, model=network)
     with pytest.raises(ConfigurationError, match="slm_sam2_nano"):
         propagate_volume(volume, label, model="unknown_model")
+
+
+@pytest.mark.parametrize("slices", [1, 2])
+def test_very_short_volumes(network, phantom, slices):
+    volume, label = phantom
+    image = Volume(volume.array[..., PAINTED : PAINTED + slices], AFFINE)
+    painted = label[..., PAINTED : PAINTED + slices].copy()
+    painted[..., 1:] = 0
+    result, report = propagate_volume(image, painted, model=network)
+    assert result.shape == image.shape
+    assert np.array_equal(result[..., 0], painted[..., 0])
+    assert report["axis"] == 2
+    assert (report["suggested_slice"] is None) == (slices == 1)
+
+
+def test_a_clip_of_pictures(network, tmp_path):
+    """2D + time: a folder of pictures, painted on one of them."""
+    rng = np.random.default_rng(3)
+    folder = tmp_path / "clip"
+    folder.mkdir()
+    for number in range(5):
+        picture = rng.integers(0, 40, (40, 60), dtype=np.uint8)
+        picture[10:25, 10 + number : 30 + number] += 150
+        Image.fromarray(picture).save(folder / f"{number}.png")
+    label = np.zeros((60, 40, 5), np.uint8)
+    label[12:32, 10:25, 2] = 1
+    result, report = propagate_volume(folder, label, model=network)
+    assert result.shape == (60, 40, 5)
+    assert report["axis"] == 2
+    assert np.array_equal(result[..., 2], label[..., 2])
+    assert report["structures"]["structure_1"]["found"] == 5
