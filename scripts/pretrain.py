@@ -64,7 +64,7 @@ def pretrain(args: argparse.Namespace) -> None:
     if state.is_file():
         trainer.resume(state)
     deadline = time.monotonic() + 60 * args.minutes
-    log = Log(args.output, trainer, started=time.monotonic())
+    log = Log(args.output, trainer)
     trainer.run(log.report, until=lambda: time.monotonic() > deadline)
     log.save()
     log.close()
@@ -73,8 +73,8 @@ def pretrain(args: argparse.Namespace) -> None:
 class Log:
     """Progress bar, a line of losses per step (losses.jsonl), TensorBoard when installed, and the saving."""
 
-    def __init__(self, output: Path, trainer: Pretrainer, started: float):
-        self.output, self.trainer, self.started = output, trainer, started
+    def __init__(self, output: Path, trainer: Pretrainer):
+        self.output, self.trainer = output, trainer
         self.bar = tqdm(total=trainer.total_steps, initial=trainer.step, desc="pre-training", mininterval=5)
         self.losses = (output / "losses.jsonl").open("a")
         self.board = _tensorboard(output)
@@ -99,7 +99,7 @@ class Log:
             "steps": self.trainer.step,
             "of": self.trainer.total_steps,
             "seed": int(self.trainer.config.seed),
-            "minutes of the last start": round((time.monotonic() - self.started) / 60, 1),
+            "minutes": round(self.trainer.seconds / 60, 1),
             "device": f"{self.trainer.device.type}, {torch.get_num_threads()} threads, {platform.machine()}",
             "torch": str(torch.__version__),
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -57,6 +58,7 @@ class Pretrainer:
         self.average = [p.detach().clone() for p in self.model.parameters()]
         self.optimizer = torch.optim.AdamW(_groups(self.model, config.weight_decay), lr=config.learning_rate)
         self.step = 0
+        self.seconds = 0.0  # spent in steps so far, over all starts
 
     @property
     def total_steps(self) -> int:
@@ -65,7 +67,10 @@ class Pretrainer:
     def run(self, report: Report, until: Callable[[], bool] = lambda: False) -> None:
         """Train to the last step, or until ``until()`` is true; ``report`` gets each step's losses."""
         while self.step < self.total_steps and not until():
-            report(self.step, self.train_step())
+            start = time.perf_counter()
+            losses = self.train_step()
+            self.seconds += time.perf_counter() - start
+            report(self.step - 1, losses)
 
     def train_step(self) -> dict[str, float]:
         """One optimiser step. Returns the losses and the learning rate."""
@@ -137,6 +142,7 @@ class Pretrainer:
         """Write everything that resuming needs, under a temporary name first."""
         state = {
             "step": self.step,
+            "seconds": self.seconds,
             "stages": [asdict(stage) for stage in self.stages],
             "model": self.model.state_dict(),
             "average": self.average,
@@ -155,7 +161,7 @@ class Pretrainer:
         state = torch.load(path, map_location=self.device, weights_only=True)
         if state["stages"] != [asdict(stage) for stage in self.stages]:
             raise CheckpointError(f"{path} belongs to a run with other stages; choose another output folder.")
-        self.step = state["step"]
+        self.step, self.seconds = state["step"], state["seconds"]
         self.model.load_state_dict(state["model"])
         self.average = state["average"]
         self.optimizer.load_state_dict(state["optimizer"])
