@@ -111,7 +111,7 @@ def test_direction_and_range_are_in_stored_slice_numbers(network, phantom, flip)
 
 def test_only_the_chosen_slices_are_prompts(network, phantom):
     volume, label = phantom
-    label[..., 7] = 3
+    label[2:4, 2:4, 7] = 3
     result, report = propagate_volume(volume, label, model=network, structures=[3], prompt_slices=[PAINTED])
     assert report["structures"]["structure_3"]["painted"] == [PAINTED]
     assert not np.array_equal(result[..., 7], label[..., 7])

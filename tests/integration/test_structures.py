@@ -42,7 +42,7 @@ def run(network, stack, monkeypatch):
     """Propagates {value: {slice: mask}} with a given margin."""
 
     def propagate(prompts, margin, progress=None):
-        monkeypatch.setitem(network.info, "crop_margin", margin)
+        monkeypatch.setitem(network.info, "inference", {"crop_margin": margin})
         return propagate_structures(network, stack, WINDOW, prompts, (1.0, 1.0), Settings(), progress)
 
     return propagate
@@ -82,3 +82,15 @@ def test_what_counts_as_cut_off(run, painted):
     assert not structures._is_cut_off(found, region)
     found.low_res[2, 0, :, 0] = 5
     assert structures._is_cut_off(found, region)
+
+
+def test_smoothing_takes_out_specks_and_fills_holes(run, painted):
+    result = run({1: {1: painted}}, margin=None)[0].propagation
+    result.low_res[:] = -1024.0
+    result.low_res[1:, 0, 2:14, 2:14] = 8.0
+    result.low_res[2, 0, 7, 7] = -3.0
+    result.low_res[0, 0, 8, 8] = 2.0
+    structures.smooth(result, 1.0)
+    assert result.low_res[2, 0, 7, 7] > 0
+    assert result.low_res[0, 0, 8, 8] < 0
+    assert result.low_res[3, 0, 8, 8] > 7

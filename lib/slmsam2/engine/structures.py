@@ -5,9 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from scipy.ndimage import gaussian_filter
 
 from slmsam2.engine.features import FeatureCache
-from slmsam2.engine.propagation import Progress, Prompts, Propagation, Settings, propagate_frames
+from slmsam2.engine.propagation import (
+    BLEND_LIMIT,
+    Progress,
+    Prompts,
+    Propagation,
+    Settings,
+    propagate_frames,
+)
 from slmsam2.engine.regions import Region, region_around, whole_slices
 from slmsam2.modeling import SLMSAM2
 from slmsam2.volume import Frames, Window
@@ -49,7 +58,8 @@ def propagate_structures(
 
     Networks with a ``crop_margin`` see a region around what was painted, so that a small structure gets more of
     their few tokens. A structure that comes to the region's edge is propagated again in one twice as wide.
-    Structures in the same region share the image encoder.
+    Structures in the same region share the image encoder. Networks with ``smoothing`` get their mask logits smoothed
+    within and between slices.
 
     Args:
         stack: (S, H, W), real numbers.
@@ -57,7 +67,8 @@ def propagate_structures(
         spacing: between rows and between columns, in mm.
         progress: called with (slices done, slices to do as known so far).
     """
-    margin = network.info.get("crop_margin")
+    inference = network.info["inference"]
+    margin = inference.get("crop_margin")
     waiting = _by_region(prompts, spacing, margin)
     found: list[Found] = []
     counter = _Counter(progress, len(waiting))
@@ -76,6 +87,8 @@ def propagate_structures(
             progress=counter.report,
         )
         counter.next()
+        if "smoothing" in inference:
+            smooth(result, inference["smoothing"])
         if not region.is_whole and _is_cut_off(result, region):
             wider = region_around([_box(region)], spacing, margin=0.5)
             waiting.setdefault(wider, []).extend(values)
@@ -94,6 +107,16 @@ def _by_region(
         region = whole_slices(masks[0]) if margin is None else region_around(masks, spacing, margin)
         regions.setdefault(region, []).append(value)
     return regions
+
+
+def smooth(result: Propagation, sigma: float) -> None:
+    """Smooth each object's mask logits in place, by a Gaussian of ``sigma`` slices and mask pixels.
+
+    Logits are clamped first, so that "absent" weighs no more than a clear "no".
+    """
+    for column in range(len(result.objects)):
+        logits = result.low_res[:, column].clamp(-BLEND_LIMIT, BLEND_LIMIT)
+        result.low_res[:, column] = torch.from_numpy(gaussian_filter(logits.numpy(), sigma))
 
 
 def _box(region: Region) -> np.ndarray:

@@ -128,7 +128,7 @@ def build_model(
     if loaded is not None:
         load_weights(network, loaded)
     network.info = _describe(config, network, loaded)
-    network.info["crop_margin"] = OmegaConf.select(settings, "inference.crop_margin")
+    network.info["inference"] = OmegaConf.to_container(settings.get("inference", OmegaConf.create({})))
     return network.to(device).eval()
 
 
