@@ -17,7 +17,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from slmsam2.errors import CheckpointError, ConfigurationError
 from slmsam2.modeling import SLMSAM2, build_model
-from slmsam2.synthesis import synthetic_clips
+from slmsam2.synthesis import AnatomySettings, synthetic_clips
 from slmsam2.training.clip import run_clip
 from slmsam2.training.losses import ClipLoss, clip_loss
 
@@ -51,6 +51,7 @@ class Pretrainer:
         if not self.stages or config.structures < 1:
             raise ConfigurationError("Pre-training needs at least one stage and one structure per clip.")
         self.config = config
+        self.anatomy = AnatomySettings(**config.get("anatomy", {}))
         self.device = torch.device(device)
         self.mixed_precision = mixed_precision
         torch.manual_seed(config.seed)
@@ -82,6 +83,7 @@ class Pretrainer:
             self.model.image_size,
             generator,
             structures=self.config.structures,
+            settings=self.anatomy,
         )
         rate = self._learning_rate()
         for group in self.optimizer.param_groups:
