@@ -128,7 +128,7 @@ def build_model(
     if loaded is not None:
         load_weights(network, loaded)
     network.info = _describe(config, network, loaded)
-    network.info["inference"] = OmegaConf.to_container(settings.get("inference", OmegaConf.create({})))
+    network.info["inference"] = dict(settings.get("inference", {}))
     return network.to(device).eval()
 
 

@@ -127,8 +127,8 @@ def load_weights(network: SLMSAM2, checkpoint: Checkpoint) -> None:
         CheckpointError: names every missing, unexpected or wrongly shaped parameter.
     """
     wanted = network.state_dict()
-    optional = SHORT_TERM if checkpoint.kind == "sam2" else ()
-    missing = [k for k in wanted if k not in checkpoint.weights and not k.startswith(optional or ("\0",))]
+    optional = SHORT_TERM if checkpoint.kind == "sam2" else ()  # startswith(()) is never true
+    missing = [k for k in wanted if k not in checkpoint.weights and not k.startswith(optional)]
     unexpected = [k for k in checkpoint.weights if k not in wanted]
     misshapen = [
         f"{k} {tuple(v.shape)} instead of {tuple(wanted[k].shape)}"

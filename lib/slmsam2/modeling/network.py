@@ -50,7 +50,6 @@ class SLMSAM2(SAM2Base):
         self.recent_n = recent_n
         self.fuse_unconditioned = fuse_unconditioned
         self.last_mask_prompt = last_mask_prompt
-        self.short_branch = True
         self.info: dict[str, Any] = {}
 
     @property
@@ -83,14 +82,9 @@ class SLMSAM2(SAM2Base):
         if is_init_cond_frame:
             return self.recent_memory_fuser(long + long) if self.fuse_unconditioned else long
         step = 1 if track_in_reverse else -1
-        fused = long
-        if self.short_branch:
-            recent = self._recent_outputs(frame_idx, step, output_dict)
-            short = self._read_recent(
-                recent, current_vision_feats[-1], current_vision_pos_embeds[-1], num_frames
-            )
-            fused = short.permute(1, 2, 0).view_as(long) + long
-        fused = self.recent_memory_fuser(fused)
+        recent = self._recent_outputs(frame_idx, step, output_dict)
+        short = self._read_recent(recent, current_vision_feats[-1], current_vision_pos_embeds[-1], num_frames)
+        fused = self.recent_memory_fuser(short.permute(1, 2, 0).view_as(long) + long)
         if self.last_mask_prompt:
             fused = fused + self._embed_last_mask(_find(output_dict, frame_idx + step), fused)
         return fused

@@ -6,13 +6,10 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 
 from slmsam2.errors import VolumeError
 from slmsam2.server.parameters import ReplyFormat
-from slmsam2.volume import Volume
-from slmsam2.volume.itk import itk_image
-from slmsam2.volume.nifti import nifti_image
+from slmsam2.volume import Volume, write_label
 
 
 def write_result(array: np.ndarray, image: Volume, reply: ReplyFormat) -> str:
@@ -30,17 +27,11 @@ def write_result(array: np.ndarray, image: Volume, reply: ReplyFormat) -> str:
     Raises:
         VolumeError: it cannot be written.
     """
-    array = array.astype(reply.dtype or np.min_scalar_type(array.max()), copy=False)
     with tempfile.NamedTemporaryFile(suffix=reply.extension, delete=False) as file:
         path = Path(file.name)
     try:
-        if reply.extension.startswith(".nii"):
-            nifti_image(array, image).to_filename(path)
-        else:
-            sitk.WriteImage(itk_image(array, image), str(path), useCompression=reply.compress)
-    except (OSError, RuntimeError) as error:
+        write_label(path, array, image, dtype=reply.dtype, compress=reply.compress)
+    except VolumeError:
         path.unlink(missing_ok=True)
-        raise VolumeError(
-            f"The result cannot be written on the server: {error}. Check its free space."
-        ) from error
+        raise
     return str(path)

@@ -60,13 +60,22 @@ def read_label(path: str | os.PathLike[str]) -> Volume:
     return Volume(_label_values(volume.array, Path(path).name), volume.affine, volume.modality, volume.path)
 
 
-def write_label(path: str | os.PathLike[str], array: np.ndarray, like: Volume) -> None:
+def write_label(
+    path: str | os.PathLike[str],
+    array: np.ndarray,
+    like: Volume,
+    *,
+    dtype: np.dtype | None = None,
+    compress: bool = True,
+) -> None:
     """Write a labelmap with the geometry of an image, under a temporary name that is then moved into place.
 
     Args:
-        path: .nii, .nii.gz, .nrrd or .mha; written in the smallest unsigned dtype that holds the values.
+        path: .nii, .nii.gz, .nrrd or .mha.
         array: (I, J, K) integers or booleans, none negative.
         like: the volume whose grid the label lies on.
+        dtype: on disk; None: the smallest unsigned one that holds the values.
+        compress: whether formats that can be either (.nrrd, .mha) are compressed.
 
     Raises:
         VolumeError: another kind of file or of values, another shape than `like`, or it cannot be written.
@@ -80,7 +89,9 @@ def write_label(path: str | os.PathLike[str], array: np.ndarray, like: Volume) -
         )
     if array.dtype.kind not in "bui" or array.min() < 0:
         raise VolumeError("Label values must be whole numbers from 0: convert them before writing.")
-    array = array.astype(np.min_scalar_type(array.max()) if array.dtype.kind != "b" else np.uint8, copy=False)
+    if dtype is None:
+        dtype = np.dtype(np.uint8) if array.dtype.kind == "b" else np.min_scalar_type(array.max())
+    array = array.astype(dtype, copy=False)
     suffix = _suffix(path)
     if suffix not in (*_NIFTI_SUFFIXES, *_WRITTEN_ITK_SUFFIXES):
         raise VolumeError(f"A label cannot be written as '{path.name}': use .nii, .nii.gz, .nrrd or .mha.")
@@ -89,7 +100,7 @@ def write_label(path: str | os.PathLike[str], array: np.ndarray, like: Volume) -
         if suffix in _NIFTI_SUFFIXES:
             nifti_image(array, like).to_filename(temporary)
         else:
-            sitk.WriteImage(itk_image(array, like), str(temporary), useCompression=True)
+            sitk.WriteImage(itk_image(array, like), str(temporary), useCompression=compress)
         os.replace(temporary, path)
     except (OSError, RuntimeError) as error:
         raise VolumeError(f"'{path.name}' cannot be written. Check the folder and its free space.") from error

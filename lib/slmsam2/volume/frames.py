@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch.nn.functional import interpolate
 
+from slmsam2.normalisation import IMAGENET_MEAN, IMAGENET_STD
 from slmsam2.volume.intensity import Window
 
-# Mean and standard deviation of ImageNet's channels: what SAM 2's image encoder was trained with.
-_MEAN = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
-_STD = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
+_MEAN = torch.tensor(IMAGENET_MEAN).view(3, 1, 1)
+_STD = torch.tensor(IMAGENET_STD).view(3, 1, 1)
 
 
 class Frames(Sequence[torch.Tensor]):
