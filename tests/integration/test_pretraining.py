@@ -7,9 +7,13 @@ from omegaconf import OmegaConf
 from slmsam2.errors import CheckpointError
 from slmsam2.modeling import load_config
 from slmsam2.training.clip import run_clip
+from slmsam2.training.losses import clip_loss
 from slmsam2.training.pretrain import Pretrainer
+from slmsam2.training.prompts import PromptPlan
 
 pytestmark = pytest.mark.integration
+
+PROMPTS = {"point": 0.4, "box": 0.4, "clicks": 2, "later_click": 0.5}
 
 
 @pytest.fixture
@@ -24,11 +28,15 @@ def config(tmp_path):
             {
                 "model": str(tmp_path / "small.yaml"),
                 "seed": 4,
-                "stages": [{"steps": steps, "clips": 2, "slices": 2}, {"steps": 4, "clips": 1, "slices": 3}],
+                "stages": [
+                    {"steps": steps, "clips": 2, "slices": 2},
+                    {"steps": 4, "clips": 1, "slices": 3, "prompts": PROMPTS},
+                ],
                 "structures": 2,
                 "learning_rate": 1e-3,
                 "final_learning_rate": 1e-4,
                 "warmup": 2,
+                "cooldown": 0.5,
                 "weight_decay": 0.05,
                 "clip_gradient": 1.0,
                 "average": 0.9,
@@ -93,5 +101,21 @@ def test_masks_reach_the_loss_before_the_object_score_blanks_them(network, frame
     assert outputs.masks[0].shape == (1, 1, 16, 16)
     assert outputs.masks[0].min() > -1000
     outputs.masks[1].sum().backward()
+    assert network.image_encoder.trunk.patch_embed.proj.weight.grad.abs().sum() > 0
+    network.zero_grad()
+
+
+@pytest.mark.parametrize("kind", ["mask", "point", "box"])
+def test_each_kind_of_prompt_with_corrections_can_be_trained(network, frames, kind):
+    masks = torch.zeros(1, 2, 3, 64, 64, dtype=torch.bool)
+    masks[0, 0, :, 20:40, 20:40] = True
+    masks[0, 1, :2, 5:15, 30:60] = True
+    clicks = {2: 1} if kind == "mask" else {0: 2, 2: 1}
+    generator = torch.Generator().manual_seed(0)
+    outputs = run_clip(network, frames[None, :3], masks, PromptPlan(kind, clicks), generator)
+    assert outputs.slices == ([1, 2, 2] if kind == "mask" else [0, 0, 0, 1, 2, 2])
+    loss = clip_loss(outputs, masks.flatten(0, 1), absent_masks=True)
+    loss.total.backward()
+    assert torch.isfinite(loss.total)
     assert network.image_encoder.trunk.patch_embed.proj.weight.grad.abs().sum() > 0
     network.zero_grad()

@@ -25,7 +25,7 @@ def test_hard_iou():
 
 
 def outputs(logits, iou, score):
-    return DecoderOutputs([logits], [torch.tensor([iou])], [torch.tensor([[score]])])
+    return DecoderOutputs([logits], [torch.tensor([iou])], [torch.tensor([[score]])], [1])
 
 
 def test_loss_of_one_slice_by_hand():

@@ -5,7 +5,9 @@ import torch
 from scipy import ndimage
 
 from slmsam2.synthesis import AnatomySettings, synthetic_clips
+from slmsam2.synthesis.anatomy import label_volumes
 from slmsam2.synthesis.clips import flood
+from slmsam2.synthesis.shapes import branching_tube, cluster, sheet, superquadric
 
 pytestmark = pytest.mark.unit
 
@@ -55,3 +57,41 @@ def test_flood_keeps_the_connected_part():
     kept = region & flood(region, seeds)
     assert kept.sum() == 15 * 15
     assert ndimage.label(kept[0, 0].numpy())[1] == 1
+
+
+def points(slices=9, size=48):
+    """A cube of positions, float32 (1, T, n, n, 3)."""
+    z, y, x = torch.meshgrid(*(torch.linspace(-1, 1, n) for n in (slices, size, size)), indexing="ij")
+    return torch.stack([x, y, z], dim=-1)[None]
+
+
+@pytest.mark.parametrize("shape", [superquadric, cluster, branching_tube, sheet])
+def test_shapes_have_an_inside_and_an_outside(shape):
+    inside = []
+    for seed in range(20):
+        field = shape(points(), torch.tensor([0.3]), torch.Generator().manual_seed(seed))
+        assert field.shape == (1, 9, 48, 48)
+        assert torch.isfinite(field).all()
+        inside.append((field < 1).float().mean().item())
+    assert 0 < max(inside) < 0.6
+    assert sum(share > 0 for share in inside) > 15
+
+
+def test_clusters_split_and_merge():
+    """In some clusters the number of parts changes from slice to slice."""
+    changing = 0
+    for seed in range(20):
+        field = cluster(points(17), torch.tensor([0.35]), torch.Generator().manual_seed(seed))
+        parts = {ndimage.label(field[0, z].numpy() < 1)[1] for z in range(17)} - {0}
+        changing += len(parts) > 1
+    assert changing > 5
+
+
+def test_slices_can_be_shaken():
+    settings = AnatomySettings(motion=0.5)
+    still, shaken = (
+        label_volumes(4, 6, 64, torch.Generator().manual_seed(0), s)
+        for s in (AnatomySettings(motion=0), settings)
+    )
+    assert not torch.equal(still, shaken)
+    assert shaken.shape == still.shape == (4, 6, 64, 64)

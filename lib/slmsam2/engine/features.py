@@ -22,11 +22,13 @@ class SliceFeatures:
         feats: per level (h*w, 1, C).
         pos: positional encodings of the same shapes.
         sizes: per level (h, w).
+        thumbnail: (1, 1, n, n) when the network follows the motion between slices, else None.
     """
 
     feats: list[Tensor]
     pos: list[Tensor]
     sizes: list[tuple[int, int]]
+    thumbnail: Tensor | None
 
 
 class FeatureCache:
@@ -47,7 +49,7 @@ class FeatureCache:
         self._model = model
         self._frames = frames
         self._max_bytes = max_bytes
-        self._kept: OrderedDict[int, list[Tensor]] = OrderedDict()
+        self._kept: OrderedDict[int, tuple[list[Tensor], Tensor | None]] = OrderedDict()
         self._pos: tuple[list[Tensor], list[tuple[int, int]]] | None = None
         self.seconds = 0.0
 
@@ -55,21 +57,21 @@ class FeatureCache:
         return len(self._frames)
 
     def __getitem__(self, index: int) -> SliceFeatures:
-        feats = self._kept.pop(index, None)
-        if feats is None:
-            feats = self._encode(index)
-        self._kept[index] = feats
+        kept = self._kept.pop(index, None) or self._encode(index)
+        self._kept[index] = kept
+        feats, thumbnail = kept
         each = sum(t.numel() * t.element_size() for t in feats)
         while len(self._kept) > 1 and len(self._kept) * each > self._max_bytes:
             self._kept.popitem(last=False)
         pos, sizes = self._pos  # type: ignore[misc]  # set by the first _encode
-        return SliceFeatures(feats, pos, sizes)
+        return SliceFeatures(feats, pos, sizes, thumbnail)
 
-    def _encode(self, index: int) -> list[Tensor]:
+    def _encode(self, index: int) -> tuple[list[Tensor], Tensor | None]:
         start = time.perf_counter()
         frame = self._frames[index].to(self._model.device).float()[None]
         encoded = self._model.forward_image(frame)
         _, feats, pos, sizes = self._model._prepare_backbone_features(encoded)
         self._pos = self._pos or (pos, sizes)
+        thumbnail = self._model.thumbnails(frame)
         self.seconds += time.perf_counter() - start
-        return feats
+        return feats, thumbnail

@@ -72,6 +72,11 @@ class ObjectTracker:
         self, index: int, *, mask: Tensor | None, is_prompt: bool, reverse: bool, encode: bool
     ) -> SliceOutput:
         slice_features: SliceFeatures = self._features[index]
+        carried = None
+        if not is_prompt:
+            carried = self._model.carried_mask(
+                index, slice_features.thumbnail, self.bank, track_in_reverse=reverse
+            )
         out = self._model.track_step(
             frame_idx=index,
             is_init_cond_frame=is_prompt,
@@ -84,7 +89,9 @@ class ObjectTracker:
             num_frames=len(self._features),
             track_in_reverse=reverse,
             run_mem_encoder=encode,
+            prev_sam_mask_logits=carried,
         )
+        out["thumbnail"] = slice_features.thumbnail
         out.pop("pred_masks_high_res")
         return out
 

@@ -23,7 +23,7 @@ SAM2_FILES = {
     "slm_sam2_hiera_l": "sam2.1_hiera_large.pt",
 }
 # Settings that belong to the weights: a checkpoint that carries them overrules the configuration file.
-WEIGHT_SETTINGS = ("image_size", "recent_n", "fuse_unconditioned", "last_mask_prompt")
+WEIGHT_SETTINGS = ("image_size", "recent_n", "fuse_unconditioned", "last_mask_prompt", "follow_motion")
 
 
 def model_directory(explicit: str | Path | None = None) -> Path:
@@ -152,5 +152,6 @@ def _describe(config: str | Path | DictConfig, network: SLMSAM2, loaded: Checkpo
         "recent_n": network.recent_n,
         "fuse_unconditioned": network.fuse_unconditioned,
         "last_mask_prompt": network.last_mask_prompt,
+        "follow_motion": network.follow_motion,
         "trained": dict(loaded.trained) if loaded else {},
     }

@@ -108,6 +108,7 @@ def save_checkpoint(
             "recent_n": network.recent_n,
             "fuse_unconditioned": network.fuse_unconditioned,
             "last_mask_prompt": network.last_mask_prompt,
+            "follow_motion": network.follow_motion,
         },
         "trained": json.loads(json.dumps(trained)),
     }

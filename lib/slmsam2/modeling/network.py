@@ -9,8 +9,11 @@ from sam2.modeling.sam2_base import SAM2Base
 from sam2.modeling.sam2_utils import get_1d_sine_pe
 from torch import Tensor, nn
 
+from slmsam2.modeling import motion
+
 SliceOutput = dict[str, Any]
 MemoryBank = dict[str, dict[int, SliceOutput]]
+LOGIT_LIMIT = 10.0  # a carried mask is as sure as this at most
 
 
 class SLMSAM2(SAM2Base):
@@ -18,6 +21,8 @@ class SLMSAM2(SAM2Base):
 
     ``fused = fuser(short(x) + long(x))``: the long branch is SAM 2's own memory attention; the short branch has
     attention weights of its own and reads only the ``recent_n`` slices just passed, in the direction of travel.
+
+    ``short_branch = False`` turns the short branch off: SAM 2's memory alone, with the long branch in its place.
 
     Args:
         image_encoder, memory_attention, memory_encoder: SAM 2's parts.
@@ -28,6 +33,7 @@ class SLMSAM2(SAM2Base):
             in published SLM-SAM 2 weights. False for weights that start from SAM 2, whose decoder expects such a
             slice unfused.
         last_mask_prompt: feed the neighbouring slice's mask logits to SAM's prompt encoder as a dense mask prompt.
+        follow_motion: move those logits along with the image from slice to slice before.
         **sam2: all other arguments of ``SAM2Base``.
     """
 
@@ -42,6 +48,7 @@ class SLMSAM2(SAM2Base):
         recent_n: int = 1,
         fuse_unconditioned: bool = True,
         last_mask_prompt: bool = False,
+        follow_motion: bool = False,
         **sam2: Any,
     ) -> None:
         super().__init__(image_encoder, memory_attention, memory_encoder, **sam2)
@@ -50,6 +57,8 @@ class SLMSAM2(SAM2Base):
         self.recent_n = recent_n
         self.fuse_unconditioned = fuse_unconditioned
         self.last_mask_prompt = last_mask_prompt
+        self.follow_motion = follow_motion
+        self.short_branch = True
         self.info: dict[str, Any] = {}
 
     @property
@@ -81,13 +90,12 @@ class SLMSAM2(SAM2Base):
         )
         if is_init_cond_frame:
             return self.recent_memory_fuser(long + long) if self.fuse_unconditioned else long
+        if not self.short_branch:
+            return self.recent_memory_fuser(long + long)
         step = 1 if track_in_reverse else -1
         recent = self._recent_outputs(frame_idx, step, output_dict)
         short = self._read_recent(recent, current_vision_feats[-1], current_vision_pos_embeds[-1], num_frames)
-        fused = self.recent_memory_fuser(short.permute(1, 2, 0).view_as(long) + long)
-        if self.last_mask_prompt:
-            fused = fused + self._embed_last_mask(_find(output_dict, frame_idx + step), fused)
-        return fused
+        return self.recent_memory_fuser(short.permute(1, 2, 0).view_as(long) + long)
 
     def _recent_outputs(self, frame_idx: int, step: int, bank: MemoryBank) -> list[tuple[int, SliceOutput]]:
         """The outputs of up to ``recent_n`` slices just passed, as (distance in slices, output)."""
@@ -133,20 +141,84 @@ class SLMSAM2(SAM2Base):
         tokens = pointers.unflatten(-1, (parts, self.mem_dim)).permute(0, 2, 1, 3).flatten(0, 1)
         return tokens, encoded.repeat_interleave(parts, dim=0)
 
-    def _embed_last_mask(self, last: SliceOutput | None, fused: Tensor) -> Tensor:
-        """SAM's dense mask prompt for the neighbouring slice's mask logits, relative to "no mask"; (B, C, H, W).
+    def thumbnails(self, frames: Tensor) -> Tensor | None:
+        """What :meth:`carried_mask` wants to know of slices (B, 3, N, N): (B, 1, N / 4, N / 4), or None for nothing."""
+        return motion.thumbnails(frames, self.image_size // 4) if self.follow_motion else None
 
-        The decoder adds its dense prompt to the features, so adding it here is the same as prompting with the mask.
+    def carried_mask(
+        self, frame_idx: int, thumbnail: Tensor | None, bank: MemoryBank, *, track_in_reverse: bool = False
+    ) -> Tensor | None:
+        """The neighbouring slice's mask logits, to be given to :meth:`track_step` as ``prev_sam_mask_logits``.
+
+        Args:
+            thumbnail: of slice ``frame_idx``, (B, 1, n, n); that of its neighbour is looked for in the neighbour's
+                output under "thumbnail".
+
+        Returns:
+            (B, 1, n, n), or None when the network does without or the neighbour is not known.
         """
-        if last is None:
-            return torch.zeros_like(fused)
-        logits = last["pred_masks"].to(fused.device).clamp(-10.0, 10.0)
-        embedding = self.sam_prompt_encoder.mask_downscaling(logits)
-        return embedding - self.sam_prompt_encoder.no_mask_embed.weight[..., None, None]
+        last = _find(bank, frame_idx + (1 if track_in_reverse else -1))
+        if not self.last_mask_prompt or last is None:
+            return None
+        logits = last["pred_masks"].float().clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
+        if thumbnail is None:
+            return logits
+        return motion.moved(logits, motion.flow_between(thumbnail, last["thumbnail"]))
 
-    def _track_step(self, *args: Any, **kwargs: Any) -> tuple:
-        """SAM 2's step, keeping in the slice's output what it would drop: ``iou`` (B,) of the chosen mask."""
-        current_out, sam_outputs, high_res_features, pix_feat = super()._track_step(*args, **kwargs)
+    def _track_step(
+        self,
+        frame_idx: int,
+        is_init_cond_frame: bool,
+        current_vision_feats: list[Tensor],
+        current_vision_pos_embeds: list[Tensor],
+        feat_sizes: list[tuple[int, int]],
+        point_inputs: dict[str, Tensor] | None,
+        mask_inputs: Tensor | None,
+        output_dict: MemoryBank,
+        num_frames: int,
+        track_in_reverse: bool,
+        prev_sam_mask_logits: Tensor | None,
+    ) -> tuple:
+        """SAM 2's step, with two additions.
+
+        A mask carried over from the neighbouring slice may come without clicks, and the overlap that the network
+        expects of its mask is kept in the slice's output, as ``iou`` (B,).
+        """
+        if prev_sam_mask_logits is None or point_inputs is not None:
+            tracked = super()._track_step(
+                frame_idx,
+                is_init_cond_frame,
+                current_vision_feats,
+                current_vision_pos_embeds,
+                feat_sizes,
+                point_inputs,
+                mask_inputs,
+                output_dict,
+                num_frames,
+                track_in_reverse,
+                prev_sam_mask_logits,
+            )
+        else:
+            pix_feat = self._prepare_memory_conditioned_features(
+                frame_idx,
+                is_init_cond_frame,
+                current_vision_feats[-1:],
+                current_vision_pos_embeds[-1:],
+                feat_sizes[-1:],
+                output_dict,
+                num_frames,
+                track_in_reverse,
+            )
+            fine = zip(current_vision_feats[:-1], feat_sizes[:-1], strict=True)
+            high_res_features = [feats.permute(1, 2, 0).unflatten(-1, size) for feats, size in fine]
+            sam_outputs = self._forward_sam_heads(
+                pix_feat,
+                mask_inputs=prev_sam_mask_logits,
+                high_res_features=high_res_features,
+                multimask_output=self._use_multimask(is_init_cond_frame, None),
+            )
+            tracked = {"point_inputs": None, "mask_inputs": None}, sam_outputs, high_res_features, pix_feat
+        current_out, sam_outputs, high_res_features, pix_feat = tracked
         current_out["iou"] = sam_outputs[2].amax(dim=-1)
         return current_out, sam_outputs, high_res_features, pix_feat
 

@@ -1,4 +1,4 @@
-"""Random anatomy: volumes of labels with nested, touching, tubular and sheet-like structures."""
+"""Random anatomy: volumes of labels with nested, touching, branching, tubular and sheet-like structures."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from slmsam2.synthesis.noise import chance, log_uniform, random_rotations, smooth_field, uniform
+from slmsam2.synthesis.noise import chance, log_uniform, smooth_field, uniform
+from slmsam2.synthesis.shapes import branching_tube, cluster, sheet, superquadric
+
+FIELD_SCALE = 4  # the fields are computed on a grid so much coarser than the slices
+SHAPES = (superquadric, cluster, branching_tube, superquadric, sheet)
 
 
 @dataclass(frozen=True)
@@ -17,17 +21,20 @@ class AnatomySettings:
 
     Attributes:
         tissues: organic regions that fill the body.
-        objects: closed structures painted over the tissues, each with an optional core of its own label.
+        objects: closed structures painted over the tissues, each with an optional core of its own label, so that
+            what is left of the structure is a shell.
         slice_step: range of the distance between slices.
-        object_radius: range of the objects' mean radius.
+        object_radius: range of the objects' typical radius.
         warp: range of the amplitude of the deformation.
+        motion: largest standard deviation of a slice's displacement, in half of the volumes.
     """
 
     tissues: int = 5
     objects: int = 8
     slice_step: tuple[float, float] = (0.012, 0.12)
-    object_radius: tuple[float, float] = (0.05, 0.45)
+    object_radius: tuple[float, float] = (0.05, 0.6)
     warp: tuple[float, float] = (0.02, 0.25)
+    motion: float = 0.015
 
     @property
     def labels(self) -> int:
@@ -43,24 +50,28 @@ def label_volumes(
     Slice 0 is where a structure would be painted: objects are placed so that most of them are on it, and end
     somewhere before or after the last slice.
     """
-    points = _slice_points(batch, slices, size // 2, generator, settings)
+    points = _slice_points(batch, slices, size // FIELD_SCALE, generator, settings)
     amplitude = log_uniform((batch, 1, 1, 1, 1), *settings.warp, generator)
     warp = smooth_field(points, 3, 4, generator) + 0.4 * smooth_field(points, 3, 9, generator)
     warped = points + (amplitude * warp).permute(0, 2, 3, 4, 1)
-    labels = 1 + _upsample(_tissue_fields(warped, generator, settings)).argmax(dim=1)
-    labels = labels * (_upsample(_body_field(warped, generator))[:, 0] > 0)
+    labels = _largest(_tissue_fields(warped, generator, settings))
+    labels = labels * (_enlarged(_body_field(warped, generator)) > 0)
     return _paint_objects(labels, warped, generator, settings)
 
 
 def _slice_points(
     batch: int, slices: int, size: int, generator: Generator, settings: AnatomySettings
 ) -> Tensor:
-    """Positions of the voxels, (B, T, n, n, 3): in-plane in [-1, 1], slice 0 at z = 0."""
+    """Positions of the voxels, (B, T, n, n, 3): in-plane in [-1, 1] but for motion, slice 0 at z = 0."""
     line = torch.linspace(-1, 1, size, device=generator.device)
     y, x = torch.meshgrid(line, line, indexing="ij")
     step = log_uniform((batch, 1, 1, 1), *settings.slice_step, generator)
     z = step * torch.arange(slices, device=generator.device).view(1, -1, 1, 1)
-    return torch.stack(torch.broadcast_tensors(x[None, None], y[None, None], z), dim=-1)
+    points = torch.stack(torch.broadcast_tensors(x[None, None], y[None, None], z), dim=-1)
+    shift = torch.randn((batch, slices, 1, 1, 3), generator=generator, device=generator.device)
+    shift[..., 2] = 0
+    strength = uniform((batch, 1, 1, 1, 1), 0.0, settings.motion, generator)
+    return points + shift * strength * chance((batch, 1, 1, 1, 1), 0.5, generator)
 
 
 def _tissue_fields(points: Tensor, generator: Generator, settings: AnatomySettings) -> Tensor:
@@ -70,20 +81,34 @@ def _tissue_fields(points: Tensor, generator: Generator, settings: AnatomySettin
     return coarse + uniform((len(points), 1, 1, 1, 1), 0.0, 0.6, generator) * fine
 
 
+def _largest(fields: Tensor) -> Tensor:
+    """1 + the number of the largest field: (B, C, T, n, n) to int64 (B, T, N, N)."""
+    best = _enlarged(fields[:, 0])
+    labels = torch.ones(best.shape, dtype=torch.int64, device=best.device)
+    for number in range(1, fields.shape[1]):
+        field = _enlarged(fields[:, number])
+        labels = torch.where(field > best, number + 1, labels)
+        best = torch.maximum(best, field)
+    return labels
+
+
 def _body_field(points: Tensor, generator: Generator) -> Tensor:
-    """Positive inside the body, (B, 1, T, n, n); a third of the volumes lie wholly inside."""
+    """Positive inside the body, (B, T, n, n); a third of the volumes lie wholly inside."""
     batch = len(points)
     radius = uniform((batch, 1, 1, 1, 2), 0.6, 1.1, generator)
     inside = chance((batch, 1, 1, 1), 0.33, generator)
     distance = (points[..., :2] / radius).norm(dim=-1)
-    return torch.where(inside, torch.ones_like(distance), 1 - distance)[:, None]
+    return torch.where(inside, torch.ones_like(distance), 1 - distance)
 
 
 def _paint_objects(labels: Tensor, points: Tensor, generator: Generator, settings: AnatomySettings) -> Tensor:
-    """Paint warped superquadrics over ``labels`` (B, T, N, N); cores of some get labels of their own."""
+    """Paint shapes in a random order over ``labels`` (B, T, N, N); cores of some get labels of their own."""
     batch = len(points)
-    for number in range(settings.objects):
-        radius = _upsample(_superquadric(points, generator, settings)[:, None])[:, 0]
+    order = torch.randperm(settings.objects, generator=generator, device=generator.device).tolist()
+    for number in order:
+        mean = log_uniform((batch,), *settings.object_radius, generator)
+        shape = SHAPES[number % len(SHAPES)](points, mean, generator)
+        radius = _enlarged(shape)
         core = uniform((batch, 1, 1, 1), 0.35, 0.85, generator) * chance((batch, 1, 1, 1), 0.4, generator)
         outer = 1 + settings.tissues + 2 * number
         labels = torch.where(radius < 1, outer, labels)
@@ -91,26 +116,6 @@ def _paint_objects(labels: Tensor, points: Tensor, generator: Generator, setting
     return labels
 
 
-def _superquadric(points: Tensor, generator: Generator, settings: AnatomySettings) -> Tensor:
-    """Distance from a random superquadric's centre, 1 on its surface: (B, T, n, n).
-
-    Ellipsoids, boxes, long tubes and flat sheets come from the exponent and the ratios of the radii.
-    """
-    batch = len(points)
-    mean = log_uniform((batch, 1), *settings.object_radius, generator)
-    ratios = log_uniform((batch, 3), 0.5, 2.0, generator)
-    tube = chance((batch, 1), 0.25, generator)
-    ratios = torch.where(tube, torch.tensor([0.4, 0.4, 6.0], device=mean.device), ratios)
-    radii = mean * ratios
-    centre = uniform((batch, 3), -0.8, 0.8, generator)
-    centre[:, 2] = uniform((batch,), -1.0, 1.0, generator) * mean[:, 0]
-    rotation = random_rotations(batch, generator)
-    power = uniform((batch, 1, 1, 1, 1), 1.6, 4.0, generator)
-    local = torch.einsum("bthwc,bcd->bthwd", points - centre.view(batch, 1, 1, 1, 3), rotation)
-    scaled = (local / radii.view(batch, 1, 1, 1, 3)).abs().clamp(1e-4, 1e4)
-    return scaled.pow(power).sum(-1).pow(1 / power[..., 0])
-
-
-def _upsample(fields: Tensor) -> Tensor:
-    """Twice the in-plane size: (B, C, T, n, n) to (B, C, T, 2n, 2n)."""
-    return F.interpolate(fields, scale_factor=(1, 2, 2), mode="trilinear", align_corners=False)
+def _enlarged(field: Tensor) -> Tensor:
+    """A field on the slices' own grid: (B, T, n, n) to (B, T, N, N)."""
+    return F.interpolate(field, scale_factor=FIELD_SCALE, mode="bilinear", align_corners=False)

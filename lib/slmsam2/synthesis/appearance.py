@@ -8,6 +8,9 @@ from torch import Generator, Tensor
 
 from slmsam2.synthesis.noise import chance, log_uniform, smooth_field, uniform
 
+RESOLUTIONS = 4  # groups of volumes in a batch, each imaged at a resolution of its own
+LEAST_RESOLUTION = 0.08  # of the slice's pixels: a small structure in a crop, strongly enlarged
+
 
 def render(labels: Tensor, num_labels: int, generator: Generator) -> Tensor:
     """Images of label volumes.
@@ -20,20 +23,22 @@ def render(labels: Tensor, num_labels: int, generator: Generator) -> Tensor:
     """
     batch = len(labels)
     image = _contrast(labels, num_labels, generator)
-    image = _lower_resolution(image, generator)
     image = image * _bias_field(labels.shape, generator)
     image = image + _slice_jitter(labels.shape, generator)
-    image = _add_noise(image, generator)
+    image = _thick_slices(image, generator)
+    groups = image.chunk(RESOLUTIONS)
+    image = torch.cat([_acquire(group, generator) for group in groups])
     image = _stretch(image)
     gamma = log_uniform((batch, 1, 1, 1), 0.6, 1.6, generator)
-    return image.clamp(1e-4, 1).pow(gamma)
+    return _narrow(image.clamp(1e-4, 1).pow(gamma), generator)
 
 
 def _contrast(labels: Tensor, num_labels: int, generator: Generator) -> Tensor:
     """A mean and a texture for each label; a fifth of the labels look like another one."""
     batch = len(labels)
     mean = uniform((batch, num_labels), 0.0, 1.0, generator)
-    mean = torch.where(chance((batch, num_labels), 0.2, generator), mean.roll(2, dims=1), mean)
+    twin = torch.randint(0, num_labels, (batch, num_labels), generator=generator, device=labels.device)
+    mean = torch.where(chance((batch, num_labels), 0.2, generator), mean.gather(1, twin), mean)
     spread = uniform((batch, 1), 0.1, 1.0, generator)  # volumes of much and of little contrast
     mean = 0.5 + (mean - 0.5) * spread
     mean[:, 0] = torch.where(chance((batch,), 0.8, generator), mean.amin(dim=1) - 0.2, mean[:, 0])
@@ -44,24 +49,22 @@ def _contrast(labels: Tensor, num_labels: int, generator: Generator) -> Tensor:
 
 
 def _texture(shape: tuple[int, ...], generator: Generator) -> Tensor:
-    """Noise of three grain sizes, mixed differently per volume; (B, T, N, N), about unit variance."""
+    """Noise of three grain sizes, mixed differently per volume; (B, T, N, N), about unit variance.
+
+    The grains run through the slices to a degree that differs from volume to volume.
+    """
     batch, slices, size, _ = shape
     total = torch.zeros(shape, device=generator.device)
-    for grain in (1, 3, 8):
+    through = uniform((batch, 1, 1, 1), 0.0, 1.0, generator)
+    for grain in (2, 5, 12):
         side = max(size // grain, 2)
         noise = torch.randn((batch, slices, side, side), generator=generator, device=generator.device)
+        noise = (1 - through) * noise + through * (
+            noise + noise.roll(1, dims=1) + noise.roll(2, dims=1)
+        ) / 1.7
         weight = uniform((batch, 1, 1, 1), 0.0, 1.0, generator)
         total += weight * F.interpolate(noise, size=(size, size), mode="bilinear", align_corners=False)
     return total
-
-
-def _lower_resolution(image: Tensor, generator: Generator) -> Tensor:
-    """Half of the volumes are imaged coarsely and enlarged: partial volume and blur in one."""
-    size = image.shape[-1]
-    coarse = int(size * float(uniform((1,), 0.3, 0.9, generator)))
-    small = F.interpolate(image, size=(coarse, coarse), mode="bilinear", align_corners=False, antialias=True)
-    blurred = F.interpolate(small, size=(size, size), mode="bilinear", align_corners=False)
-    return torch.where(chance((len(image), 1, 1, 1), 0.6, generator), blurred, image)
 
 
 def _bias_field(shape: tuple[int, ...], generator: Generator) -> Tensor:
@@ -86,20 +89,40 @@ def _slice_jitter(shape: tuple[int, ...], generator: Generator) -> Tensor:
     return jitter * uniform((batch, 1, 1, 1), 0.0, 0.02, generator)
 
 
+def _thick_slices(image: Tensor, generator: Generator) -> Tensor:
+    """Mix neighbouring slices into each other in half of the volumes: partial volume between slices."""
+    padded = torch.cat([image[:, :1], image, image[:, -1:]], dim=1)
+    share = uniform((len(image), 1, 1, 1), 0.0, 0.3, generator) * chance(
+        (len(image), 1, 1, 1), 0.5, generator
+    )
+    return (1 - 2 * share) * image + share * (padded[:, :-2] + padded[:, 2:])
+
+
+def _acquire(image: Tensor, generator: Generator) -> Tensor:
+    """Image at a random resolution, with that resolution's partial volume and noise, and enlarge."""
+    size = image.shape[-1]
+    full = bool(chance((1,), 0.2, generator))
+    coarse = size if full else int(size * float(log_uniform((1,), LEAST_RESOLUTION, 1.0, generator)))
+    small = F.interpolate(image, size=(coarse, coarse), mode="bilinear", align_corners=False, antialias=True)
+    noisy = _add_noise(small, generator)
+    return F.interpolate(noisy, size=(size, size), mode="bilinear", align_corners=False)
+
+
 def _add_noise(image: Tensor, generator: Generator) -> Tensor:
-    """Gaussian (CT), Rician (MR) or multiplicative speckle (ultrasound) noise, one kind per volume."""
-    batch = len(image)
-    first, second = (torch.randn(image.shape, generator=generator, device=image.device) for _ in range(2))
+    """Gaussian (CT), Rician (MR) or grained multiplicative noise (the speckle of ultrasound), one kind per volume."""
+    batch, device = len(image), image.device
+    first, second = (torch.randn(image.shape, generator=generator, device=device) for _ in range(2))
     sigma = log_uniform((batch, 1, 1, 1), 0.003, 0.1, generator)
+    speckle = 2.5 * F.avg_pool2d(F.pad(first, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
     kinds = torch.stack(
         [
             image + sigma * first,
             ((image + sigma * first) ** 2 + (sigma * second) ** 2).sqrt(),
-            image * (1 + 2 * sigma * first),
+            image * (1 + 3 * sigma * speckle),
         ]
     )
-    kind = torch.randint(0, 3, (batch,), generator=generator, device=image.device)
-    return kinds[kind, torch.arange(batch, device=image.device)]
+    kind = torch.randint(0, 3, (batch,), generator=generator, device=device)
+    return kinds[kind, torch.arange(batch, device=device)]
 
 
 def _stretch(image: Tensor) -> Tensor:
@@ -107,3 +130,11 @@ def _stretch(image: Tensor) -> Tensor:
     thinned = image[..., ::4, ::4].flatten(1)
     low, high = (thinned.quantile(q, dim=1).view(-1, 1, 1, 1) for q in (0.005, 0.995))
     return ((image - low) / (high - low).clamp_min(1e-3)).clamp(0, 1)
+
+
+def _narrow(image: Tensor, generator: Generator) -> Tensor:
+    """Show half of the volumes in a part of the range only, as a crop of a volume is."""
+    batch = len(image)
+    width = 1 - uniform((batch, 1, 1, 1), 0.0, 0.7, generator) * chance((batch, 1, 1, 1), 0.5, generator)
+    low = (1 - width) * uniform((batch, 1, 1, 1), 0.0, 1.0, generator)
+    return low + width * image

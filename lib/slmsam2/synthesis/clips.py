@@ -11,8 +11,10 @@ from torch import Generator, Tensor
 from slmsam2.normalisation import IMAGENET_MEAN, IMAGENET_STD
 from slmsam2.synthesis.anatomy import AnatomySettings, label_volumes
 from slmsam2.synthesis.appearance import render
+from slmsam2.synthesis.noise import chance
 
 FLOOD_SIZE = 64
+FLOOD_STRIDE = 8  # steps between looks whether anything still grows
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def pick_structure(labels: Tensor, generator: Generator, settings: AnatomySettin
     area = torch.zeros((batch, settings.labels), device=labels.device)
     area.scatter_add_(1, first, torch.ones_like(first, dtype=area.dtype))
     share = area / size**2
-    weight = ((share > 0.001) & (share < 0.35)).float() + 1e-6 * (area > 0)
+    weight = ((share > 0.003) & (share < 0.4)).float() + 1e-6 * (area > 0)
     weight[:, 0] = 1e-9
     weight[:, 1 + settings.tissues :] *= 4  # closed objects more often than organic regions
     chosen = torch.multinomial(weight, 1, generator=generator)
@@ -71,7 +73,9 @@ def pick_structure(labels: Tensor, generator: Generator, settings: AnatomySettin
     region = labels == chosen.view(batch, 1, 1, 1)
     seeds = torch.zeros_like(region)
     seeds[:, 0] = seed.view(batch, size, size).bool()
-    return region & flood(region, seeds)
+    # an organ may be painted in several parts that meet nowhere in the clip
+    all_parts = chance((batch, 1, 1, 1), 0.15, generator)
+    return region & (all_parts | flood(region, seeds))
 
 
 def flood(region: Tensor, seeds: Tensor) -> Tensor:
@@ -83,6 +87,10 @@ def flood(region: Tensor, seeds: Tensor) -> Tensor:
     scale = max(size // FLOOD_SIZE, 1)
     coarse = F.max_pool2d(region.float(), scale)[:, None]
     grown = F.max_pool2d(seeds.float(), scale)[:, None]
-    for _ in range(FLOOD_SIZE):
-        grown = F.max_pool3d(grown, 3, stride=1, padding=1) * coarse
+    for _ in range(FLOOD_SIZE // FLOOD_STRIDE):
+        before = grown
+        for _ in range(FLOOD_STRIDE):
+            grown = F.max_pool3d(grown, 3, stride=1, padding=1) * coarse
+        if torch.equal(grown, before):
+            break
     return F.interpolate(grown[:, 0], size=(size, size), mode="nearest") > 0

@@ -7,10 +7,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Generator, Tensor
 
 from slmsam2.modeling import SLMSAM2
-from slmsam2.modeling.network import MemoryBank
+from slmsam2.modeling.network import MemoryBank, SliceOutput
+from slmsam2.training.prompts import Points, PromptPlan, first_points, with_correction
 
 
 @dataclass
@@ -18,14 +20,16 @@ class DecoderOutputs:
     """What SAM's mask decoder gave at each of its calls, before the object score gates the masks.
 
     Attributes:
-        masks: per call, logits (B, M, n, n).
-        ious: per call, (B, M).
-        scores: per call, (B, 1).
+        masks: per call, logits (N, M, n, n); M differs from call to call.
+        ious: per call, (N, M).
+        scores: per call, (N, 1).
+        slices: per call, the slice it was for.
     """
 
     masks: list[Tensor] = field(default_factory=list)
     ious: list[Tensor] = field(default_factory=list)
     scores: list[Tensor] = field(default_factory=list)
+    slices: list[int] = field(default_factory=list)
 
 
 @contextmanager
@@ -46,43 +50,103 @@ def recorded_decoder(model: SLMSAM2) -> Iterator[DecoderOutputs]:
         handle.remove()
 
 
-def run_clip(model: SLMSAM2, frames: Tensor, masks: Tensor) -> DecoderOutputs:
-    """Prompt each structure with its mask on slice 0 and propagate to the last slice.
+def run_clip(
+    model: SLMSAM2,
+    frames: Tensor,
+    masks: Tensor,
+    plan: PromptPlan | None = None,
+    generator: Generator | None = None,
+) -> DecoderOutputs:
+    """Prompt each structure on slice 0 and propagate to the last slice.
 
     Args:
         model: the network, in training or eval mode.
         frames: float32 (B, T, 3, N, N).
-        masks: bool (B, O, T, N, N); only slice 0 is looked at.
+        masks: bool (B, O, T, N, N); only slice 0, and slices that get correction clicks, are looked at.
+        plan: what is given; by default slice 0's mask and no clicks.
+        generator: draws the clicks.
 
     Returns:
-        Outputs for slices 1 to T-1, the B * O structures in one batch.
+        Outputs of all calls but the one that only makes a painted slice's object pointer, the B * O structures in
+        one batch.
     """
-    batch, slices = frames.shape[:2]
-    structures = masks.shape[1]
-    encoded = model.forward_image(frames.flatten(0, 1))
-    _, feats, pos, sizes = model._prepare_backbone_features(encoded)
-
-    def of_slice(levels: list[Tensor], index: int) -> list[Tensor]:
-        """(HW, B*T, C) to (HW, B*O, C) of one slice."""
-        cut = (x.unflatten(1, (batch, slices))[:, :, index] for x in levels)
-        return [x.repeat_interleave(structures, dim=1) for x in cut]
-
-    bank: MemoryBank = {"cond_frame_outputs": {}, "non_cond_frame_outputs": {}}
+    run = _Run(model, frames, masks.flatten(0, 1), plan or PromptPlan(), generator)
     with recorded_decoder(model) as outputs:
-        for index in range(slices):
-            prompt = masks[:, :, 0].flatten(0, 1)[:, None].float() if index == 0 else None
-            out = model.track_step(
-                frame_idx=index,
-                is_init_cond_frame=index == 0,
-                current_vision_feats=of_slice(feats, index),
-                current_vision_pos_embeds=of_slice(pos, index),
-                feat_sizes=sizes,
-                point_inputs=None,
-                mask_inputs=prompt,
-                output_dict=bank,
-                num_frames=slices,
-                run_mem_encoder=index < slices - 1,
-            )
-            bank["cond_frame_outputs" if index == 0 else "non_cond_frame_outputs"][index] = out
-    # the first call only made the prompted slice's object pointer
-    return DecoderOutputs(outputs.masks[1:], outputs.ious[1:], outputs.scores[1:])
+        for index in range(frames.shape[1]):
+            outputs.slices += [index] * run.advance(index)
+    skipped = 1 if run.plan.kind == "mask" else 0
+    return DecoderOutputs(*(values[skipped:] for values in vars(outputs).values()))
+
+
+class _Run:
+    """The state of one clip: features, memory, and the prompts that are left to give."""
+
+    def __init__(
+        self, model: SLMSAM2, frames: Tensor, masks: Tensor, plan: PromptPlan, generator: Generator | None
+    ):
+        self.model, self.masks, self.plan = model, masks, plan
+        self.generator = generator or Generator(frames.device)
+        self.batch, self.slices = frames.shape[:2]
+        self.structures = len(masks) // self.batch
+        encoded = model.forward_image(frames.flatten(0, 1))
+        _, self.feats, self.pos, self.sizes = model._prepare_backbone_features(encoded)
+        self.thumbnails = model.thumbnails(frames.flatten(0, 1))
+        self.bank: MemoryBank = {"cond_frame_outputs": {}, "non_cond_frame_outputs": {}}
+
+    def advance(self, index: int) -> int:
+        """Find the structures on slice ``index``, with the clicks planned for it; returns the decoder's calls."""
+        clicks = self.plan.clicks.get(index, 0)
+        points, mask, carried = None, None, None
+        if index > 0:
+            carried = self.model.carried_mask(index, self._thumbnail(index), self.bank)
+        elif self.plan.kind == "mask":
+            mask = self.masks[:, 0, None].float()
+        else:
+            points = first_points(self.plan.kind, self.masks[:, 0], self.generator)
+        out = self._step(index, points, mask, carried, remember=clicks == 0)
+        for left in reversed(range(clicks)):
+            points = with_correction(points, self._found(out), self.masks[:, index], self.generator)
+            out = self._step(index, points, None, out["pred_masks"], remember=left == 0)
+        out["thumbnail"] = self._thumbnail(index)
+        prompted = index == 0 or clicks > 0
+        self.bank["cond_frame_outputs" if prompted else "non_cond_frame_outputs"][index] = out
+        return 1 + clicks
+
+    def _step(
+        self,
+        index: int,
+        points: Points | None,
+        mask: Tensor | None,
+        last_logits: Tensor | None,
+        *,
+        remember: bool,
+    ) -> SliceOutput:
+        return self.model.track_step(
+            frame_idx=index,
+            is_init_cond_frame=index == 0,
+            current_vision_feats=self._of_slice(self.feats, index),
+            current_vision_pos_embeds=self._of_slice(self.pos, index),
+            feat_sizes=self.sizes,
+            point_inputs=points,
+            mask_inputs=mask,
+            output_dict=self.bank,
+            num_frames=self.slices,
+            run_mem_encoder=remember and index < self.slices - 1,
+            prev_sam_mask_logits=last_logits,
+        )
+
+    def _of_slice(self, levels: list[Tensor], index: int) -> list[Tensor]:
+        """(HW, B * T, C) to (HW, B * O, C) of one slice."""
+        cut = (x.unflatten(1, (self.batch, self.slices))[:, :, index] for x in levels)
+        return [x.repeat_interleave(self.structures, dim=1) for x in cut]
+
+    def _thumbnail(self, index: int) -> Tensor | None:
+        if self.thumbnails is None:
+            return None
+        cut = self.thumbnails.unflatten(0, (self.batch, self.slices))[:, index]
+        return cut.repeat_interleave(self.structures, dim=0)
+
+    def _found(self, out: SliceOutput) -> Tensor:
+        """The mask found, bool (N, H, W), at the size of the references."""
+        size = self.masks.shape[-2:]
+        return F.interpolate(out["pred_masks"].detach().float(), size=size, mode="bilinear")[:, 0] > 0

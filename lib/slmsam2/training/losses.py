@@ -29,32 +29,41 @@ def clip_loss(outputs: DecoderOutputs, masks: Tensor, *, absent_masks: bool = Fa
     """Loss of a propagated clip.
 
     Args:
-        outputs: for slices 1 to T-1, with N structures in the batch.
-        masks: bool (N, T, H, W) references; slice 0 is the prompt and does not count.
+        outputs: of the decoder's calls, with N structures in the batch.
+        masks: bool (N, T, H, W) references.
         absent_masks: whether focal and dice also count on slices without the structure, so that the mask itself
             becomes empty there. As published they count only where the structure is present.
 
     Of several candidate masks the best one is trained.
     """
-    logits = torch.stack(outputs.masks, dim=1).float()  # (N, T-1, M, n, n)
-    size = logits.shape[-2:]
-    target = F.interpolate(
-        masks[:, 1:].float(), size=size, mode="bilinear", antialias=True, align_corners=False
-    )
-    target = target[:, :, None].expand_as(logits)
-    present = masks[:, 1:].flatten(2).any(dim=2).float()  # (N, T-1)
+    size = outputs.masks[0].shape[-2:]
+    targets = F.interpolate(masks.float(), size=size, mode="bilinear", antialias=True, align_corners=False)
+    present = masks.flatten(2).any(dim=2).float()[:, outputs.slices]  # (N, calls)
+    share = present / present.sum().clamp_min(1)
+    mask_share = torch.full_like(share, 1 / share.numel()) if absent_masks else share
+    calls = zip(outputs.masks, outputs.ious, outputs.slices, strict=True)
+    parts = [_mask_losses(logits.float(), ious.float(), targets[:, index]) for logits, ious, index in calls]
+    focal, dice, iou = (torch.stack(values, dim=1) for values in zip(*parts, strict=True))
+    focal, dice, iou = (focal * mask_share).sum(), (dice * mask_share).sum(), (iou * share).sum()
+    scores = torch.cat(outputs.scores, dim=1).float()
+    presence = F.binary_cross_entropy_with_logits(scores, present)
+    return ClipLoss(FOCAL_WEIGHT * focal + dice + iou + presence, focal, dice, iou, presence)
+
+
+def _mask_losses(logits: Tensor, expected_ious: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Focal and dice of the best of M masks, and the error of their expected overlaps; each (N,).
+
+    Args:
+        logits: (N, M, n, n).
+        expected_ious: (N, M).
+        target: (N, n, n), 0 to 1.
+    """
+    target = target[:, None].expand_as(logits)
     focal = sigmoid_focal_loss(logits, target, FOCAL_ALPHA, FOCAL_GAMMA).mean(dim=(-2, -1))
     dice = soft_dice_loss(logits, target)
     best = (FOCAL_WEIGHT * focal + dice).argmin(dim=-1, keepdim=True)
-    share = present / present.sum().clamp_min(1)
-    mask_share = torch.full_like(share, 1 / share.numel()) if absent_masks else share
-    focal = (focal.gather(-1, best)[..., 0] * mask_share).sum()
-    dice = (dice.gather(-1, best)[..., 0] * mask_share).sum()
-    expected = torch.stack(outputs.ious, dim=1).float()
-    iou = ((expected - hard_iou(logits, target)).abs().mean(dim=-1) * share).sum()
-    scores = torch.stack(outputs.scores, dim=1).float()[..., 0]
-    presence = F.binary_cross_entropy_with_logits(scores, present)
-    return ClipLoss(FOCAL_WEIGHT * focal + dice + iou + presence, focal, dice, iou, presence)
+    iou = (expected_ious - hard_iou(logits, target)).abs().mean(dim=-1)
+    return focal.gather(-1, best)[:, 0], dice.gather(-1, best)[:, 0], iou
 
 
 def soft_dice_loss(logits: Tensor, target: Tensor) -> Tensor:

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
 from omegaconf import DictConfig
-from torch import Tensor, nn
+from torch import Generator, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from slmsam2.errors import CheckpointError, ConfigurationError
 from slmsam2.modeling import SLMSAM2, build_model
-from slmsam2.synthesis import AnatomySettings, synthetic_clips
+from slmsam2.synthesis import AnatomySettings, Clip, synthetic_clips
 from slmsam2.training.clip import run_clip
 from slmsam2.training.losses import ClipLoss, clip_loss
+from slmsam2.training.prompts import PromptPlan, PromptSettings, draw_plan
 
 logger = logging.getLogger(__name__)
 Report = Callable[[int, dict[str, float]], None]
@@ -27,11 +27,18 @@ Report = Callable[[int, dict[str, float]], None]
 
 @dataclass(frozen=True)
 class Stage:
-    """Part of the curriculum: for ``steps`` steps, ``clips`` clips of ``slices`` slices each."""
+    """Part of the curriculum: for ``steps`` steps, ``clips`` clips of ``slices`` slices each, prompted as given."""
 
     steps: int
     clips: int
     slices: int
+    prompts: PromptSettings = field(default_factory=PromptSettings)
+
+    @classmethod
+    def read(cls, settings: DictConfig) -> Stage:
+        """A stage from its configuration."""
+        prompts = PromptSettings(**settings.get("prompts", {}))
+        return cls(settings.steps, settings.clips, settings.slices, prompts)
 
 
 class Pretrainer:
@@ -47,7 +54,7 @@ class Pretrainer:
     """
 
     def __init__(self, config: DictConfig, device: str = "cpu", mixed_precision: bool = True):
-        self.stages = [Stage(**stage) for stage in config.stages]
+        self.stages = [Stage.read(stage) for stage in config.stages]
         if not self.stages or config.structures < 1:
             raise ConfigurationError("Pre-training needs at least one stage and one structure per clip.")
         self.config = config
@@ -88,7 +95,7 @@ class Pretrainer:
         rate = self._learning_rate()
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        loss = self._loss(clip.frames, clip.masks)
+        loss = self._loss(clip, draw_plan(stage.prompts, stage.slices, generator), generator)
         self.optimizer.zero_grad(set_to_none=True)
         loss.total.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_gradient)
@@ -97,7 +104,7 @@ class Pretrainer:
         self.step += 1
         return {name: float(value.detach()) for name, value in vars(loss).items()} | {"learning_rate": rate}
 
-    def _loss(self, frames: Tensor, masks: Tensor) -> ClipLoss:
+    def _loss(self, clip: Clip, plan: PromptPlan, generator: Generator) -> ClipLoss:
         kernels = (
             [SDPBackend.MATH] if self.device.type == "cpu" else [SDPBackend.FLASH_ATTENTION, SDPBackend.MATH]
         )
@@ -105,8 +112,8 @@ class Pretrainer:
             sdpa_kernel(kernels),
             torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed_precision),
         ):
-            outputs = run_clip(self.model, frames, masks)
-        return clip_loss(outputs, masks.flatten(0, 1), absent_masks=True)
+            outputs = run_clip(self.model, clip.frames, clip.masks, plan, generator)
+        return clip_loss(outputs, clip.masks.flatten(0, 1), absent_masks=True)
 
     def _stage(self) -> Stage:
         first = 0
@@ -117,13 +124,12 @@ class Pretrainer:
         return self.stages[-1]
 
     def _learning_rate(self) -> float:
-        """Linear warm-up, then a cosine to the final rate."""
+        """Linear warm-up, a plateau, and a linear fall to the final rate over the last part of the steps."""
         config = self.config
         warm = min(1.0, (self.step + 1) / max(config.warmup, 1))
-        falling = 0.5 * (1 + math.cos(math.pi * self.step / self.total_steps))
-        return warm * (
-            config.final_learning_rate + (config.learning_rate - config.final_learning_rate) * falling
-        )
+        left = (self.total_steps - self.step) / max(config.cooldown * self.total_steps, 1)
+        low, high = config.final_learning_rate, config.learning_rate
+        return warm * (low + (high - low) * min(1.0, left))
 
     @torch.no_grad()
     def _update_average(self) -> None:

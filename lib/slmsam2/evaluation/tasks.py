@@ -1,0 +1,119 @@
+"""What is asked: one slice of a structure is painted, the others are to be found."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from slmsam2.errors import ConfigurationError
+from slmsam2.metrics import largest_slice, only_slice
+from slmsam2.volume import SliceView, Volume, default_axis, read_label, read_volume
+
+PROMPTS = ("largest", "quarter")
+LEAST_SLICES = 5  # of a structure, when the benchmark names none
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Which structures of which volumes.
+
+    Attributes:
+        folder: holds a folder per volume, with ``image.nii.gz``, ``label.nii.gz`` and ``labels.json`` (name to value).
+        structures: volume -> names; an empty list stands for all that are on LEAST_SLICES slices or more.
+        references: volume -> who made the reference labels.
+    """
+
+    folder: Path
+    structures: dict[str, list[str]]
+    references: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One structure with one painted slice.
+
+    Attributes:
+        volume_name, structure: names.
+        prompt: "largest": the slice with the largest area is painted; "quarter": the one at a quarter of the extent.
+        image: the volume.
+        reference: bool (I, J, K), the whole structure.
+        axis: stored axis of the slices.
+        slice: stored number of the painted slice.
+    """
+
+    volume_name: str
+    structure: str
+    prompt: str
+    image: Volume
+    reference: np.ndarray
+    axis: int
+    slice: int
+
+    @cached_property
+    def painted(self) -> np.ndarray:
+        """Bool (I, J, K), nothing but the painted slice."""
+        return only_slice(self.reference, self.axis, self.slice)
+
+    @property
+    def view(self) -> SliceView:
+        """The volume as a stack of slices."""
+        return SliceView(self.image.shape, self.image.affine, self.axis)
+
+
+def read_benchmark(path: Path, folder: Path) -> Benchmark:
+    """A benchmark's file: ``volumes: {name: {structures: [...], references: who made them}}``.
+
+    Raises:
+        ConfigurationError: the file cannot be read, or a folder is missing.
+    """
+    try:
+        volumes: dict[str, dict[str, Any]] = yaml.safe_load(path.read_text())["volumes"]
+        structures = {name: list(entry.get("structures") or []) for name, entry in volumes.items()}
+        references = {name: str(entry.get("references", "not stated")) for name, entry in volumes.items()}
+    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigurationError(f"The benchmark {path} cannot be read: {error}") from error
+    missing = [name for name in structures if not (folder / name / "image.nii.gz").is_file()]
+    if missing:
+        raise ConfigurationError(f"{folder} has no volume {', '.join(missing)}.")
+    return Benchmark(folder, structures, references)
+
+
+def tasks_of(benchmark: Benchmark, volume_name: str, prompts: tuple[str, ...] = PROMPTS) -> Iterator[Task]:
+    """The tasks of one volume, structure by structure.
+
+    Raises:
+        ConfigurationError: a structure that the volume does not have.
+        VolumeError: a file that cannot be read.
+    """
+    folder = benchmark.folder / volume_name
+    image, label = read_volume(folder / "image.nii.gz"), read_label(folder / "label.nii.gz")
+    values: dict[str, int] = json.loads((folder / "labels.json").read_text())
+    axis = default_axis(image)
+    for name in benchmark.structures[volume_name] or list(values):
+        reference = label.array == values.get(name, -1)
+        slices = _slices(reference, axis)
+        if not slices.size and benchmark.structures[volume_name]:
+            raise ConfigurationError(f"{volume_name} has no structure {name!r}.")
+        if slices.size < LEAST_SLICES and not benchmark.structures[volume_name]:
+            continue
+        for prompt in prompts:
+            index = largest_slice(reference, axis) if prompt == "largest" else _quarter(slices)
+            yield Task(volume_name, name, prompt, image, reference, axis, index)
+
+
+def _slices(mask: np.ndarray, axis: int) -> np.ndarray:
+    """Stored numbers of the slices that ``mask`` (I, J, K) is on."""
+    return np.flatnonzero(np.moveaxis(mask, axis, 0).any(axis=(1, 2)))
+
+
+def _quarter(slices: np.ndarray) -> int:
+    """Of the slices given, the one nearest to a quarter of the way from the first to the last."""
+    wanted = slices[0] + 0.25 * (slices[-1] - slices[0])
+    return int(slices[np.abs(slices - wanted).argmin()])

@@ -1,0 +1,106 @@
+#!/usr/bin/env python
+"""Measure propagation on labelled volumes, beside simpler methods on the same tasks.
+
+    python scripts/evaluate.py --volumes ../shared/volumes --benchmark tuning --output output/tuning
+
+Each folder under --volumes has image.nii.gz, label.nii.gz and labels.json (structure name -> value). One slice of a
+structure is painted from its reference: the largest, and in a second task the one at a quarter of the extent.
+Writes scores.csv and scores.png and prints the means. CPU seconds are those of this process, by default on one thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
+
+from slmsam2.errors import SlmSam2Error
+from slmsam2.evaluation import METHODS, Benchmark, Score, read_benchmark, score, tasks_of
+from slmsam2.evaluation.tables import summaries, write_csv, write_figure
+from slmsam2.evaluation.tasks import PROMPTS
+from slmsam2.modeling import SLMSAM2, build_model, checkpoint_path
+
+BENCHMARKS = Path(__file__).resolve().parent / "benchmarks"
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse_arguments(argv)
+    torch.set_num_threads(args.threads)
+    try:
+        evaluate(args)
+    except (SlmSam2Error, OSError) as error:
+        print(f"evaluate: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--volumes", type=Path, required=True, help="folder with a folder per volume")
+    parser.add_argument(
+        "--benchmark",
+        help="which structures: a name in scripts/benchmarks or a file (all volumes, all structures)",
+    )
+    parser.add_argument("--model", default="slm_sam2_nano", help="name of a model (%(default)s)")
+    parser.add_argument("--checkpoint", type=Path, help="weights, when other than the model's own")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
+    parser.add_argument("--prompts", nargs="+", choices=PROMPTS, default=list(PROMPTS))
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads (%(default)s)")
+    parser.add_argument("--output", type=Path, required=True, help="folder for scores.csv and scores.png")
+    return parser.parse_args(argv)
+
+
+def evaluate(args: argparse.Namespace) -> None:
+    benchmark = chosen_benchmark(args)
+    weights = args.checkpoint or checkpoint_path(args.model)
+    model = build_model(args.model, checkpoint=weights, device=args.device)
+    scores = run(benchmark, model, args.methods, tuple(args.prompts))
+    args.output.mkdir(parents=True, exist_ok=True)
+    write_csv(args.output / "scores.csv", scores)
+    write_figure(args.output / "scores.png", scores)
+    print_table(scores, benchmark)
+    print(f"\n{model.info['model']} {model.info['version']}; every score: {args.output / 'scores.csv'}")
+
+
+def chosen_benchmark(args: argparse.Namespace) -> Benchmark:
+    if args.benchmark is None:
+        names = sorted(path.parent.name for path in args.volumes.glob("*/labels.json"))
+        return Benchmark(args.volumes, {name: [] for name in names}, dict.fromkeys(names, "not stated"))
+    named = BENCHMARKS / f"{args.benchmark}.yaml"
+    return read_benchmark(named if named.is_file() else Path(args.benchmark), args.volumes)
+
+
+def run(benchmark: Benchmark, model: SLMSAM2, methods: list[str], prompts: tuple[str, ...]) -> list[Score]:
+    """Every task by every method."""
+    scores = []
+    with tqdm(desc="tasks", unit="task") as bar:
+        for volume in benchmark.structures:
+            for task in tasks_of(benchmark, volume, prompts):
+                bar.set_postfix_str(f"{volume}: {task.structure}")
+                scores += [score(task, name, METHODS[name](task, model)) for name in methods]
+                bar.update()
+    return scores
+
+
+def print_table(scores: list[Score], benchmark: Benchmark) -> None:
+    print(
+        f"\n{'painted':8} {'method':22} {'tasks':>5} {'Dice':>6} {'HD95 mm':>8} {'over/end':>8} {'CPU s/slice':>11}"
+    )
+    for s in summaries(scores):
+        print(
+            f"{s.prompt:8} {s.method:22} {s.tasks:5} {s.dice:6.3f} {s.hd95:8.1f} {s.over:8.1f} "
+            f"{s.cpu_seconds_per_slice:11.3f}"
+        )
+    print("\nReference labels by: " + "; ".join(f"{k}: {v}" for k, v in benchmark.references.items()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
