@@ -4,7 +4,9 @@
     python scripts/pretrain.py --output runs/nano
 
 Stop it at any time; the same command goes on where it was. The weights to use are <output>/slm_sam2_nano.pt.
-Needs nothing but torch, numpy, sam2, hydra-core and omegaconf (tensorboard if it is there).
+Needs nothing but torch, numpy, sam2, hydra-core and omegaconf (tensorboard if it is there). On several GPUs:
+
+    torchrun --nproc-per-node 4 scripts/pretrain.py --output runs/nano
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 from slmsam2.errors import SlmSam2Error
 from slmsam2.modeling import load_config, save_checkpoint
 from slmsam2.training.pretrain import Pretrainer
+from slmsam2.training.workers import Workers
 
 
 def main() -> int:
@@ -59,22 +62,27 @@ def pretrain(args: argparse.Namespace) -> None:
         torch.set_num_threads(args.threads)
     args.output.mkdir(parents=True, exist_ok=True)
     config = load_config(args.config)
-    trainer = Pretrainer(config, device=args.device, mixed_precision=not args.full_precision)
+    workers = Workers.join(args.device)
+    trainer = Pretrainer(config, workers, mixed_precision=not args.full_precision)
     state = args.output / "state.pt"
     if state.is_file():
         trainer.resume(state)
     deadline = time.monotonic() + 60 * args.minutes
-    log = Log(args.output, trainer)
-    trainer.run(log.report, until=lambda: time.monotonic() > deadline)
-    log.save()
-    log.close()
+    if not workers.first:
+        trainer.run(lambda step, losses: None)
+    else:
+        log = Log(args.output, args.config, trainer)
+        trainer.run(log.report, until=lambda: time.monotonic() > deadline)
+        log.save()
+        log.close()
+    workers.leave()
 
 
 class Log:
     """Progress bar, a line of losses per step (losses.jsonl), TensorBoard when installed, and the saving."""
 
-    def __init__(self, output: Path, trainer: Pretrainer):
-        self.output, self.trainer = output, trainer
+    def __init__(self, output: Path, config_name: str, trainer: Pretrainer):
+        self.output, self.config_name, self.trainer = output, config_name, trainer
         self.bar = tqdm(total=trainer.total_steps, initial=trainer.step, desc="pre-training", mininterval=5)
         self.losses = (output / "losses.jsonl").open("a")
         self.board = _tensorboard(output)
@@ -95,7 +103,8 @@ class Log:
         model = self.trainer.averaged_model()
         trained = {
             "data": "synthetic volumes only",
-            "command": "python scripts/pretrain.py --output runs/nano",
+            "command": f"python scripts/pretrain.py --config {self.config_name} --output {self.output}",
+            "workers": self.trainer.workers.count,
             "steps": self.trainer.step,
             "of": self.trainer.total_steps,
             "seed": int(self.trainer.config.seed),
@@ -103,7 +112,7 @@ class Log:
             "device": f"{self.trainer.device.type}, {torch.get_num_threads()} threads, {platform.machine()}",
             "torch": str(torch.__version__),
         }
-        path = self.output / f"{self.trainer.config.model}.pt"
+        path = self.output / f"{Path(self.trainer.config.model).stem}.pt"
         save_checkpoint(path, model, version=f"pre-{self.trainer.step}", trained=trained, dtype=torch.float16)
 
     def close(self) -> None:

@@ -1,5 +1,11 @@
 """Pre-training: learns, gives the same twice, and resumes to the same result."""
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from omegaconf import OmegaConf
@@ -10,9 +16,11 @@ from slmsam2.training.clip import run_clip
 from slmsam2.training.losses import clip_loss
 from slmsam2.training.pretrain import Pretrainer
 from slmsam2.training.prompts import PromptPlan
+from slmsam2.training.workers import Workers
 
 pytestmark = pytest.mark.integration
 
+SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "pretrain.py"
 PROMPTS = {"point": 0.4, "box": 0.4, "clicks": 2, "later_click": 0.5}
 
 
@@ -114,8 +122,56 @@ def test_each_kind_of_prompt_with_corrections_can_be_trained(network, frames, ki
     generator = torch.Generator().manual_seed(0)
     outputs = run_clip(network, frames[None, :3], masks, PromptPlan(kind, clicks), generator)
     assert outputs.slices == ([1, 2, 2] if kind == "mask" else [0, 0, 0, 1, 2, 2])
-    loss = clip_loss(outputs, masks.flatten(0, 1), absent_masks=True)
+    loss = clip_loss(outputs, masks.flatten(0, 1), absent_pixels=1.0)
     loss.total.backward()
     assert torch.isfinite(loss.total)
     assert network.image_encoder.trunk.patch_embed.proj.weight.grad.abs().sum() > 0
     network.zero_grad()
+
+
+def run_script(config, output, *launcher, minutes=10):
+    command = [sys.executable, *launcher, SCRIPT, "--config", config, "--output", output, "--full-precision"]
+    command += ["--device", "cpu", "--threads", 1, "--minutes", minutes]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [str(part) for part in command], env=environment, capture_output=True, text=True, timeout=300
+    )
+
+
+def curve(output):
+    return [json.loads(line)["total"] for line in (output / "losses.jsonl").read_text().splitlines()]
+
+
+def test_the_command_stops_resumes_and_keeps_its_curve(config, tmp_path):
+    settings = config(steps=3)
+    settings.save_every = 2
+    OmegaConf.save(settings, tmp_path / "short.yaml")
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    for output, minutes in ((whole, 10), (parts, 0.0001), (parts, 10)):
+        run = run_script(tmp_path / "short.yaml", output, minutes=minutes)
+        assert run.returncode == 0, run.stderr
+    assert len(curve(whole)) == 7
+    assert curve(parts) == pytest.approx(curve(whole), rel=1e-4)
+    saved = torch.load(parts / "small.pt", weights_only=True)["slmsam2"]["trained"]
+    assert (saved["steps"], saved["of"], saved["workers"]) == (7, 7, 1)
+
+
+def test_two_workers_train_one_network(config, tmp_path):
+    """Each sees clips of its own, and both make the same steps."""
+    settings = config(steps=2)
+    settings.save_every = 100
+    OmegaConf.save(settings, tmp_path / "short.yaml")
+    launcher = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-addr", "127.0.0.1"]
+    launcher += ["--master-port", "29517"]
+    run = run_script(tmp_path / "short.yaml", tmp_path / "both", *launcher)
+    assert run.returncode == 0, run.stderr
+    assert len(curve(tmp_path / "both")) == 6
+    alone = Pretrainer(settings, mixed_precision=False)
+    gradients = []
+    for rank in range(2):
+        one = Pretrainer(settings, Workers(rank, 1, torch.device("cpu")), mixed_precision=False)
+        one.train_step()
+        gradients.append(one.model.maskmem_tpos_enc.grad.clone())
+    assert not torch.allclose(*gradients)  # clips differ
+    assert curve(tmp_path / "both")[0] == pytest.approx(losses(alone, 1)[0], rel=1e-4)
+    assert torch.load(tmp_path / "both" / "small.pt", weights_only=True)["slmsam2"]["trained"]["workers"] == 2

@@ -54,11 +54,13 @@ def test_absent_masks_push_the_mask_to_empty():
     masks = torch.zeros(1, 2, 2, 2, dtype=torch.bool)
     masks[0, 0] = True
     logits = torch.full((1, 1, 2, 2), 5.0, requires_grad=True)
-    loss = clip_loss(outputs(logits, [0.9], -3.0), masks, absent_masks=True)
+    loss = clip_loss(outputs(logits, [0.9], -3.0), masks, absent_pixels=1.0)
     p = 1 / (1 + math.exp(-5.0))
     assert loss.dice.item() == pytest.approx(1 - 1 / (4 * p + 1), rel=1e-4)
     loss.total.backward()
     assert (logits.grad > 0).all()
+    softer = clip_loss(outputs(logits, [0.9], -3.0), masks, absent_pixels=4 * p)
+    assert softer.dice.item() == pytest.approx(0.5, rel=1e-4)
 
 
 def test_the_best_of_three_masks_is_trained():

@@ -25,14 +25,15 @@ class ClipLoss:
     presence: Tensor
 
 
-def clip_loss(outputs: DecoderOutputs, masks: Tensor, *, absent_masks: bool = False) -> ClipLoss:
+def clip_loss(outputs: DecoderOutputs, masks: Tensor, *, absent_pixels: float | None = None) -> ClipLoss:
     """Loss of a propagated clip.
 
     Args:
         outputs: of the decoder's calls, with N structures in the batch.
         masks: bool (N, T, H, W) references.
-        absent_masks: whether focal and dice also count on slices without the structure, so that the mask itself
-            becomes empty there. As published they count only where the structure is present.
+        absent_pixels: when given, focal and dice also count on slices without the structure, so that the mask
+            itself becomes empty there; so many pixels drawn there cost half of the dice loss. None: as published they
+            count only where the structure is present.
 
     Of several candidate masks the best one is trained.
     """
@@ -40,9 +41,12 @@ def clip_loss(outputs: DecoderOutputs, masks: Tensor, *, absent_masks: bool = Fa
     targets = F.interpolate(masks.float(), size=size, mode="bilinear", antialias=True, align_corners=False)
     present = masks.flatten(2).any(dim=2).float()[:, outputs.slices]  # (N, calls)
     share = present / present.sum().clamp_min(1)
-    mask_share = torch.full_like(share, 1 / share.numel()) if absent_masks else share
+    mask_share = torch.full_like(share, 1 / share.numel()) if absent_pixels else share
     calls = zip(outputs.masks, outputs.ious, outputs.slices, strict=True)
-    parts = [_mask_losses(logits.float(), ious.float(), targets[:, index]) for logits, ious, index in calls]
+    parts = [
+        _mask_losses(logits.float(), ious.float(), targets[:, index], absent_pixels or 1.0)
+        for logits, ious, index in calls
+    ]
     focal, dice, iou = (torch.stack(values, dim=1) for values in zip(*parts, strict=True))
     focal, dice, iou = (focal * mask_share).sum(), (dice * mask_share).sum(), (iou * share).sum()
     scores = torch.cat(outputs.scores, dim=1).float()
@@ -50,7 +54,9 @@ def clip_loss(outputs: DecoderOutputs, masks: Tensor, *, absent_masks: bool = Fa
     return ClipLoss(FOCAL_WEIGHT * focal + dice + iou + presence, focal, dice, iou, presence)
 
 
-def _mask_losses(logits: Tensor, expected_ious: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _mask_losses(
+    logits: Tensor, expected_ious: Tensor, target: Tensor, absent_pixels: float
+) -> tuple[Tensor, Tensor, Tensor]:
     """Focal and dice of the best of M masks, and the error of their expected overlaps; each (N,).
 
     Args:
@@ -60,17 +66,18 @@ def _mask_losses(logits: Tensor, expected_ious: Tensor, target: Tensor) -> tuple
     """
     target = target[:, None].expand_as(logits)
     focal = sigmoid_focal_loss(logits, target, FOCAL_ALPHA, FOCAL_GAMMA).mean(dim=(-2, -1))
-    dice = soft_dice_loss(logits, target)
+    absent = ~(target > 0).flatten(2).any(dim=2)
+    dice = soft_dice_loss(logits, target, torch.where(absent, absent_pixels, 1.0))
     best = (FOCAL_WEIGHT * focal + dice).argmin(dim=-1, keepdim=True)
     iou = (expected_ious - hard_iou(logits, target)).abs().mean(dim=-1)
     return focal.gather(-1, best)[:, 0], dice.gather(-1, best)[:, 0], iou
 
 
-def soft_dice_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """1 - Dice of probabilities over the last two axes; one voxel is added above and below against emptiness."""
+def soft_dice_loss(logits: Tensor, target: Tensor, extra: Tensor | float = 1.0) -> Tensor:
+    """1 - Dice of probabilities over the last two axes; ``extra`` voxels are added above and below."""
     probability = logits.sigmoid()
     overlap = (probability * target).sum(dim=(-2, -1))
-    return 1 - (2 * overlap + 1) / (probability.sum(dim=(-2, -1)) + target.sum(dim=(-2, -1)) + 1)
+    return 1 - (2 * overlap + extra) / (probability.sum(dim=(-2, -1)) + target.sum(dim=(-2, -1)) + extra)
 
 
 def hard_iou(logits: Tensor, target: Tensor) -> Tensor:

@@ -8,9 +8,10 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import Generator, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -19,7 +20,8 @@ from slmsam2.modeling import SLMSAM2, build_model
 from slmsam2.synthesis import AnatomySettings, Clip, synthetic_clips
 from slmsam2.training.clip import run_clip
 from slmsam2.training.losses import ClipLoss, clip_loss
-from slmsam2.training.prompts import PromptPlan, PromptSettings, draw_plan
+from slmsam2.training.prompts import PromptSettings, draw_plan
+from slmsam2.training.workers import Workers
 
 logger = logging.getLogger(__name__)
 Report = Callable[[int, dict[str, float]], None]
@@ -27,42 +29,50 @@ Report = Callable[[int, dict[str, float]], None]
 
 @dataclass(frozen=True)
 class Stage:
-    """Part of the curriculum: for ``steps`` steps, ``clips`` clips of ``slices`` slices each, prompted as given."""
+    """Part of the curriculum: for ``steps`` steps, ``clips`` clips of ``slices`` slices each, prompted as given.
+
+    ``absent_pixels``: see :func:`slmsam2.training.losses.clip_loss`.
+    """
 
     steps: int
     clips: int
     slices: int
+    absent_pixels: float = 1.0
+    anatomy: AnatomySettings = field(default_factory=AnatomySettings)
     prompts: PromptSettings = field(default_factory=PromptSettings)
 
     @classmethod
     def read(cls, settings: DictConfig) -> Stage:
         """A stage from its configuration."""
-        prompts = PromptSettings(**settings.get("prompts", {}))
-        return cls(settings.steps, settings.clips, settings.slices, prompts)
+        values: dict[str, Any] = OmegaConf.to_container(settings)  # type: ignore[assignment]
+        values["prompts"] = PromptSettings(**values.get("prompts", {}))
+        values["anatomy"] = AnatomySettings(**values.get("anatomy", {}))
+        return cls(**values)
 
 
 class Pretrainer:
     """Trains an SLM-SAM 2 network on synthetic clips.
 
-    The clips of a step depend only on the seed and the step's number, so a run that is stopped and resumed goes on
-    with the very clips it would have seen.
+    The clips of a step depend only on the seed, the step's number and the worker's, so a run that is stopped and
+    resumed goes on with the very clips it would have seen.
 
     Args:
         config: settings as in ``model/configs/pretrain_nano.yaml``.
-        device: where to train; clips are made there too.
+        workers: this process, its device (clips are made there too) and its companions, each of which draws as many
+            clips per step as the stage says.
         mixed_precision: bfloat16 autocast.
     """
 
-    def __init__(self, config: DictConfig, device: str = "cpu", mixed_precision: bool = True):
+    def __init__(self, config: DictConfig, workers: Workers | None = None, mixed_precision: bool = True):
         self.stages = [Stage.read(stage) for stage in config.stages]
         if not self.stages or config.structures < 1:
             raise ConfigurationError("Pre-training needs at least one stage and one structure per clip.")
         self.config = config
-        self.anatomy = AnatomySettings(**config.get("anatomy", {}))
-        self.device = torch.device(device)
+        self.workers = workers or Workers(0, 1, torch.device("cpu"))
+        self.device = self.workers.device
         self.mixed_precision = mixed_precision
         torch.manual_seed(config.seed)
-        self.model = build_model(config.model, device=device).train()
+        self.model = build_model(config.model, device=str(self.device)).train()
         self.average = [p.detach().clone() for p in self.model.parameters()]
         self.optimizer = torch.optim.AdamW(_groups(self.model, config.weight_decay), lr=config.learning_rate)
         self.step = 0
@@ -74,7 +84,7 @@ class Pretrainer:
 
     def run(self, report: Report, until: Callable[[], bool] = lambda: False) -> None:
         """Train to the last step, or until ``until()`` is true; ``report`` gets each step's losses."""
-        while self.step < self.total_steps and not until():
+        while self.step < self.total_steps and not self.workers.agree(until()):
             start = time.perf_counter()
             losses = self.train_step()
             self.seconds += time.perf_counter() - start
@@ -83,28 +93,31 @@ class Pretrainer:
     def train_step(self) -> dict[str, float]:
         """One optimiser step. Returns the losses and the learning rate."""
         stage = self._stage()
-        generator = torch.Generator(self.device).manual_seed(self.config.seed * 1_000_003 + self.step)
+        seed = self.config.seed * 1_000_003 + self.step + self.workers.rank * 1_000_000_007
+        generator = torch.Generator(self.device).manual_seed(seed)
         clip = synthetic_clips(
             stage.clips,
             stage.slices,
             self.model.image_size,
             generator,
             structures=self.config.structures,
-            settings=self.anatomy,
+            settings=stage.anatomy,
         )
         rate = self._learning_rate()
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        loss = self._loss(clip, draw_plan(stage.prompts, stage.slices, generator), generator)
+        loss = self._loss(clip, stage, generator)
         self.optimizer.zero_grad(set_to_none=True)
         loss.total.backward()
+        self.workers.mean_gradients(self.model.parameters())
         nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_gradient)
         self.optimizer.step()
         self._update_average()
         self.step += 1
         return {name: float(value.detach()) for name, value in vars(loss).items()} | {"learning_rate": rate}
 
-    def _loss(self, clip: Clip, plan: PromptPlan, generator: Generator) -> ClipLoss:
+    def _loss(self, clip: Clip, stage: Stage, generator: Generator) -> ClipLoss:
+        plan = draw_plan(stage.prompts, stage.slices, generator)
         kernels = (
             [SDPBackend.MATH] if self.device.type == "cpu" else [SDPBackend.FLASH_ATTENTION, SDPBackend.MATH]
         )
@@ -113,7 +126,7 @@ class Pretrainer:
             torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed_precision),
         ):
             outputs = run_clip(self.model, clip.frames, clip.masks, plan, generator)
-        return clip_loss(outputs, clip.masks.flatten(0, 1), absent_masks=True)
+        return clip_loss(outputs, clip.masks.flatten(0, 1), absent_pixels=stage.absent_pixels)
 
     def _stage(self) -> Stage:
         first = 0

@@ -1,0 +1,71 @@
+"""One process, or several started by torchrun that train the same weights on clips of their own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+
+@dataclass(frozen=True)
+class Workers:
+    """This process among all that train together.
+
+    Attributes:
+        rank: number of this process; 0 writes files and decides when to stop.
+        count: processes.
+        device: where this process trains.
+    """
+
+    rank: int
+    count: int
+    device: torch.device
+
+    @classmethod
+    def join(cls, device: str) -> Workers:
+        """Alone, or one of torchrun's processes; those on CUDA take a GPU each."""
+        count = int(os.environ.get("WORLD_SIZE", "1"))
+        if count == 1:
+            return cls(0, 1, torch.device(device))
+        own = torch.device(device)
+        if own.type == "cuda":
+            own = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+            torch.cuda.set_device(own)
+        dist.init_process_group("nccl" if own.type == "cuda" else "gloo")
+        return cls(dist.get_rank(), count, own)
+
+    @property
+    def first(self) -> bool:
+        """Whether this process writes and reports."""
+        return self.rank == 0
+
+    def mean_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Replace each gradient by the mean over the processes; one that no process has stays away."""
+        if self.count == 1:
+            return
+        parameters = list(parameters)
+        used = torch.tensor([float(p.grad is not None) for p in parameters], device=self.device)
+        dist.all_reduce(used, dist.ReduceOp.MAX)
+        chosen = [p for p, one in zip(parameters, used.tolist(), strict=True) if one]
+        flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in chosen])
+        dist.all_reduce(flat)
+        flat /= self.count
+        for parameter, part in zip(chosen, flat.split([p.numel() for p in chosen]), strict=True):
+            parameter.grad = part.view_as(parameter).clone()
+
+    def agree(self, stop: bool) -> bool:
+        """What the first process says, so that all stop at the same step."""
+        if self.count == 1:
+            return stop
+        word = torch.tensor([float(stop)], device=self.device)
+        dist.broadcast(word, 0)
+        return bool(word.item())
+
+    def leave(self) -> None:
+        """End the group."""
+        if self.count > 1:
+            dist.destroy_process_group()
