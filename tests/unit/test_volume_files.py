@@ -45,7 +45,7 @@ def test_written_labels_come_back_also_in_itk(tmp_path: Path, numbered_volume: V
     path = tmp_path / f"label{suffix}"
     write_label(path, label, numbered_volume)
     back = read_label(path)
-    assert back.array.dtype == np.int32
+    assert back.array.dtype == np.uint8
     np.testing.assert_array_equal(back.array, label)
     np.testing.assert_allclose(back.affine, numbered_volume.affine, atol=1e-5)
     in_itk = sitk.ReadImage(str(path))
@@ -212,7 +212,7 @@ def test_label_values_must_be_whole_and_not_negative(
 
 def test_whole_floating_point_labels_are_fine(tmp_path: Path) -> None:
     label = read_label(nifti(tmp_path / "label.nii.gz", np.array([0, 1.0, 7.0], np.float32).reshape(3, 1, 1)))
-    assert label.array.dtype == np.int32
+    assert label.array.dtype == np.uint8
     assert label.array.ravel().tolist() == [0, 1, 7]
 
 

@@ -10,8 +10,8 @@ from slmsam2.engine.propagation import Prompts
 from slmsam2.engine.structures import Found
 
 
-def label_stack(found: Sequence[Found], prompts: Prompts, given: np.ndarray) -> np.ndarray:
-    """Decide each voxel's structure.
+def write_labels(found: Sequence[Found], prompts: Prompts, given: np.ndarray, result: np.ndarray) -> None:
+    """Decide each voxel's structure and write it into ``result``.
 
     The structure with the highest logit wins where it is positive. A painted slice is taken as it is for its
     structure; voxels painted for another structure, propagated or not, are never overwritten.
@@ -20,12 +20,10 @@ def label_stack(found: Sequence[Found], prompts: Prompts, given: np.ndarray) -> 
         found: propagations whose objects are label values.
         prompts: {value: {slice: bool (H, W)}}, as propagated.
         given: integers (S, H, W), the label that came with the request.
-
-    Returns:
-        (S, H, W) of ``given``'s dtype.
+        result: (S, H, W) of ``given``'s dtype, all of it written.
     """
-    result = np.where(np.isin(given, list(prompts)), 0, given)
     for index in range(len(given)):
+        result[index] = np.where(np.isin(given[index], list(prompts)), 0, given[index])
         painted = {value: masks[index] for value, masks in prompts.items() if index in masks}
         for value, mask in painted.items():
             result[index][mask] = value
@@ -39,4 +37,3 @@ def label_stack(found: Sequence[Found], prompts: Prompts, given: np.ndarray) -> 
                     wins = free & (logits > best)
                     result[index][wins] = value
                     best[wins] = logits[wins]
-    return result

@@ -41,7 +41,7 @@ def _structure_report(
 ) -> dict[str, Any]:
     column = propagation.objects.index(value)
     visited = np.flatnonzero(propagation.visited[:, column].numpy())
-    present = np.flatnonzero((result == value).any(axis=(1, 2)))
+    present = np.array([index for index, labels in enumerate(result) if (labels == value).any()], int)
     found = np.intersect1d(visited, present)
     stored = sorted(view.stored_index(int(s)) for s in present)
     upward_is_forward = view.stored_index(0) == 0

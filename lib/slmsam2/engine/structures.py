@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
 
-from slmsam2.engine.features import FeatureCache
+from slmsam2.engine.features import DEFAULT_CACHE_BYTES, FeatureCache
 from slmsam2.engine.propagation import (
     BLEND_LIMIT,
     Progress,
@@ -75,7 +75,9 @@ def propagate_structures(
     while waiting:
         region, values = waiting.popitem()
         frames = Frames(region.cut(stack), window, network.image_size)
-        features = FeatureCache(network, frames)
+        # one structure painted on one slice passes each slice once: nothing to keep
+        revisited = sum(len(prompts[value]) for value in values) > 1
+        features = FeatureCache(network, frames, DEFAULT_CACHE_BYTES if revisited else 0)
         inside = {v: {s: region.cut(mask) for s, mask in prompts[v].items()} for v in values}
         result = propagate_frames(
             network,

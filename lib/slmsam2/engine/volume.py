@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from slmsam2.engine.labels import label_stack
+from slmsam2.engine.labels import write_labels
 from slmsam2.engine.propagation import Order, Progress, Settings
 from slmsam2.engine.report import structure_reports, suggested_slice
 from slmsam2.engine.structures import propagate_structures
@@ -19,6 +19,7 @@ from slmsam2.prompts import painted_structures, prompts_from_label
 from slmsam2.volume import (
     SliceView,
     Volume,
+    Window,
     choose_window,
     default_axis,
     label_on_grid,
@@ -88,11 +89,8 @@ def propagate_volume(
     painted = _label_array(label, volume)
     names = painted_structures(painted, names=label_names, selected=structures)
     values = list(names.values())
-    wanted = np.isin(painted, values)
-    if axis is None:
-        axis = painted_axis(wanted, default_axis(volume))
+    axis, chosen = _axis_and_window(volume, _is_one_of(painted, values), axis, parse_window(window, preset))
     view = SliceView(volume.shape, volume.affine, axis)
-    chosen = parse_window(window, preset) or choose_window(volume, wanted)
     given = view.to_stack(painted)
     prompts = prompts_from_label(given, values, prompt_slices=_stack_slices(prompt_slices, view))
     names = {name: value for name, value in names.items() if value in prompts}
@@ -103,7 +101,9 @@ def propagate_volume(
         network, view.to_stack(volume.array), chosen, prompts, view.spacing[1:], settings, progress
     )
     encoding = sum(part.encode_seconds for part in found)
-    stack = label_stack(found, prompts, given)
+    result = np.zeros(volume.shape, painted.dtype)
+    stack = view.to_stack(result)
+    write_labels(found, prompts, given, stack)
     reports = structure_reports(found, prompts, stack, names, view)
     finished = time.perf_counter()
     report = {
@@ -120,7 +120,24 @@ def propagate_volume(
             "total": round(finished - start, 4),
         },
     }
-    return np.ascontiguousarray(view.to_stored(stack)), report
+    return result, report
+
+
+def _is_one_of(label: np.ndarray, values: Sequence[int]) -> np.ndarray:
+    """Where ``label`` (I, J, K) has one of the values, bool; in parts, for the memory that ``np.isin`` takes."""
+    result = np.empty_like(label, dtype=bool)
+    for index in range(label.shape[-1]):
+        result[..., index] = np.isin(label[..., index], values)
+    return result
+
+
+def _axis_and_window(
+    volume: Volume, wanted: np.ndarray, axis: int | None, window: Window | None
+) -> tuple[int, Window]:
+    """What was asked for, else what suits the painted voxels ``wanted``, bool (I, J, K)."""
+    if axis is None:
+        axis = painted_axis(wanted, default_axis(volume))
+    return axis, window or choose_window(volume, wanted)
 
 
 def load_model(name: str, model_dir: str | Path | None = None, device: str = "cpu") -> SLMSAM2:
@@ -143,13 +160,13 @@ def as_volume(image: Source) -> Volume:
 
 
 def _label_array(label: Source, volume: Volume) -> np.ndarray:
-    """The label on the image's grid, int32 (I, J, K)."""
+    """The label on the image's grid, integers (I, J, K)."""
     if isinstance(label, np.ndarray):
         if label.shape != volume.shape:
             raise GridError(
                 f"The label's shape {label.shape} is not the image's {volume.shape}; give an array on the image's grid."
             )
-        return label.astype(np.int32, copy=False)
+        return label if label.dtype.kind in "iu" else label.astype(np.int32)
     return label_on_grid(label if isinstance(label, Volume) else read_label(label), volume)
 
 

@@ -1,4 +1,7 @@
-"""Volumes and labels from files, and labels back to files."""
+"""Volumes and labels from files, and labels back to files.
+
+What reads DICOM, NRRD and MetaImage is imported when such a file comes: SimpleITK alone takes 100 MB.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,8 @@ import uuid
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 
 from slmsam2.errors import VolumeError
-from slmsam2.volume.dicom import is_dicom, read_dicom_file, read_dicom_series, series_in
-from slmsam2.volume.itk import itk_image, read_itk
 from slmsam2.volume.nifti import nifti_image, read_nifti
 from slmsam2.volume.pictures import is_picture, pictures_in, read_pictures
 from slmsam2.volume.volume import LPS_TO_RAS, Volume, shape_text
@@ -51,7 +51,7 @@ def read_label(path: str | os.PathLike[str]) -> Volume:
     """Read a labelmap from the same kinds of files as `read_volume`.
 
     Returns:
-        The label, (I, J, K) int32, 0 is background.
+        The label, (I, J, K), in the smallest unsigned integers that hold its values; 0 is background.
 
     Raises:
         VolumeError: as `read_volume`; or values that are fractional, not finite, negative or above 2**31 - 1.
@@ -100,7 +100,9 @@ def write_label(
         if suffix in _NIFTI_SUFFIXES:
             nifti_image(array, like).to_filename(temporary)
         else:
-            sitk.WriteImage(itk_image(array, like), str(temporary), useCompression=compress)
+            from slmsam2.volume.itk import write_itk
+
+            write_itk(temporary, array, like, compress=compress)
         os.replace(temporary, path)
     except (OSError, RuntimeError) as error:
         raise VolumeError(f"'{path.name}' cannot be written. Check the folder and its free space.") from error
@@ -122,15 +124,21 @@ def _read(path: Path, as_label: bool) -> Volume:
     if suffix in _NIFTI_SUFFIXES:
         return _named(path, *read_nifti(path))
     if suffix in _ITK_SUFFIXES:
+        from slmsam2.volume.itk import read_itk
+
         return _named(path, *read_itk(path))
     if is_picture(path):
         return _named(path, read_pictures([path], as_label=as_label), LPS_TO_RAS)
+    from slmsam2.volume.dicom import is_dicom, read_dicom_file
+
     if suffix in _DICOM_SUFFIXES or is_dicom(path):
         return read_dicom_file(path)
     raise VolumeError(f"'{path.name}' is not a kind of file that can be read. Give {_READABLE}.")
 
 
 def _read_folder(folder: Path, as_label: bool) -> Volume:
+    from slmsam2.volume.dicom import read_dicom_series, series_in
+
     series = series_in(folder)
     if series:
         return read_dicom_series(series)
@@ -151,7 +159,7 @@ def _named(path: Path, array: np.ndarray, affine: np.ndarray) -> Volume:
 
 
 def _label_values(array: np.ndarray, name: str) -> np.ndarray:
-    """Label values as int32, or VolumeError when they are not whole numbers from 0 to 2**31 - 1."""
+    """Label values in the smallest unsigned integers; VolumeError unless they are whole, from 0 to 2**31 - 1."""
     if array.dtype.kind == "f":
         if not np.isfinite(array).all():
             raise VolumeError(f"The label '{name}' has values that are not finite. Save it as whole numbers.")
@@ -168,4 +176,4 @@ def _label_values(array: np.ndarray, name: str) -> np.ndarray:
             f"The label '{name}' has values from {lowest:.0f} to {highest:.0f}: use whole numbers from 0 "
             f"(background) to {_LARGEST_LABEL}."
         )
-    return array.astype(np.int32, copy=False)
+    return array.astype(np.min_scalar_type(int(highest)), copy=False)

@@ -29,13 +29,13 @@ def label_on_grid(label: Volume, image: Volume) -> np.ndarray:
         image: the volume whose grid is wanted.
 
     Returns:
-        (I, J, K) int32: the label itself when both grids are the same (same shape, every voxel within 1e-3 of
-        a voxel), else its nearest neighbour at each voxel centre.
+        (I, J, K) of the label's dtype: the label itself when both grids are the same (same shape, every voxel
+        within 1e-3 of a voxel), else its nearest neighbour at each voxel centre.
 
     Raises:
         GridError: the label does not overlap the image, or none of its painted voxels reaches an image voxel.
     """
-    values = label.array.astype(np.int32, copy=False)
+    values = label.array
     to_image = np.linalg.inv(image.affine) @ label.affine
     if label.shape == image.shape:
         corners = _corners([(0, size - 1) for size in label.shape])
@@ -50,7 +50,7 @@ def label_on_grid(label: Volume, image: Volume) -> np.ndarray:
     reached = _apply(to_image, outer)
     low = np.maximum(np.floor(reached.min(axis=0)), 0).astype(int)
     high = np.minimum(np.ceil(reached.max(axis=0)) + 1, image.shape).astype(int)
-    result = np.zeros(image.shape, dtype=np.int32)
+    result = np.zeros(image.shape, dtype=values.dtype)
     if (low < high).all():
         to_label = np.linalg.inv(to_image)
         # "grid-constant" keeps the outer half of the border voxels, which "constant" would cut off.
@@ -133,7 +133,9 @@ def painted_axis(mask: np.ndarray, default: int) -> int:
 
 def _occupied(mask: np.ndarray) -> list[np.ndarray]:
     """For each axis, which slices along it have a True."""
-    return [mask.any(axis=(1, 2)), mask.any(axis=(0, 2)), mask.any(axis=(0, 1))]
+    # one axis at a time: numpy takes several times the mask's memory for two
+    rows_columns, columns_slices = mask.any(axis=2), mask.any(axis=0)
+    return [rows_columns.any(axis=1), columns_slices.any(axis=1), columns_slices.any(axis=0)]
 
 
 def _longest_run(flags: np.ndarray) -> int:

@@ -63,6 +63,15 @@ def affine_of(image: sitk.Image) -> np.ndarray:
     return LPS_TO_RAS @ lps
 
 
+def write_itk(path: Path, array: np.ndarray, like: Volume, *, compress: bool) -> None:
+    """Write a NRRD or MetaImage file of `array` (I, J, K) with the geometry of `like`.
+
+    Raises:
+        RuntimeError: it cannot be written.
+    """
+    sitk.WriteImage(itk_image(array, like), str(path), useCompression=compress)
+
+
 def itk_image(array: np.ndarray, like: Volume) -> sitk.Image:
     """An image of `array` (I, J, K) with the geometry of `like`."""
     image = sitk.GetImageFromArray(np.ascontiguousarray(array.T))
