@@ -63,6 +63,16 @@ def test_absent_masks_push_the_mask_to_empty():
     assert softer.dice.item() == pytest.approx(0.5, rel=1e-4)
 
 
+def test_focal_alpha_weighs_the_structure():
+    masks = torch.zeros(1, 2, 2, 2, dtype=torch.bool)
+    masks[0, :, 0] = True
+    logits = torch.zeros(1, 1, 2, 2, requires_grad=True)
+    for alpha in (0.25, 0.5, 0.8):
+        loss = clip_loss(outputs(logits, [0.75], 0.0), masks, focal_alpha=alpha)
+        inside, outside = torch.autograd.grad(loss.focal, logits)[0][0, 0]
+        assert (inside / outside).mean().item() == pytest.approx(-alpha / (1 - alpha), rel=1e-4)
+
+
 def test_the_best_of_three_masks_is_trained():
     masks = torch.ones(1, 2, 2, 2, dtype=torch.bool)
     logits = torch.stack([torch.full((2, 2), v) for v in (-4.0, 4.0, 0.0)])[None].requires_grad_()

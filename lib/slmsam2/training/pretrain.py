@@ -19,7 +19,7 @@ from slmsam2.errors import CheckpointError, ConfigurationError
 from slmsam2.modeling import SLMSAM2, build_model
 from slmsam2.synthesis import AnatomySettings, Clip, synthetic_clips
 from slmsam2.training.clip import run_clip
-from slmsam2.training.losses import ClipLoss, clip_loss
+from slmsam2.training.losses import FOCAL_ALPHA, ClipLoss, clip_loss
 from slmsam2.training.prompts import PromptSettings, draw_plan
 from slmsam2.training.workers import Workers
 
@@ -31,13 +31,14 @@ Report = Callable[[int, dict[str, float]], None]
 class Stage:
     """Part of the curriculum: for ``steps`` steps, ``clips`` clips of ``slices`` slices each, prompted as given.
 
-    ``absent_pixels``: see :func:`slmsam2.training.losses.clip_loss`.
+    ``absent_pixels``, ``focal_alpha``: see :func:`slmsam2.training.losses.clip_loss`.
     """
 
     steps: int
     clips: int
     slices: int
     absent_pixels: float = 1.0
+    focal_alpha: float = FOCAL_ALPHA
     anatomy: AnatomySettings = field(default_factory=AnatomySettings)
     prompts: PromptSettings = field(default_factory=PromptSettings)
 
@@ -126,7 +127,12 @@ class Pretrainer:
             torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed_precision),
         ):
             outputs = run_clip(self.model, clip.frames, clip.masks, plan, generator)
-        return clip_loss(outputs, clip.masks.flatten(0, 1), absent_pixels=stage.absent_pixels)
+        return clip_loss(
+            outputs,
+            clip.masks.flatten(0, 1),
+            absent_pixels=stage.absent_pixels,
+            focal_alpha=stage.focal_alpha,
+        )
 
     def _stage(self) -> Stage:
         first = 0
