@@ -73,6 +73,15 @@ def test_focal_alpha_weighs_the_structure():
         assert (inside / outside).mean().item() == pytest.approx(-alpha / (1 - alpha), rel=1e-4)
 
 
+def test_presence_weight():
+    masks = torch.ones(1, 2, 2, 2, dtype=torch.bool)
+    once, thrice = (
+        clip_loss(outputs(torch.zeros(1, 1, 2, 2), [0.75], 0.0), masks, presence_weight=weight)
+        for weight in (1, 3)
+    )
+    assert (thrice.total - once.total).item() == pytest.approx(2 * math.log(2), rel=1e-5)
+
+
 def test_the_best_of_three_masks_is_trained():
     masks = torch.ones(1, 2, 2, 2, dtype=torch.bool)
     logits = torch.stack([torch.full((2, 2), v) for v in (-4.0, 4.0, 0.0)])[None].requires_grad_()

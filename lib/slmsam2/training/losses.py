@@ -31,6 +31,7 @@ def clip_loss(
     *,
     absent_pixels: float | None = None,
     focal_alpha: float = FOCAL_ALPHA,
+    presence_weight: float = 1.0,
 ) -> ClipLoss:
     """Loss of a propagated clip.
 
@@ -42,6 +43,7 @@ def clip_loss(
             count only where the structure is present.
         focal_alpha: weight of the structure's pixels in the focal loss, of the others 1 - ``focal_alpha``. The
             published 0.25 makes masks a little too small.
+        presence_weight: of the object score's loss in the total; published 1.
 
     Of several candidate masks the best one is trained.
     """
@@ -59,7 +61,8 @@ def clip_loss(
     focal, dice, iou = (focal * mask_share).sum(), (dice * mask_share).sum(), (iou * share).sum()
     scores = torch.cat(outputs.scores, dim=1).float()
     presence = F.binary_cross_entropy_with_logits(scores, present)
-    return ClipLoss(FOCAL_WEIGHT * focal + dice + iou + presence, focal, dice, iou, presence)
+    total = FOCAL_WEIGHT * focal + dice + iou + presence_weight * presence
+    return ClipLoss(total, focal, dice, iou, presence)
 
 
 def _mask_losses(

@@ -31,7 +31,7 @@ Report = Callable[[int, dict[str, float]], None]
 class Stage:
     """Part of the curriculum: for ``steps`` steps, ``clips`` clips of ``slices`` slices each, prompted as given.
 
-    ``absent_pixels``, ``focal_alpha``: see :func:`slmsam2.training.losses.clip_loss`.
+    ``absent_pixels``, ``focal_alpha``, ``presence_weight``: see :func:`slmsam2.training.losses.clip_loss`.
     """
 
     steps: int
@@ -39,6 +39,7 @@ class Stage:
     slices: int
     absent_pixels: float = 1.0
     focal_alpha: float = FOCAL_ALPHA
+    presence_weight: float = 1.0
     anatomy: AnatomySettings = field(default_factory=AnatomySettings)
     prompts: PromptSettings = field(default_factory=PromptSettings)
 
@@ -73,7 +74,8 @@ class Pretrainer:
         self.device = self.workers.device
         self.mixed_precision = mixed_precision
         torch.manual_seed(config.seed)
-        self.model = build_model(config.model, device=str(self.device)).train()
+        self.overrides = dict(config.get("overrides", {}))
+        self.model = build_model(config.model, device=str(self.device), overrides=self.overrides).train()
         self.average = [p.detach().clone() for p in self.model.parameters()]
         self.optimizer = torch.optim.AdamW(_groups(self.model, config.weight_decay), lr=config.learning_rate)
         self.step = 0
@@ -132,6 +134,7 @@ class Pretrainer:
             clip.masks.flatten(0, 1),
             absent_pixels=stage.absent_pixels,
             focal_alpha=stage.focal_alpha,
+            presence_weight=stage.presence_weight,
         )
 
     def _stage(self) -> Stage:
@@ -158,7 +161,7 @@ class Pretrainer:
 
     def averaged_model(self) -> SLMSAM2:
         """A copy of the network with the running mean of the weights, in eval mode on the CPU."""
-        model = build_model(self.config.model)
+        model = build_model(self.config.model, overrides=self.overrides)
         model.load_state_dict(self.model.state_dict())
         with torch.no_grad():
             for parameter, kept in zip(model.parameters(), self.average, strict=True):
