@@ -91,5 +91,6 @@ def write_figure(path: Path, scores: Sequence[Score]) -> None:
         panel.set(title=f"painted: {prompt} slice", xlabel="Dice", xlim=(0, 1))
         panel.set_yticks(range(len(names)), names, fontsize=7)
         panel.grid(axis="x", alpha=0.3)
-    panels[0].legend(loc="lower left", fontsize=8)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8)
     figure.savefig(path, dpi=120)
