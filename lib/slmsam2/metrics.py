@@ -24,6 +24,12 @@ def dice(a: np.ndarray, b: np.ndarray) -> float:
     return 2.0 * int((a & b).sum()) / total if total else 1.0
 
 
+def occupied_slices(mask: np.ndarray, axis: int) -> np.ndarray:
+    """Ascending numbers of the slices along `axis` on which `mask` (I, J, K) is not empty."""
+    others = tuple(other for other in range(mask.ndim) if other != axis)
+    return np.flatnonzero(mask.any(axis=others))
+
+
 def largest_slice(mask: np.ndarray, axis: int) -> int:
     """Slice number along `axis` on which `mask` (I, J, K) has its largest area; the lowest of equals.
 
@@ -58,7 +64,7 @@ def repeat_slice(painted: np.ndarray, axis: int, extent: np.ndarray | None = Non
     others = tuple(other for other in range(painted.ndim) if other != axis)
     repeated = np.broadcast_to(painted.astype(bool).any(axis=axis, keepdims=True), painted.shape).copy()
     if extent is not None:
-        slices = np.flatnonzero(extent.any(axis=others))
+        slices = occupied_slices(extent, axis)
         inside = np.zeros(painted.shape[axis], dtype=bool)
         if slices.size:
             inside[slices[0] : slices[-1] + 1] = True

@@ -13,7 +13,7 @@ from skimage.transform import warp
 from slmsam2.engine import propagate_volume
 from slmsam2.engine.regions import region_around
 from slmsam2.evaluation.tasks import Task
-from slmsam2.metrics import repeat_slice
+from slmsam2.metrics import occupied_slices, repeat_slice
 from slmsam2.modeling import SLMSAM2
 from slmsam2.volume import choose_window
 
@@ -76,7 +76,7 @@ def optical_flow(task: Task, _model: SLMSAM2) -> Outcome:
 
 def _extent(task: Task) -> np.ndarray:
     """All slices of the stack from the reference's first to its last."""
-    present = np.flatnonzero(task.view.to_stack(task.reference).any(axis=(1, 2)))
+    present = occupied_slices(task.view.to_stack(task.reference), axis=0)
     return np.arange(present[0], present[-1] + 1)
 
 

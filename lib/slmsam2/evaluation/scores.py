@@ -10,7 +10,7 @@ from monai.metrics import compute_hausdorff_distance
 
 from slmsam2.evaluation.methods import Outcome
 from slmsam2.evaluation.tasks import Task
-from slmsam2.metrics import dice
+from slmsam2.metrics import dice, occupied_slices
 
 
 @dataclass(frozen=True)
@@ -45,16 +45,18 @@ class Score:
 
 def score(task: Task, method: str, outcome: Outcome) -> Score:
     """Compare an outcome with the reference."""
-    first, last = _ends(task.reference, task.axis)
+    reference_slices = occupied_slices(task.reference, task.axis)
+    first, last = int(reference_slices[0]), int(reference_slices[-1])
     # the painted slice is always in, so that there are ends
-    found_first, found_last = _ends(outcome.mask | task.painted, task.axis)
+    found = occupied_slices(outcome.mask | task.painted, task.axis)
+    found_first, found_last = int(found[0]), int(found[-1])
     return Score(
         volume=task.volume_name,
         structure=task.structure,
         prompt=task.prompt,
         method=method,
         slice=task.slice,
-        reference_slices=int(np.moveaxis(task.reference, task.axis, 0).any(axis=(1, 2)).sum()),
+        reference_slices=len(reference_slices),
         dice=dice(outcome.mask, task.reference),
         hd95=hausdorff95(outcome.mask, task.reference, task.image.spacing),
         over_low=max(first - found_first, 0),
@@ -76,8 +78,3 @@ def hausdorff95(found: np.ndarray, reference: np.ndarray, spacing: tuple[float, 
         one, other, include_background=True, percentile=95, spacing=list(spacing)
     )
     return float(distance)
-
-
-def _ends(mask: np.ndarray, axis: int) -> tuple[int, int]:
-    present = np.flatnonzero(np.moveaxis(mask, axis, 0).any(axis=(1, 2)))
-    return int(present[0]), int(present[-1])

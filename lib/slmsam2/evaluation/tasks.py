@@ -13,7 +13,7 @@ import numpy as np
 import yaml
 
 from slmsam2.errors import ConfigurationError
-from slmsam2.metrics import largest_slice, only_slice
+from slmsam2.metrics import largest_slice, occupied_slices, only_slice
 from slmsam2.volume import SliceView, Volume, default_axis, read_label, read_volume
 
 PROMPTS = ("largest", "quarter")
@@ -98,7 +98,7 @@ def tasks_of(benchmark: Benchmark, volume_name: str, prompts: tuple[str, ...] = 
     axis = default_axis(image)
     for name in benchmark.structures[volume_name] or list(values):
         reference = label.array == values.get(name, -1)
-        slices = _slices(reference, axis)
+        slices = occupied_slices(reference, axis)
         if not slices.size and benchmark.structures[volume_name]:
             raise ConfigurationError(f"{volume_name} has no structure {name!r}.")
         if slices.size < LEAST_SLICES and not benchmark.structures[volume_name]:
@@ -106,11 +106,6 @@ def tasks_of(benchmark: Benchmark, volume_name: str, prompts: tuple[str, ...] = 
         for prompt in prompts:
             index = largest_slice(reference, axis) if prompt == "largest" else _quarter(slices)
             yield Task(volume_name, name, prompt, image, reference, axis, index)
-
-
-def _slices(mask: np.ndarray, axis: int) -> np.ndarray:
-    """Stored numbers of the slices that ``mask`` (I, J, K) is on."""
-    return np.flatnonzero(np.moveaxis(mask, axis, 0).any(axis=(1, 2)))
 
 
 def _quarter(slices: np.ndarray) -> int:
