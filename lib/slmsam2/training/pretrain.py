@@ -1,4 +1,4 @@
-"""Pre-training from scratch on synthetic clips; resumable to the same result."""
+"""Pre-training on synthetic clips, from scratch or from other weights; resumable to the same result."""
 
 from __future__ import annotations
 
@@ -75,7 +75,12 @@ class Pretrainer:
         self.mixed_precision = mixed_precision
         torch.manual_seed(config.seed)
         self.overrides = dict(config.get("overrides", {}))
-        self.model = build_model(config.model, device=str(self.device), overrides=self.overrides).train()
+        self.model = build_model(
+            config.model,
+            checkpoint=config.get("start"),
+            device=str(self.device),
+            overrides=self.overrides,
+        ).train()
         self.average = [p.detach().clone() for p in self.model.parameters()]
         self.optimizer = torch.optim.AdamW(_groups(self.model, config.weight_decay), lr=config.learning_rate)
         self.step = 0
