@@ -56,6 +56,11 @@ class FeatureCache:
     def __len__(self) -> int:
         return len(self._frames)
 
+    @property
+    def num_bytes(self) -> int:
+        """Size of what is kept now."""
+        return sum(t.numel() * t.element_size() for feats, _ in self._kept.values() for t in feats)
+
     def __getitem__(self, index: int) -> SliceFeatures:
         kept = self._kept.pop(index, None) or self._encode(index)
         self._kept[index] = kept

@@ -72,6 +72,13 @@ def region_around(masks: Iterable[np.ndarray], spacing: tuple[float, float], mar
     return Region(top, bottom, left, right, (height, width))
 
 
+def twice_as_wide(region: Region, spacing: tuple[float, float]) -> Region:
+    """The region with half of its longer side more room on each side."""
+    box = np.zeros(region.shape, bool)
+    region.cut(box)[:] = True
+    return region_around([box], spacing, margin=0.5)
+
+
 def _bounds(present: np.ndarray) -> tuple[int, int]:
     found = np.flatnonzero(present)
     return int(found[0]), int(found[-1]) + 1

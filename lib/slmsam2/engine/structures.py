@@ -17,7 +17,7 @@ from slmsam2.engine.propagation import (
     Settings,
     propagate_frames,
 )
-from slmsam2.engine.regions import Region, region_around, whole_slices
+from slmsam2.engine.regions import Region, region_around, twice_as_wide, whole_slices
 from slmsam2.modeling import SLMSAM2
 from slmsam2.volume import Frames, Window
 
@@ -92,8 +92,7 @@ def propagate_structures(
         if "smoothing" in inference:
             smooth(result, inference["smoothing"])
         if not region.is_whole and _is_cut_off(result, region):
-            wider = region_around([_box(region)], spacing, margin=0.5)
-            waiting.setdefault(wider, []).extend(values)
+            waiting.setdefault(twice_as_wide(region, spacing), []).extend(values)
             counter.runs += 1
             continue
         found.append(Found(result, region, features.seconds))
@@ -119,13 +118,6 @@ def smooth(result: Propagation, sigma: float) -> None:
     for column in range(len(result.objects)):
         logits = result.low_res[:, column].clamp(-BLEND_LIMIT, BLEND_LIMIT)
         result.low_res[:, column] = torch.from_numpy(gaussian_filter(logits.numpy(), sigma))
-
-
-def _box(region: Region) -> np.ndarray:
-    """The region as a mask, bool (H, W)."""
-    box = np.zeros(region.shape, bool)
-    region.cut(box)[:] = True
-    return box
 
 
 def _is_cut_off(result: Propagation, region: Region) -> bool:

@@ -26,21 +26,36 @@ SAM2_FILES = {
 WEIGHT_SETTINGS = ("image_size", "recent_n", "fuse_unconditioned", "last_mask_prompt", "follow_motion")
 
 
+_REPOSITORY_MODELS = Path(__file__).resolve().parents[3] / "model"
+
+
 def model_directory(explicit: str | Path | None = None) -> Path:
     """Where configurations and checkpoints are: ``explicit``, else ``$SLMSAM2_MODEL_DIR``, else ``<repo>/model``."""
     chosen = explicit or os.environ.get("SLMSAM2_MODEL_DIR")
-    return Path(chosen) if chosen else Path(__file__).resolve().parents[3] / "model"
+    return Path(chosen) if chosen else _REPOSITORY_MODELS
 
 
 def checkpoint_path(name: str, model_dir: str | Path | None = None) -> Path:
-    """The weights of model ``name``: ``<model_dir>/checkpoints/<name>.pt``.
+    """The weights of model ``name`` that are in use: what was learnt and published last, else what it starts from."""
+    learnt = published_path(name, model_dir)
+    return learnt if learnt.is_file() else starting_path(name, model_dir)
+
+
+def published_path(name: str, model_dir: str | Path | None = None) -> Path:
+    """Where weights learnt from users' labels are put into use: ``checkpoints/learned/<name>/published.pt``."""
+    return model_directory(model_dir) / "checkpoints" / "learned" / name / "published.pt"
+
+
+def starting_path(name: str, model_dir: str | Path | None = None) -> Path:
+    """The weights that model ``name`` starts from: ``<model_dir>/checkpoints/<name>.pt``, else the repository's own.
 
     While a Hiera model has no weights of its own, the SAM 2.1 file it can start from, if that is there.
     """
-    folder = model_directory(model_dir) / "checkpoints"
-    own = folder / f"{name}.pt"
-    start = folder / SAM2_FILES.get(name, own.name)
-    return start if start.is_file() and not own.is_file() else own
+    folders = [model_directory(model_dir) / "checkpoints", _REPOSITORY_MODELS / "checkpoints"]
+    candidates = [
+        folder / file for folder in folders for file in (f"{name}.pt", SAM2_FILES.get(name, f"{name}.pt"))
+    ]
+    return next((path for path in candidates if path.is_file()), candidates[0])
 
 
 def load_config(config: str | Path | DictConfig, model_dir: str | Path | None = None) -> DictConfig:
@@ -74,11 +89,7 @@ def _config_path(config: str, model_dir: str | Path | None) -> Path:
     if config.endswith((".yaml", ".yml")):
         candidates = [Path(config)]
     else:
-        folders = (
-            model_directory(model_dir),
-            model_directory(None),
-            Path(__file__).resolve().parents[3] / "model",
-        )
+        folders = (model_directory(model_dir), model_directory(None), _REPOSITORY_MODELS)
         candidates = [folder / "configs" / f"{config}.yaml" for folder in folders]
     for path in candidates:
         if path.is_file():
@@ -129,6 +140,7 @@ def build_model(
         load_weights(network, loaded)
     network.info = _describe(config, network, loaded)
     network.info["inference"] = dict(settings.get("inference", {}))
+    network.info["learning_rates"] = dict(settings.get("learning_rates", {}))
     return network.to(device).eval()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import pickle
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from slmsam2.errors import CheckpointError
+from slmsam2.files import write_whole
 
 if TYPE_CHECKING:
     from slmsam2.modeling.network import SLMSAM2
@@ -87,14 +87,13 @@ def save_checkpoint(
     trained: dict[str, Any],
     dtype: torch.dtype = torch.float32,
 ) -> None:
-    """Write weights and metadata under a temporary name, then move the file into place.
+    """Write weights and metadata in one piece.
 
     Args:
         version: a name for these weights, shown to users.
         trained: how they were made: plain numbers, strings, lists and dictionaries.
         dtype: floating-point type on disk; float16 halves the file.
     """
-    path = Path(path)
     weights = {
         k: v.detach().cpu().to(dtype if v.is_floating_point() else v.dtype).contiguous()
         for k, v in network.state_dict().items()
@@ -112,13 +111,7 @@ def save_checkpoint(
         },
         "trained": json.loads(json.dumps(trained)),
     }
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with temporary.open("wb") as stream:
-        torch.save({"model": weights, "slmsam2": meta}, stream)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(temporary, path)
+    write_whole(Path(path), lambda stream: torch.save({"model": weights, "slmsam2": meta}, stream))
 
 
 def load_weights(network: SLMSAM2, checkpoint: Checkpoint) -> None:

@@ -50,9 +50,35 @@ def recorded_decoder(model: SLMSAM2) -> Iterator[DecoderOutputs]:
         handle.remove()
 
 
+@dataclass(frozen=True)
+class EncodedClips:
+    """What the image encoder gives for B clips of T slices.
+
+    Attributes:
+        feats, pos: features and positional encodings, per level (HW, B * T, C), finest first.
+        sizes: per level (H, W).
+        thumbnails: (B * T, 1, n, n), or None when the network does without.
+        clips, slices: B and T.
+    """
+
+    feats: list[Tensor]
+    pos: list[Tensor]
+    sizes: list[tuple[int, int]]
+    thumbnails: Tensor | None
+    clips: int
+    slices: int
+
+
+def encode_clips(model: SLMSAM2, frames: Tensor) -> EncodedClips:
+    """Encode the slices of clips, float32 (B, T, 3, N, N)."""
+    flat = frames.flatten(0, 1)
+    _, feats, pos, sizes = model._prepare_backbone_features(model.forward_image(flat))
+    return EncodedClips(feats, pos, sizes, model.thumbnails(flat), *frames.shape[:2])
+
+
 def run_clip(
     model: SLMSAM2,
-    frames: Tensor,
+    encoded: EncodedClips,
     masks: Tensor,
     plan: PromptPlan | None = None,
     generator: Generator | None = None,
@@ -61,7 +87,7 @@ def run_clip(
 
     Args:
         model: the network, in training or eval mode.
-        frames: float32 (B, T, 3, N, N).
+        encoded: features of B clips of T slices.
         masks: bool (B, O, T, N, N); only slice 0, and slices that get correction clicks, are looked at.
         plan: what is given; by default slice 0's mask and no clicks.
         generator: draws the clicks.
@@ -70,9 +96,9 @@ def run_clip(
         Outputs of all calls but the one that only makes a painted slice's object pointer, the B * O structures in
         one batch.
     """
-    run = _Run(model, frames, masks.flatten(0, 1), plan or PromptPlan(), generator)
+    run = _Run(model, encoded, masks.flatten(0, 1), plan or PromptPlan(), generator)
     with recorded_decoder(model) as outputs:
-        for index in range(frames.shape[1]):
+        for index in range(encoded.slices):
             outputs.slices += [index] * run.advance(index)
     skipped = 1 if run.plan.kind == "mask" else 0
     return DecoderOutputs(*(values[skipped:] for values in vars(outputs).values()))
@@ -82,15 +108,16 @@ class _Run:
     """The state of one clip: features, memory, and the prompts that are left to give."""
 
     def __init__(
-        self, model: SLMSAM2, frames: Tensor, masks: Tensor, plan: PromptPlan, generator: Generator | None
+        self,
+        model: SLMSAM2,
+        encoded: EncodedClips,
+        masks: Tensor,
+        plan: PromptPlan,
+        generator: Generator | None,
     ):
-        self.model, self.masks, self.plan = model, masks, plan
-        self.generator = generator or Generator(frames.device)
-        self.batch, self.slices = frames.shape[:2]
-        self.structures = len(masks) // self.batch
-        encoded = model.forward_image(frames.flatten(0, 1))
-        _, self.feats, self.pos, self.sizes = model._prepare_backbone_features(encoded)
-        self.thumbnails = model.thumbnails(frames.flatten(0, 1))
+        self.model, self.encoded, self.masks, self.plan = model, encoded, masks, plan
+        self.generator = generator or Generator(masks.device)
+        self.structures = len(masks) // encoded.clips
         self.bank: MemoryBank = {"cond_frame_outputs": {}, "non_cond_frame_outputs": {}}
 
     def advance(self, index: int) -> int:
@@ -124,26 +151,28 @@ class _Run:
         return self.model.track_step(
             frame_idx=index,
             is_init_cond_frame=index == 0,
-            current_vision_feats=self._of_slice(self.feats, index),
-            current_vision_pos_embeds=self._of_slice(self.pos, index),
-            feat_sizes=self.sizes,
+            current_vision_feats=self._of_slice(self.encoded.feats, index),
+            current_vision_pos_embeds=self._of_slice(self.encoded.pos, index),
+            feat_sizes=self.encoded.sizes,
             point_inputs=points,
             mask_inputs=mask,
             output_dict=self.bank,
-            num_frames=self.slices,
-            run_mem_encoder=remember and index < self.slices - 1,
+            num_frames=self.encoded.slices,
+            run_mem_encoder=remember and index < self.encoded.slices - 1,
             prev_sam_mask_logits=last_logits,
         )
 
     def _of_slice(self, levels: list[Tensor], index: int) -> list[Tensor]:
         """(HW, B * T, C) to (HW, B * O, C) of one slice."""
-        cut = (x.unflatten(1, (self.batch, self.slices))[:, :, index] for x in levels)
+        shape = (self.encoded.clips, self.encoded.slices)
+        cut = (x.unflatten(1, shape)[:, :, index] for x in levels)
         return [x.repeat_interleave(self.structures, dim=1) for x in cut]
 
     def _thumbnail(self, index: int) -> Tensor | None:
-        if self.thumbnails is None:
+        if self.encoded.thumbnails is None:
             return None
-        cut = self.thumbnails.unflatten(0, (self.batch, self.slices))[:, index]
+        shape = (self.encoded.clips, self.encoded.slices)
+        cut = self.encoded.thumbnails.unflatten(0, shape)[:, index]
         return cut.repeat_interleave(self.structures, dim=0)
 
     def _found(self, out: SliceOutput) -> Tensor:

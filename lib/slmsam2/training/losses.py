@@ -29,6 +29,7 @@ def clip_loss(
     outputs: DecoderOutputs,
     masks: Tensor,
     *,
+    known: Tensor | None = None,
     absent_pixels: float | None = None,
     focal_alpha: float = FOCAL_ALPHA,
     presence_weight: float = 1.0,
@@ -38,6 +39,7 @@ def clip_loss(
     Args:
         outputs: of the decoder's calls, with N structures in the batch.
         masks: bool (N, T, H, W) references.
+        known: bool (N, T), slices whose reference can be trusted; the others do not count. None: all.
         absent_pixels: when given, focal and dice also count on slices without the structure, so that the mask
             itself becomes empty there; so many pixels drawn there cost half of the dice loss. None: as published they
             count only where the structure is present.
@@ -50,8 +52,9 @@ def clip_loss(
     size = outputs.masks[0].shape[-2:]
     targets = F.interpolate(masks.float(), size=size, mode="bilinear", antialias=True, align_corners=False)
     present = masks.flatten(2).any(dim=2).float()[:, outputs.slices]  # (N, calls)
-    share = present / present.sum().clamp_min(1)
-    mask_share = torch.full_like(share, 1 / share.numel()) if absent_pixels else share
+    counted = torch.ones_like(present) if known is None else known[:, outputs.slices].float()
+    share = _shares(present * counted)
+    mask_share = _shares(counted) if absent_pixels else share
     calls = zip(outputs.masks, outputs.ious, outputs.slices, strict=True)
     parts = [
         _mask_losses(logits.float(), ious.float(), targets[:, index], absent_pixels or 1.0, focal_alpha)
@@ -60,9 +63,15 @@ def clip_loss(
     focal, dice, iou = (torch.stack(values, dim=1) for values in zip(*parts, strict=True))
     focal, dice, iou = (focal * mask_share).sum(), (dice * mask_share).sum(), (iou * share).sum()
     scores = torch.cat(outputs.scores, dim=1).float()
-    presence = F.binary_cross_entropy_with_logits(scores, present)
+    errors = F.binary_cross_entropy_with_logits(scores, present, reduction="none")
+    presence = (errors * _shares(counted)).sum()
     total = FOCAL_WEIGHT * focal + dice + iou + presence_weight * presence
     return ClipLoss(total, focal, dice, iou, presence)
+
+
+def _shares(weights: Tensor) -> Tensor:
+    """Weights that add up to 1, or stay 0."""
+    return weights / weights.sum().clamp_min(1)
 
 
 def _mask_losses(

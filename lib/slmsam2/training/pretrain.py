@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -16,9 +15,10 @@ from torch import Generator, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from slmsam2.errors import CheckpointError, ConfigurationError
+from slmsam2.files import write_whole
 from slmsam2.modeling import SLMSAM2, build_model
 from slmsam2.synthesis import AnatomySettings, Clip, synthetic_clips
-from slmsam2.training.clip import run_clip
+from slmsam2.training.clip import encode_clips, run_clip
 from slmsam2.training.losses import FOCAL_ALPHA, ClipLoss, clip_loss
 from slmsam2.training.prompts import PromptSettings, draw_plan
 from slmsam2.training.workers import Workers
@@ -133,7 +133,8 @@ class Pretrainer:
             sdpa_kernel(kernels),
             torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed_precision),
         ):
-            outputs = run_clip(self.model, clip.frames, clip.masks, plan, generator)
+            encoded = encode_clips(self.model, clip.frames)
+            outputs = run_clip(self.model, encoded, clip.masks, plan, generator)
         return clip_loss(
             outputs,
             clip.masks.flatten(0, 1),
@@ -174,7 +175,7 @@ class Pretrainer:
         return model
 
     def save(self, path: Path) -> None:
-        """Write everything that resuming needs, under a temporary name first."""
+        """Write everything that resuming needs, in one piece."""
         state = {
             "step": self.step,
             "seconds": self.seconds,
@@ -183,9 +184,7 @@ class Pretrainer:
             "average": self.average,
             "optimizer": self.optimizer.state_dict(),
         }
-        temporary = path.with_name(f".{path.name}.part")
-        torch.save(state, temporary)
-        os.replace(temporary, path)
+        write_whole(path, lambda stream: torch.save(state, stream))
 
     def resume(self, path: Path) -> None:
         """Go on from a file of :meth:`save`.

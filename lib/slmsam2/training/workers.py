@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import nn
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,30 @@ class Workers:
         flat /= self.count
         for parameter, part in zip(chosen, flat.split([p.numel() for p in chosen]), strict=True):
             parameter.grad = part.view_as(parameter).clone()
+
+    def mean_values(self, values: dict[str, float]) -> dict[str, float]:
+        """The mean of each value over the processes."""
+        if self.count == 1:
+            return values
+        total = torch.tensor(list(values.values()), device=self.device)
+        dist.all_reduce(total)
+        return dict(zip(values, (total / self.count).tolist(), strict=True))
+
+    def share(self, values: list[float], count: int) -> list[float]:
+        """The first process's ``count`` values, for all."""
+        if self.count == 1:
+            return values
+        word = torch.tensor(values if self.first else [0.0] * count, device=self.device)
+        dist.broadcast(word, 0)
+        return word.tolist()
+
+    def from_first(self, thing: T) -> T:
+        """The first process's object, for all; it must be picklable."""
+        if self.count == 1:
+            return thing
+        carrier = [thing]
+        dist.broadcast_object_list(carrier, 0)
+        return carrier[0]
 
     def agree(self, stop: bool) -> bool:
         """What the first process says, so that all stop at the same step."""

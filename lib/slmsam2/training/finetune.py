@@ -1,0 +1,249 @@
+"""Fine-tuning steps on users' labels: which parameters learn how fast, one step, and a state to resume from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from slmsam2.errors import ConfigurationError
+from slmsam2.files import write_whole
+from slmsam2.modeling import SLMSAM2, load_config
+from slmsam2.modeling.checkpoint import SHORT_TERM
+from slmsam2.training.clip import EncodedClips, run_clip
+from slmsam2.training.lessons import ClipSettings, ClipSource, RealClip
+from slmsam2.training.losses import ClipLoss, clip_loss
+from slmsam2.training.prompts import PromptSettings
+from slmsam2.training.views import DistortionSettings
+from slmsam2.training.workers import Workers
+
+ENCODER = (
+    "image_encoder.",
+    "sam_mask_decoder.conv_s0.",
+    "sam_mask_decoder.conv_s1.",
+)  # what features come from
+LAYER_DECAY = 0.9  # of the learning rate, per block of the image encoder, from the last to the first
+FINAL_RATE = 0.1  # of the learning rate, at the end of the cosine
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A way of fine-tuning; see ``model/configs/learn_fast.yaml`` for what the settings mean."""
+
+    name: str
+    train_encoder: bool
+    clips: int
+    clip: ClipSettings
+    least_steps: int
+    steps_per_structure: int
+    most_steps: int
+    evaluations: int
+    tasks: int
+    absent_pixels: float | None
+    focal_alpha: float
+    presence_weight: float
+    weight_decay: float
+    clip_gradient: float
+    warmup: int
+    average: float
+    checkpointing: bool
+
+    @classmethod
+    def read(cls, name: str, model_dir: str | Path | None = None) -> Preset:
+        """The preset "fast" or "full".
+
+        Raises:
+            ConfigurationError: there is no such preset, or its file holds what it should not.
+        """
+        if name not in PRESETS:
+            raise ConfigurationError(f"There is no preset {name!r}: choose {' or '.join(PRESETS)}.")
+        config = load_config(f"learn_{name}", model_dir)
+        values: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+        steps = values.pop("steps")
+        clip = {key: values.pop(key) for key in ("slices", "structures", "variants", "replay", "past_end")}
+        clip["prompts"] = PromptSettings(**values.pop("prompts"))
+        clip["distortion"] = DistortionSettings(**values.pop("distortion"))
+        try:
+            return cls(
+                name=name,
+                clip=ClipSettings(**clip),
+                least_steps=steps["least"],
+                steps_per_structure=steps["per_structure"],
+                most_steps=steps["most"],
+                **values,
+            )
+        except TypeError as error:
+            raise ConfigurationError(f"The configuration learn_{name} cannot be used: {error}") from error
+
+    def steps(self, structures: int) -> int:
+        """Steps for so many new structures."""
+        return min(max(self.least_steps, structures * self.steps_per_structure), self.most_steps)
+
+
+PRESETS = ("fast", "full")
+
+
+class FineTuner:
+    """Trains a network on clips of users' volumes.
+
+    Args:
+        network: trained in place.
+        source: draws the clips.
+        preset: how.
+        steps: in all.
+        workers: this process among those that train together; the clips of a step are shared out among them, so that
+            any number of them trains the same.
+        mixed_precision: bfloat16 autocast.
+    """
+
+    def __init__(
+        self,
+        network: SLMSAM2,
+        source: ClipSource,
+        preset: Preset,
+        steps: int,
+        workers: Workers,
+        mixed_precision: bool = True,
+    ):
+        self.network, self.source, self.preset, self.steps = network, source, preset, steps
+        self.workers, self.mixed_precision = workers, mixed_precision
+        self.step = 0
+        groups = list(parameter_groups(network, preset))
+        self.parameters = [p for group in groups for p in group["params"]]
+        for parameter in network.parameters():
+            parameter.requires_grad_(False)
+        for parameter in self.parameters:
+            parameter.requires_grad_(True)
+        self.average = [p.detach().clone() for p in self.parameters]
+        self._rates = [group["lr"] for group in groups]
+        self.optimizer = torch.optim.AdamW(groups, weight_decay=0.0)
+
+    def train_step(self) -> dict[str, float]:
+        """One optimiser step. Returns the losses, means over all workers' clips."""
+        self.network.train()
+        factor = self._factor()
+        for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
+            group["lr"] = rate * factor
+        self.optimizer.zero_grad(set_to_none=True)
+        own = range(self.workers.rank, max(self.preset.clips, self.workers.count), self.workers.count)
+        sums: dict[str, float] = {}
+        for number in own:
+            loss = self._loss(self.source.draw(self.step, number))
+            (loss.total / len(own)).backward()
+            for name, value in vars(loss).items():
+                sums[name] = sums.get(name, 0.0) + float(value.detach()) / len(own)
+        self.workers.mean_gradients(self.parameters)
+        nn.utils.clip_grad_norm_(self.parameters, self.preset.clip_gradient)
+        self.optimizer.step()
+        self.step += 1
+        self._update_average()
+        self.network.eval()
+        return self.workers.mean_values(sums)
+
+    def _loss(self, clip: RealClip) -> ClipLoss:
+        preset, device = self.preset, self.network.device
+        masks = clip.masks.to(device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.mixed_precision):
+            outputs = run_clip(self.network, self._encode(clip), masks, clip.plan, clip.generator)
+        return clip_loss(
+            outputs,
+            masks.flatten(0, 1),
+            known=clip.known.to(device),
+            absent_pixels=preset.absent_pixels,
+            focal_alpha=preset.focal_alpha,
+            presence_weight=preset.presence_weight,
+        )
+
+    def _encode(self, clip: RealClip) -> EncodedClips:
+        if not (self.preset.checkpointing and clip.frames is not None):
+            return self.source.encode(clip)
+        return checkpoint(self.source.encode, clip, use_reentrant=False)  # type: ignore[return-value]
+
+    def _factor(self) -> float:
+        """Of the learning rates: linear warm-up, then a cosine down to FINAL_RATE."""
+        warm = min(1.0, (self.step + 1) / max(self.preset.warmup, 1))
+        falling = 0.5 * (1 + math.cos(math.pi * self.step / self.steps))
+        return warm * (FINAL_RATE + (1 - FINAL_RATE) * falling)
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        decay = min(self.preset.average, (1 + self.step) / (10 + self.step))
+        for kept, parameter in zip(self.average, self.parameters, strict=True):
+            kept.lerp_(parameter, 1 - decay)
+
+    @contextmanager
+    def averaged(self) -> Iterator[SLMSAM2]:
+        """The network with the running mean of its weights, for a while."""
+        current = [p.detach().clone() for p in self.parameters]
+        _fill(self.parameters, self.average)
+        try:
+            yield self.network.eval()
+        finally:
+            _fill(self.parameters, current)
+
+    def state(self) -> dict[str, Any]:
+        """All that resuming needs."""
+        return {
+            "step": self.step,
+            "steps": self.steps,
+            "parameters": [p.detach() for p in self.parameters],
+            "average": self.average,
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Go on from a :meth:`state`."""
+        self.step, self.steps = state["step"], state["steps"]
+        _fill(self.parameters, state["parameters"])
+        self.average = [t.to(self.network.device) for t in state["average"]]
+        self.optimizer.load_state_dict(state["optimizer"])
+
+
+@torch.no_grad()
+def _fill(parameters: list[nn.Parameter], values: list[Tensor]) -> None:
+    for parameter, value in zip(parameters, values, strict=True):
+        parameter.copy_(value)
+
+
+def parameter_groups(network: SLMSAM2, preset: Preset) -> Iterator[dict[str, Any]]:
+    """The parameters that learn, with their rates; biases, norms and embeddings without weight decay.
+
+    While the short branch is new (weights that come from SAM 2), it has a rate of its own: at the others' it would
+    stay the plain sum it starts as.
+    """
+    rates = DictConfig(network.info["learning_rates"])
+    new = SHORT_TERM if network.info["weights"] == "sam2" else ()
+    blocks = len(network.image_encoder.trunk.blocks)
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        if name.startswith(ENCODER):
+            if not preset.train_encoder:
+                continue
+            rate = rates.encoder * LAYER_DECAY ** _depth(name, blocks)
+        else:
+            rate = rates.new if name.startswith(new) else rates[preset.name]
+        plain = parameter.ndim < 2 or "embed" in name or "tpos" in name
+        groups.setdefault((float(rate), plain), []).append(parameter)
+    for (rate, plain), parameters in groups.items():
+        yield {"params": parameters, "lr": rate, "weight_decay": 0.0 if plain else preset.weight_decay}
+
+
+def _depth(name: str, blocks: int) -> int:
+    """How many blocks of the trunk lie between a parameter of the image encoder and the trunk's end."""
+    parts = name.split(".")
+    if parts[:3] == ["image_encoder", "trunk", "blocks"]:
+        return blocks - 1 - int(parts[3])
+    return blocks if parts[:2] == ["image_encoder", "trunk"] else 0
+
+
+def save_state(path: Path, state: dict[str, Any]) -> None:
+    """Write a state in one piece."""
+    write_whole(path, lambda stream: torch.save(state, stream))

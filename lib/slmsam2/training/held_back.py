@@ -1,0 +1,140 @@
+"""What is kept from training, to judge new weights by: whole volumes, or slices where there are too few volumes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from slmsam2.engine.volume import propagate_volume
+from slmsam2.modeling import SLMSAM2
+from slmsam2.training.labelled import Case, CaseLoader, Structure
+from slmsam2.training.lessons import Lesson, stable_number
+from slmsam2.volume import SliceView
+
+LEAST_VOLUMES = 3  # from which on whole volumes are held back
+SHARE = 0.2  # of the volumes
+SLICE_SHARE = 0.25  # of a structure's slices, where no volume can be held back
+LEAST_SLICES = 4  # of a structure, to hold some back
+
+
+@dataclass(frozen=True)
+class Task:
+    """One propagation from one painted slice.
+
+    Attributes:
+        case, structure: what is propagated; ``structure`` is as labelled.
+        painted: slice of the stack.
+        counted: bool (S,), slices that are compared.
+        limits: first and last slice (of the stack) to propagate to, or None for all.
+    """
+
+    case: Case
+    structure: Structure
+    painted: int
+    counted: np.ndarray
+    limits: tuple[int, int] | None = None
+
+
+def assign(cases: Sequence[Case], decided: dict[str, bool], seen: dict[str, str]) -> dict[str, bool]:
+    """Which volumes are held back: image id -> bool.
+
+    A volume's part, once decided, stays; one that was trained on never becomes one to judge by. From LEAST_VOLUMES on
+    a share of SHARE is held back, at least one, chosen by the image's identity.
+
+    Args:
+        decided: earlier decisions.
+        seen: image ids that versions in use have learnt from.
+    """
+    here = {case.image_id for case in cases}
+    parts = {image_id: held for image_id, held in decided.items() if image_id in here}
+    free = sorted((here - parts.keys()) - seen.keys(), key=stable_number)
+    wanted = max(1, round(SHARE * len(here))) if len(here) >= LEAST_VOLUMES else 0
+    missing = max(wanted - sum(parts.values()), 0)
+    chosen = set(free[:missing])
+    if len(here) < LEAST_VOLUMES:
+        return parts  # too early to decide
+    return parts | {image_id: image_id in chosen for image_id in here - parts.keys()}
+
+
+def lessons_and_tasks(
+    cases: Sequence[Case], held_back: dict[str, bool], seen: dict[str, str], most_tasks: int
+) -> tuple[list[Lesson], list[Task]]:
+    """What to train on and what to judge by.
+
+    A structure that is on no held-back volume is judged on a part of one volume: the slices from near one of its ends
+    on, which are then not trained on.
+    """
+    judged = [case for case in cases if held_back.get(case.image_id)]
+    covered = {name for case in judged for name in case.structures}
+    tasks = [_volume_task(case, one) for case in judged for one in case.structures.values()]
+    lessons = []
+    for case in sorted(
+        (c for c in cases if not held_back.get(c.image_id)), key=lambda c: stable_number(c.image_id)
+    ):
+        fresh = seen.get(case.image_id) != case.digest
+        for name, structure in case.structures.items():
+            if name not in covered and len(structure.present) >= LEAST_SLICES:
+                structure, task = _split(case, structure)
+                tasks.append(task)
+                covered.add(name)
+            lessons.append(Lesson(case, structure, fresh))
+    tasks = [task for task in tasks if task.counted.any()]
+    return lessons, _spread(tasks, most_tasks)
+
+
+def _volume_task(case: Case, structure: Structure) -> Task:
+    painted = int(structure.areas.argmax())
+    counted = structure.known.copy()
+    counted[painted] = False
+    return Task(case, structure, painted, counted)
+
+
+def _split(case: Case, structure: Structure) -> tuple[Structure, Task]:
+    """Hold back the slices beyond one end's last quarter; the slice before them is the one to paint."""
+    present = structure.present
+    count = max(1, round(SLICE_SHARE * len(present)))
+    slices = np.arange(len(structure.areas))
+    if stable_number(case.image_id, structure.name) % 2:
+        painted, limits = int(present[-count - 1]), (int(present[-count - 1]), len(slices) - 1)
+        held = slices > painted
+    else:
+        painted, limits = int(present[count]), (0, int(present[count]))
+        held = slices < painted
+    lesson = replace(structure, known=structure.known & ~held)
+    return lesson, Task(case, structure, painted, structure.known & held, limits)
+
+
+def _spread(tasks: Sequence[Task], most: int) -> list[Task]:
+    """At most so many tasks, of as many structures as possible; the same ones every time."""
+    ranks: dict[str, int] = {}
+    keyed: list[tuple[int, int, Task]] = []
+    for task in sorted(tasks, key=lambda t: stable_number(t.case.image_id, t.structure.name)):
+        name = task.structure.name
+        ranks[name] = ranks.get(name, -1) + 1
+        keyed.append((ranks[name], len(keyed), task))
+    return [task for *_, task in sorted(keyed, key=lambda entry: entry[:2])[:most]]
+
+
+def propagation_dice(task: Task, network: SLMSAM2, load: CaseLoader) -> float:
+    """Dice of a propagation, as users get it, on the slices that count (the painted one does not)."""
+    image, label = load(task.case)
+    view = SliceView(image.shape, image.affine, task.structure.axis)
+    reference = view.to_stack(label) == task.structure.value
+    painted = np.zeros(label.shape, np.uint8)
+    view.to_stack(painted)[task.painted] = reference[task.painted]
+    first, last = sorted(view.stored_index(s) for s in task.limits or (0, len(reference) - 1))
+    array, _ = propagate_volume(
+        image,
+        painted,
+        model=network,
+        axis=task.structure.axis,
+        label_names={task.structure.name: 1},
+        first_slice=first,
+        last_slice=last,
+    )
+    found = view.to_stack(array)[task.counted] > 0
+    true = reference[task.counted]
+    total = int(found.sum()) + int(true.sum())
+    return 2 * int((found & true).sum()) / total if total else 1.0

@@ -1,0 +1,69 @@
+"""Whether new weights are better than the ones in use."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+
+from slmsam2.training.held_back import Task
+
+LEAST_NOISE = 0.005  # Dice
+NOISE_OF_ONE = 0.01  # with a single task there is no telling
+TOLERANCE = 0.01  # what a structure seen before may lose when nothing is gained
+LARGEST_LOSS = 0.02  # what it may lose at all
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The outcome of a comparison on the same tasks.
+
+    Attributes:
+        publish: whether the new weights should be used.
+        reason: a sentence.
+        before, after: mean Dice of the tasks, with the weights in use and the new ones.
+        gain, noise: mean difference, and how large a difference says nothing (the standard error).
+        structures: name -> (before, after).
+    """
+
+    publish: bool
+    reason: str
+    before: float
+    after: float
+    gain: float
+    noise: float
+    structures: dict[str, tuple[float, float]]
+
+
+def judge(
+    tasks: Sequence[Task], before: Sequence[float], after: Sequence[float], seen_before: Collection[str]
+) -> Verdict:
+    """Compare the Dice of each task.
+
+    New weights are used if they are better beyond noise, or equal and no structure seen before lost more than
+    TOLERANCE. In no case may one lose more than LARGEST_LOSS.
+    """
+    differences = [new - old for old, new in zip(before, after, strict=True)]
+    gain = fmean(differences)
+    noise = NOISE_OF_ONE
+    if len(differences) > 1:
+        noise = max(LEAST_NOISE, stdev(differences) / len(differences) ** 0.5)
+    structures = {}
+    for name in dict.fromkeys(task.structure.name for task in tasks):
+        chosen = [i for i, task in enumerate(tasks) if task.structure.name == name]
+        structures[name] = (fmean(before[i] for i in chosen), fmean(after[i] for i in chosen))
+    losses = {name: old - new for name, (old, new) in structures.items() if name in seen_before}
+    worst = max(losses, key=lambda name: losses[name], default=None)
+    loss = losses[worst] if worst is not None else 0.0
+    if gain > noise:
+        publish, reason = loss <= LARGEST_LOSS, "better"
+    elif gain >= -noise:
+        publish, reason = loss <= TOLERANCE, "as good"
+    else:
+        publish, reason = False, "worse"
+    sentence = (
+        f"On what was held back it is {reason}: mean Dice {fmean(after):.3f} after {fmean(before):.3f}."
+    )
+    if not publish and reason != "worse":
+        sentence += f" But {worst!r} lost {loss:.3f}."
+    return Verdict(publish, sentence, fmean(before), fmean(after), gain, noise, structures)

@@ -1,0 +1,353 @@
+"""Learning from submitted labels: from the labels to a published version, or to a reason why there is none."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from slmsam2.errors import SlmSam2Error
+from slmsam2.files import write_json
+from slmsam2.modeling import SLMSAM2, build_model, checkpoint_path, save_checkpoint
+from slmsam2.training.finetune import FineTuner, Preset, save_state
+from slmsam2.training.held_back import Task, assign, lessons_and_tasks, propagation_dice
+from slmsam2.training.judgement import Verdict, judge
+from slmsam2.training.labelled import Case, CaseLoader, Submission, read_cases
+from slmsam2.training.lessons import ClipSource, Lesson
+from slmsam2.training.progress import Progress
+from slmsam2.training.registry import Registry, Version
+from slmsam2.training.workers import Workers
+
+logger = logging.getLogger(__name__)
+
+SAVE_SECONDS = 20.0  # between saved states
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to learn with.
+
+    Attributes:
+        model: its name.
+        model_dir: see :func:`slmsam2.modeling.model_directory`.
+        preset: "fast" or "full"; None: full on a GPU, else fast.
+        minutes: of training at most; what was reached by then is judged.
+        steps: of training; None: by the preset, for the number of new structures.
+    """
+
+    model: str
+    model_dir: Path | None = None
+    preset: str | None = None
+    minutes: float = float("inf")
+    steps: int | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a training is about; kept beside its state, so that one that was ended can go on.
+
+    Attributes:
+        version: name of the version it is to give.
+        parent: the version it starts from; None for the weights that came with the model.
+        preset, steps: how, and how long.
+        labels: image id -> digest of the labels it uses.
+    """
+
+    version: str
+    parent: str | None
+    preset: str
+    steps: int
+    labels: dict[str, str]
+
+
+def learn(
+    submissions: Iterable[Submission], request: Request, workers: Workers | None = None
+) -> dict[str, Any]:
+    """Train on new and changed labels, and publish the result if it is better.
+
+    A training that was ended before goes on, with the labels it began with; newer ones are for the next.
+
+    Args:
+        submissions: all labels there are.
+        request: with what.
+        workers: this process among those that train together.
+
+    Returns:
+        The figures of :class:`slmsam2.training.progress.Progress`, the last ones.
+
+    Raises:
+        ConfigurationError: another training is under way, or a setting is wrong.
+        CheckpointError: the weights to start from cannot be loaded.
+    """
+    workers = workers or Workers(0, 1, torch.device("cpu"))
+    registry = Registry(request.model, request.model_dir)
+    if not workers.first:
+        return _Learning(submissions, request, registry, workers, None).run()
+    with registry.locked():
+        registry = Registry(request.model, request.model_dir)
+        board = registry.folder / "tensorboard" / time.strftime("%Y%m%d-%H%M%S")
+        progress = Progress(stats_path(registry), board)
+        try:
+            return _Learning(submissions, request, registry, workers, progress).run()
+        except SlmSam2Error as error:
+            progress.finish(str(error))
+            raise
+
+
+def stats_path(registry: Registry) -> Path:
+    """The file with the figures of the last training."""
+    return registry.folder / "train_stats.json"
+
+
+class _Learning:
+    def __init__(
+        self,
+        submissions: Iterable[Submission],
+        request: Request,
+        registry: Registry,
+        workers: Workers,
+        progress: Progress | None,
+    ):
+        self.request, self.registry, self.workers, self.progress = request, registry, workers, progress
+        self.submissions = list(submissions)
+        self.run_folder = registry.folder / "run"
+        self.load = CaseLoader()
+        self.deadline = time.monotonic() + 60 * request.minutes
+
+    def run(self) -> dict[str, Any]:
+        self._tell(f"Reading {len(self.submissions)} submitted labels.")
+        cases, unusable = read_cases(self.submissions)
+        facts = {"labels": len(cases), "unusable_labels": unusable}
+        plan = self._unfinished(cases)
+        if plan is not None:
+            cases = [case for case in cases if case.image_id in plan.labels]
+        held_back = assign(cases, self.registry.held_back, self.registry.seen)
+        preset = Preset.read(plan.preset if plan else self._preset_name(), self.request.model_dir)
+        lessons, tasks = lessons_and_tasks(cases, held_back, self.registry.seen, preset.tasks)
+        fresh = [lesson for lesson in lessons if lesson.fresh]
+        reason = _nothing_to_do(cases, fresh, tasks)
+        if reason:
+            return self._finish(reason, **facts, published=False)
+        plan = self.workers.from_first(plan or self._begin(cases, held_back, preset, len(fresh)))
+        verdict, tuner = self._train(plan, preset, lessons, tasks)
+        figures = {**facts, **_figures(verdict), "published": verdict.publish, "version": plan.version}
+        if self.workers.first and verdict.publish:
+            self._publish(plan, preset, cases, verdict, tuner.network)
+        if self.workers.first:
+            shutil.rmtree(self.run_folder)
+        return self._finish(_closing(plan, verdict), **figures)
+
+    def _preset_name(self) -> str:
+        return self.request.preset or ("full" if self.workers.device.type == "cuda" else "fast")
+
+    def _unfinished(self, cases: Sequence[Case]) -> Plan | None:
+        """The plan of a training that was ended, if what it uses is still as it was."""
+        path = self.run_folder / "plan.json"
+        if not path.is_file():
+            return None
+        plan = Plan(**json.loads(path.read_text()))
+        now = {case.image_id: case.digest for case in cases}
+        published = self.registry.published
+        same = plan.labels.items() <= now.items() and plan.parent == (published and published.version)
+        if not same:
+            logger.info("A training that was ended is not gone on with: its labels or its start have changed")
+            return None
+        return plan
+
+    def _begin(self, cases: Sequence[Case], held_back: dict[str, bool], preset: Preset, fresh: int) -> Plan:
+        published = self.registry.published
+        self.registry.held_back = held_back
+        plan = Plan(
+            version=f"learned-{self.registry.count + 1}",
+            parent=published.version if published else None,
+            preset=preset.name,
+            steps=self.request.steps or preset.steps(fresh),
+            labels={case.image_id: case.digest for case in cases},
+        )
+        if self.workers.first:
+            shutil.rmtree(self.run_folder, ignore_errors=True)
+            self.registry.begin(time.time())
+            write_json(self.run_folder / "plan.json", asdict(plan))
+        return plan
+
+    def _train(
+        self, plan: Plan, preset: Preset, lessons: list[Lesson], tasks: list[Task]
+    ) -> tuple[Verdict, FineTuner]:
+        """Train to the end, or to the deadline; the network is left with the best weights that were judged."""
+        start = checkpoint_path(self.request.model, self.request.model_dir)
+        device = self.workers.device
+        network = build_model(
+            self.request.model, checkpoint=start, device=device, model_dir=self.request.model_dir
+        )
+        source = ClipSource(
+            lessons,
+            network,
+            preset.clip,
+            encoder_at_rest=not preset.train_encoder,
+            seed=_number(plan.version),
+        )
+        tuner = FineTuner(network, source, preset, plan.steps, self.workers, _prefers_bfloat16(device))
+        names = sorted({lesson.structure.name for lesson in lessons if lesson.fresh})
+        self._tell(
+            f"Learning {', '.join(names)} from {len({x.case.image_id for x in lessons})} volumes "
+            f"({preset.name}, {plan.steps} steps); {len(tasks)} propagations to judge by."
+        )
+        record = _Record.open(self.run_folder / "state.pt", tuner, self.workers.first)
+        if not record.before:
+            record.before = self._dice(network, tasks)
+        self._steps(tuner, record, tasks)
+        if record.best is not None:
+            tuner.average = [t.to(device) for t in record.best]
+        with torch.no_grad():
+            for parameter, value in zip(tuner.parameters, tuner.average, strict=True):
+                parameter.copy_(value)
+        published = self.registry.published
+        return judge(tasks, record.before, record.after, published.structures if published else ()), tuner
+
+    def _steps(self, tuner: FineTuner, record: _Record, tasks: list[Task]) -> None:
+        saved, steps = time.monotonic(), tuner.steps
+        marks = {round(steps * (k + 1) / tuner.preset.evaluations) for k in range(tuner.preset.evaluations)}
+        while tuner.step < steps:
+            begin = time.monotonic()
+            losses = tuner.train_step()
+            if self.progress:
+                self.progress.losses(tuner.step, steps, losses, time.monotonic() - begin)
+            ending = self.workers.agree(time.monotonic() > self.deadline)
+            if tuner.step in marks or ending:
+                self._evaluate(tuner, record, tasks)
+            if self.workers.first and (time.monotonic() - saved > SAVE_SECONDS or tuner.step in marks):
+                record.save(self.run_folder / "state.pt", tuner)
+                saved = time.monotonic()
+            if ending:
+                return
+
+    def _evaluate(self, tuner: FineTuner, record: _Record, tasks: list[Task]) -> None:
+        with tuner.averaged() as network:
+            after = self._dice(network, tasks)
+        if not record.after or fmean(after) > fmean(record.after):
+            record.after, record.best = after, [t.clone() for t in tuner.average]
+        if self.progress:
+            by_name: dict[str, list[float]] = {}
+            for task, dice in zip(tasks, after, strict=True):
+                by_name.setdefault(task.structure.name, []).append(dice)
+            means = {name: fmean(values) for name, values in by_name.items()}
+            self.progress.evaluation(tuner.step, means, fmean(after), fmean(record.after))
+
+    def _dice(self, network: SLMSAM2, tasks: list[Task]) -> list[float]:
+        """Of each task; the first process finds them for all."""
+        found = [propagation_dice(task, network, self.load) for task in tasks] if self.workers.first else []
+        return self.workers.share(found, len(tasks))
+
+    def _publish(
+        self, plan: Plan, preset: Preset, cases: Sequence[Case], verdict: Verdict, network: SLMSAM2
+    ) -> None:
+        version = Version(
+            version=plan.version,
+            parent=plan.parent,
+            created=time.time(),
+            labels=plan.labels,
+            structures=sorted({name for case in cases for name in case.structures}),
+            metrics=_figures(verdict),
+            settings={"preset": preset.name, "steps": plan.steps, "device": str(self.workers.device)},
+        )
+        save_checkpoint(
+            self.registry.path(plan.version),
+            network,
+            version=plan.version,
+            trained={"on": "labels submitted by users", **asdict(version)},
+            dtype=torch.float32,
+        )
+        self.registry.publish(version)
+
+    def _tell(self, message: str) -> None:
+        if self.progress:
+            self.progress.tell(message)
+
+    def _finish(self, message: str, **figures: Any) -> dict[str, Any]:
+        return self.progress.finish(message, **figures) if self.progress else {}
+
+
+@dataclass
+class _Record:
+    """What a training has found out so far, beside the weights.
+
+    Attributes:
+        before: Dice of each task with the weights in use.
+        after: with the best ones so far.
+        best: these weights.
+    """
+
+    before: list[float]
+    after: list[float]
+    best: list[Tensor] | None
+
+    @classmethod
+    def open(cls, path: Path, tuner: FineTuner, first: bool) -> _Record:
+        """As saved before, if it was, with the state of the tuner."""
+        if not path.is_file():
+            return cls([], [], None)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        tuner.resume(state["tuner"])
+        if first:
+            logger.info("A training that was ended goes on at step %d", tuner.step)
+        return cls(state["before"], state["after"], state["best"])
+
+    def save(self, path: Path, tuner: FineTuner) -> None:
+        """With the state of the tuner, in one piece."""
+        save_state(
+            path, {"tuner": tuner.state(), "before": self.before, "after": self.after, "best": self.best}
+        )
+
+
+def _nothing_to_do(cases: Sequence[Case], fresh: Sequence[Lesson], tasks: Sequence[Task]) -> str | None:
+    if not cases:
+        return "There is no submitted label to learn from. Submit one, then train."
+    if not fresh:
+        return f"Nothing new: all {len(cases)} submitted labels were learnt from, or are kept to judge by."
+    if not tasks:
+        return (
+            "There are too few labelled slices to judge a new model by: a structure needs four or more. "
+            "Label more slices, or another volume."
+        )
+    return None
+
+
+def _figures(verdict: Verdict) -> dict[str, Any]:
+    """For files and clients."""
+    return {
+        "best_metric": round(max(verdict.before, verdict.after), 4),
+        "eval": {
+            "before": round(verdict.before, 4),
+            "after": round(verdict.after, 4),
+            "noise": round(verdict.noise, 4),
+            "structures": {
+                name: {"before": round(old, 4), "after": round(new, 4)}
+                for name, (old, new) in verdict.structures.items()
+            },
+        },
+    }
+
+
+def _closing(plan: Plan, verdict: Verdict) -> str:
+    outcome = f"Version {plan.version} is in use." if verdict.publish else "The weights in use stay."
+    return f"{verdict.reason} {outcome}"
+
+
+def _number(version: str) -> int:
+    return int(version.rsplit("-", 1)[1])
+
+
+def _prefers_bfloat16(device: torch.device) -> bool:
+    """Whether bfloat16 is fast there."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()

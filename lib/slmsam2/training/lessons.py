@@ -1,0 +1,223 @@
+"""What a training on users' labels is shown: clips of real volumes, drawn anew at every step."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+from slmsam2.engine.features import FeatureCache
+from slmsam2.modeling import SLMSAM2
+from slmsam2.training.clip import EncodedClips, encode_clips
+from slmsam2.training.labelled import Case, CaseLoader, Structure
+from slmsam2.training.prompts import PromptPlan, PromptSettings, draw_plan
+from slmsam2.training.views import PLAIN, Distortion, DistortionSettings, View, make_view
+
+VIEW_BYTES = 1024**3  # of views and their features, kept at a time
+TRIES = 8
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A structure to learn.
+
+    Attributes:
+        case: its label.
+        structure: with ``known`` false where it is held back.
+        fresh: not seen by the version that is trained on.
+    """
+
+    case: Case
+    structure: Structure
+    fresh: bool
+
+    @property
+    def seed(self) -> int:
+        """The same for the same structure of the same image."""
+        return stable_number(self.case.image_id, self.structure.name)
+
+
+def stable_number(*texts: str) -> int:
+    """0 to 2**31 - 1, from texts; the same on every machine."""
+    return int.from_bytes(hashlib.sha256("\0".join(texts).encode()).digest()[:4], "big") >> 1
+
+
+@dataclass(frozen=True)
+class ClipSettings:
+    """How clips are drawn; the attributes are those of ``model/configs/learn_fast.yaml``."""
+
+    slices: int
+    structures: int
+    variants: int
+    replay: float
+    past_end: float
+    prompts: PromptSettings
+    distortion: DistortionSettings
+
+
+@dataclass(frozen=True)
+class RealClip:
+    """One clip: slice 0 is prompted.
+
+    Attributes:
+        frames: (1, T, 3, N, N), when the image encoder is trained; else None.
+        encoded: the features, when it is not; else None.
+        masks: bool (1, O, T, N, N).
+        known: bool (O, T), slices whose mask can be trusted.
+        plan: the prompts.
+        generator: draws the clicks.
+    """
+
+    frames: Tensor | None
+    encoded: EncodedClips | None
+    masks: Tensor
+    known: Tensor
+    plan: PromptPlan
+    generator: Generator
+
+
+class ClipSource:
+    """Draws clips; which ones depends on the seed, the step and the clip's number only.
+
+    Volumes are read when they are wanted; what is kept of them is bounded.
+
+    Args:
+        lessons: what to learn.
+        network: gives the size of frames and, when its encoder is at rest, their features.
+        settings: how clips are drawn.
+        encoder_at_rest: whether features can be kept.
+        seed: of the run.
+    """
+
+    def __init__(
+        self,
+        lessons: Sequence[Lesson],
+        network: SLMSAM2,
+        settings: ClipSettings,
+        *,
+        encoder_at_rest: bool,
+        seed: int,
+    ):
+        self._lessons, self._network, self._settings, self._seed = list(lessons), network, settings, seed
+        self._at_rest = encoder_at_rest
+        self._weights = _weights(self._lessons, settings.replay)
+        self._load = CaseLoader()
+        self._views: OrderedDict[tuple[int, int], tuple[View, FeatureCache]] = OrderedDict()
+
+    def draw(self, step: int, number: int) -> RealClip:
+        """Clip ``number`` of a step."""
+        generator = torch.Generator().manual_seed(self._seed * 1_000_003 + step * 64 + number)
+        chosen = int(torch.multinomial(self._weights, 1, generator=generator))
+        variants = self._settings.variants or 2**20
+        variant = int(torch.randint(0, variants, (1,), generator=generator))
+        view, features = self._view(chosen, variant)
+        route, masks, objects = self._route(view, generator)
+        known = torch.from_numpy(view.known[np.ix_(objects, route)])
+        plan = self._plan(route, generator)
+        if not self._at_rest:
+            frames = torch.stack([view[s] for s in route])[None].to(self._network.device)
+            return RealClip(frames, None, masks[None], known, plan, generator)
+        return RealClip(None, self._gather(features, route), masks[None], known, plan, generator)
+
+    def _view(self, chosen: int, variant: int) -> tuple[View, FeatureCache]:
+        kept = self._views.pop((chosen, variant), None)
+        if kept is None:
+            lesson = self._lessons[chosen]
+            generator = torch.Generator().manual_seed(lesson.seed + variant)
+            plain = variant == 0 and self._settings.variants
+            view = make_view(
+                lesson.case,
+                lesson.structure,
+                self._load(lesson.case),
+                image_size=self._network.image_size,
+                margin=self._network.info["inference"].get("crop_margin"),
+                distortion=PLAIN if plain else Distortion.draw(self._settings.distortion, generator),
+                generator=generator,
+                others=self._settings.structures - 1,
+            )
+            kept = view, FeatureCache(self._network, view)
+        self._views[(chosen, variant)] = kept
+        while len(self._views) > 1 and sum(_bytes(*one) for one in self._views.values()) > VIEW_BYTES:
+            self._views.popitem(last=False)
+        return kept
+
+    def _route(self, view: View, generator: Generator) -> tuple[list[int], Tensor, list[int]]:
+        """Slices from the prompted one on, the masks (O, T, N, N), and which structures of the view they are of."""
+        for attempt in range(TRIES):
+            route = draw_route(view, self._settings, generator, largest=attempt == TRIES - 1)
+            there = np.flatnonzero(view.present[:, route[0]] & view.known[:, route[0]]).tolist()
+            masks = view.masks(there, route)
+            seen = masks[:, 0].flatten(1).any(dim=1).tolist()
+            if seen[0] or attempt == TRIES - 1:
+                break
+        objects = [one for one, visible in zip(there, seen, strict=True) if visible]
+        return route, masks[torch.tensor(seen)], objects
+
+    def _plan(self, route: list[int], generator: Generator) -> PromptPlan:
+        if len(route) > 1:
+            return draw_plan(self._settings.prompts, len(route), generator)
+        return PromptPlan("box", {0: 1})  # a painted slice alone teaches nothing
+
+    @torch.no_grad()
+    def _gather(self, cache: FeatureCache, route: list[int]) -> EncodedClips:
+        slices = [cache[index] for index in route]
+        levels = range(len(slices[0].feats))
+        thumbnails = [one.thumbnail for one in slices if one.thumbnail is not None]
+        return EncodedClips(
+            [torch.cat([one.feats[level] for one in slices], dim=1) for level in levels],
+            [torch.cat([one.pos[level] for one in slices], dim=1) for level in levels],
+            slices[0].sizes,
+            torch.cat(thumbnails) if thumbnails else None,
+            1,
+            len(route),
+        )
+
+    def encode(self, clip: RealClip) -> EncodedClips:
+        """The clip's features; of frames with gradients."""
+        return clip.encoded if clip.frames is None else encode_clips(self._network, clip.frames)  # type: ignore[return-value]
+
+
+def _weights(lessons: Sequence[Lesson], replay: float) -> Tensor:
+    """How often each lesson is drawn: ``replay`` of the time those that are not fresh."""
+    fresh = torch.tensor([lesson.fresh for lesson in lessons])
+    weights = torch.where(
+        fresh, (1 - replay) / max(int(fresh.sum()), 1), replay / max(int((~fresh).sum()), 1)
+    )
+    return weights / weights.sum()
+
+
+def draw_route(
+    view: View, settings: ClipSettings, generator: Generator, *, largest: bool = False
+) -> list[int]:
+    """Neighbouring slices, in either direction, from one on which the view's first structure is known to be.
+
+    Clips that run past an end start near it. Where nothing is known for long (a label of single slices) the clip goes
+    on to the next known slice, twice as far at most.
+
+    Args:
+        largest: start on the slice with the largest area.
+    """
+    candidates = np.flatnonzero(view.present[0] & view.known[0])
+    forward, past, pick = torch.rand(3, generator=generator).tolist()
+    step = 1 if forward < 0.5 else -1
+    if past < settings.past_end:
+        end = candidates[-1] if step > 0 else candidates[0]
+        near = candidates[np.abs(candidates - end) <= settings.slices - 3]
+        candidates = near if near.size else candidates
+    start = int(candidates[int(pick * len(candidates))])
+    if largest:
+        start = int(np.count_nonzero(view.labels[0], axis=(1, 2)).argmax())
+    stop = len(view) if step > 0 else -1
+    route = list(range(start, stop, step))
+    following = [place for place, index in enumerate(route) if place and view.known[0, index]]
+    length = max(settings.slices, min(following[0] + 1, 2 * settings.slices) if following else 0)
+    return route[:length]
+
+
+def _bytes(view: View, features: FeatureCache) -> int:
+    return view.labels.nbytes * 3 + features.num_bytes

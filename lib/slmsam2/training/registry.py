@@ -1,0 +1,178 @@
+"""The versions of a model that were learnt from users' labels, and which labels each has seen.
+
+Everything lies in one folder beside the weights that the model starts from, ``checkpoints/learned/<model>``:
+``<version>.pt``, ``registry.json``, and ``published.pt``, a link to the version in use. The link is the one truth
+about what is published: replacing it is the one step that publishes.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from slmsam2.errors import CheckpointError, ConfigurationError
+from slmsam2.files import write_json
+from slmsam2.modeling.build import model_directory, published_path, starting_path
+
+logger = logging.getLogger(__name__)
+
+KEPT_VERSIONS = 10
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Version:
+    """What is known of a learnt version.
+
+    Attributes:
+        version: its name, "learned-<number>".
+        parent: the version it started from; None for the weights that came with the model.
+        created: seconds since 1970.
+        labels: image id -> digest of every label that it or its forebears have seen and that still exists.
+        structures: names in these labels.
+        metrics: of the validation: see :class:`slmsam2.training.judgement.Verdict`.
+        settings: preset, steps, seconds, device.
+    """
+
+    version: str
+    parent: str | None
+    created: float
+    labels: dict[str, str]
+    structures: list[str]
+    metrics: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+class Registry:
+    """The learnt versions of one model.
+
+    Args:
+        model: its name.
+        model_dir: see :func:`slmsam2.modeling.model_directory`.
+
+    Raises:
+        ConfigurationError: the registry's file is damaged or from a newer release.
+    """
+
+    def __init__(self, model: str, model_dir: str | Path | None = None) -> None:
+        self.model, self.model_dir = model, model_dir
+        self.folder = model_directory(model_dir) / "checkpoints" / "learned" / model
+        self._path = self.folder / "registry.json"
+        self._link = published_path(model, model_dir)
+        content = self._read()
+        self.versions = [Version(**entry) for entry in content["versions"]]
+        self.held_back: dict[str, bool] = content["held_back"]
+        """image id -> whether its label is kept for validation; decided once."""
+        self.count: int = content["count"]
+        """Trainings ever begun; each gives a version its number."""
+        self.last_start: float = content["last_start"]
+        """When learning was last started, in seconds since 1970."""
+
+    def _read(self) -> dict[str, Any]:
+        if not self._path.is_file():
+            return {"versions": [], "held_back": {}, "count": 0, "last_start": 0.0}
+        try:
+            content = json.loads(self._path.read_text())
+            known = content["format"] == FORMAT
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ConfigurationError(
+                f"{self._path} is damaged: {error}. Move it away to start anew."
+            ) from error
+        if not known:
+            raise ConfigurationError(
+                f"{self._path} was written by another release; this one reads format {FORMAT}."
+            )
+        return content
+
+    def save(self) -> None:
+        """Write the registry's file."""
+        write_json(
+            self._path,
+            {
+                "format": FORMAT,
+                "model": self.model,
+                "count": self.count,
+                "last_start": self.last_start,
+                "held_back": self.held_back,
+                "versions": [asdict(version) for version in self.versions],
+            },
+        )
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other trainings of this model out; the system frees the lock of a process that is killed.
+
+        Raises:
+            ConfigurationError: another training is under way.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.folder / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise ConfigurationError(
+                f"Another training of {self.model} is under way. Wait for it, or stop it first."
+            ) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    @property
+    def published(self) -> Version | None:
+        """The version in use; None while it is the one that came with the model."""
+        name = Path(os.readlink(self._link)).stem if self._link.is_symlink() else None
+        return next((version for version in self.versions if version.version == name), None)
+
+    @property
+    def seen(self) -> dict[str, str]:
+        """image id -> digest of the labels that the published version has seen."""
+        return self.published.labels if self.published else {}
+
+    def path(self, version: str | None) -> Path:
+        """The weights of a version; None stands for the ones that came with the model."""
+        return starting_path(self.model, self.model_dir) if version is None else self.folder / f"{version}.pt"
+
+    def begin(self, now: float) -> str:
+        """Note that a training begins; returns the name of the version it is to give."""
+        self.count, self.last_start = self.count + 1, now
+        self.save()
+        return f"learned-{self.count}"
+
+    def publish(self, version: Version) -> None:
+        """Put a version, whose weights lie at :meth:`path`, into use; the oldest ones beyond KEPT_VERSIONS go."""
+        self.versions = [*(v for v in self.versions if v.version != version.version), version]
+        dropped = self.versions[:-KEPT_VERSIONS]
+        self.versions = self.versions[-KEPT_VERSIONS:]
+        self.save()
+        self.use(version.version)
+        for old in dropped:
+            self.path(old.version).unlink(missing_ok=True)
+
+    def use(self, version: str | None) -> None:
+        """Make a version the published one; None for the weights that came with the model.
+
+        Raises:
+            CheckpointError: there is no such version.
+        """
+        if version is None:
+            self._link.unlink(missing_ok=True)
+            return
+        known = [v.version for v in self.versions]
+        if version not in known or not self.path(version).is_file():
+            raise CheckpointError(
+                f"There is no version {version!r}. Known: {', '.join(known) or 'none'}, base."
+            )
+        temporary = self.folder / f".published.{os.getpid()}"
+        temporary.unlink(missing_ok=True)
+        temporary.symlink_to(f"{version}.pt")
+        os.replace(temporary, self._link)
+        logger.info("%s %s is in use from now on", self.model, version)
