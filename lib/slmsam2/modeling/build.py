@@ -41,9 +41,14 @@ def checkpoint_path(name: str, model_dir: str | Path | None = None) -> Path:
     return learnt if learnt.is_file() else starting_path(name, model_dir)
 
 
+def learnt_folder(name: str, model_dir: str | Path | None = None) -> Path:
+    """Where what model ``name`` has learnt from users' labels is kept: ``<model_dir>/checkpoints/learned/<name>``."""
+    return model_directory(model_dir) / "checkpoints" / "learned" / name
+
+
 def published_path(name: str, model_dir: str | Path | None = None) -> Path:
-    """Where weights learnt from users' labels are put into use: ``checkpoints/learned/<name>/published.pt``."""
-    return model_directory(model_dir) / "checkpoints" / "learned" / name / "published.pt"
+    """Where weights learnt from users' labels are put into use."""
+    return learnt_folder(name, model_dir) / "published.pt"
 
 
 def starting_path(name: str, model_dir: str | Path | None = None) -> Path:

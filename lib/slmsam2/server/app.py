@@ -11,17 +11,23 @@ from fastapi import HTTPException
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.infer_v2 import InferTask
+from monailabel.interfaces.tasks.train import TrainTask
 
 from slmsam2.errors import SlmSam2Error
 from slmsam2.server.answers import refusal
+from slmsam2.server.auto_train import AutoTrainer
 from slmsam2.server.configuration import read_configuration
 from slmsam2.server.infer import STUDY, SlmSam2Infer
 from slmsam2.server.models import ModelStore
 from slmsam2.server.parameters import label_tag
 from slmsam2.server.received import received
 from slmsam2.server.study import find_study
+from slmsam2.server.train import SlmSam2Train
+from slmsam2.training.registry import Registry
 
 logger = logging.getLogger(__name__)
+
+TASK = "slmsam2"  # name of the infer and of the train task
 
 
 class SlmSam2App(MONAILabelApp):
@@ -51,16 +57,35 @@ class SlmSam2App(MONAILabelApp):
             description="Paint one slice of a structure, get the volume",
             labels=[],
         )
+        self._auto_trainer = self._make_auto_trainer()
         if "monailabel.app" in sys.modules:  # in the server, not in a job of its own
             from slmsam2.server.routes import install_routes
 
             install_routes(sys.modules["monailabel.app"].app)
 
+    def _make_auto_trainer(self) -> AutoTrainer | None:
+        conf = self._configuration
+        if not conf.auto_train_every:
+            return None
+        return AutoTrainer(
+            TASK, conf.auto_train_every, self.datastore, lambda: Registry(conf.model, conf.model_dir)
+        )
+
     def init_infers(self) -> dict[str, InferTask]:
         conf = self._configuration
         return {
-            "slmsam2": SlmSam2Infer(self._models, conf.device, conf.preset),
+            TASK: SlmSam2Infer(self._models, conf.device, conf.preset),
         }
+
+    def init_trainers(self) -> dict[str, TrainTask]:
+        conf = self._configuration
+        return {TASK: SlmSam2Train(conf.model, conf.model_dir, conf.device)}
+
+    def on_save_label(self, image_id: str, label_id: str) -> None:
+        """A client has saved a label; with ``auto_train_every`` this may start a training."""
+        super().on_save_label(image_id, label_id)
+        if self._auto_trainer is not None:
+            self._auto_trainer.label_saved()
 
     def infer(self, request: Mapping[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
         """Run an infer task on an image of the datastore, of a session or of an upload, and on nothing else.

@@ -24,12 +24,14 @@ class Configuration:
             repository's.
         device: "cpu", "cuda", "cuda:1" or a GPU's name; None: a GPU when there is one.
         preset: intensity window for requests that ask for none; None: chosen from the image.
+        auto_train_every: training starts by itself after so many newly submitted labels; 0: never.
     """
 
     model: str = "slm_sam2_nano"
     model_dir: Path | None = None
     device: str | None = None
     preset: str | None = None
+    auto_train_every: int = 0
 
 
 def read_configuration(conf: Mapping[str, str]) -> Configuration:
@@ -57,4 +59,13 @@ def read_configuration(conf: Mapping[str, str]) -> Configuration:
         model_dir=Path(given["model_dir"]) if "model_dir" in given else None,
         device=given.get("device"),
         preset=given.get("preset"),
+        auto_train_every=_count(given.get("auto_train_every", "0")),
     )
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise ConfigurationError(
+            f"--conf auto_train_every must be a number of labels, 0 for never, not {text!r}."
+        )
+    return int(text)

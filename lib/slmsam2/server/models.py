@@ -10,10 +10,11 @@ from pathlib import Path
 
 from slmsam2.errors import CheckpointError
 from slmsam2.modeling import SLMSAM2, build_model, checkpoint_path
+from slmsam2.modeling.build import starting_path
 
 logger = logging.getLogger(__name__)
 
-Stamp = tuple[int, int]  # modification time (ns), size (bytes)
+Stamp = tuple[Path, int, int]  # file behind any link, modification time (ns), size (bytes)
 
 
 @dataclass(frozen=True)
@@ -33,10 +34,14 @@ class ModelStore:
     def __init__(self, name: str, model_dir: Path | None = None) -> None:
         self.name = name
         self.model_dir = model_dir
-        self.path = checkpoint_path(name, model_dir)
         self._held: dict[str, _Held] = {}
         self._loading = threading.Lock()
         self._busy: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+
+    @property
+    def path(self) -> Path:
+        """The weights to use now; another file once a training has published one."""
+        return checkpoint_path(self.name, self.model_dir)
 
     def busy(self, device: str) -> threading.Lock:
         """The lock to hold while computing on a device: one inference at a time."""
@@ -60,18 +65,28 @@ class ModelStore:
 
     def _load(self, device: str, held: _Held | None) -> SLMSAM2:
         try:
-            network = build_model(self.name, checkpoint=self.path, device=device, model_dir=self.model_dir)
+            network = self._build(self.path, device)
         except CheckpointError as error:
-            if held is None:
+            if held is not None:
+                logger.warning(
+                    "Still using version %s on %s: %s", held.network.info["version"], device, error
+                )
+                return held.network
+            start = starting_path(self.name, self.model_dir)
+            if self.path == start:
                 raise
-            logger.warning("Still using version %s on %s: %s", held.network.info["version"], device, error)
-            return held.network
+            logger.warning("The weights that were learnt do not load, so the first ones are used: %s", error)
+            network = self._build(start, device)
         logger.info("Loaded %s version %s on %s", self.name, network.info["version"], device)
         return network
 
+    def _build(self, path: Path, device: str) -> SLMSAM2:
+        return build_model(self.name, checkpoint=path, device=device, model_dir=self.model_dir)
+
     def _stamp(self) -> Stamp | None:
         try:
-            stat = self.path.stat()
+            path = self.path.resolve(strict=True)
+            stat = path.stat()
         except OSError:
             return None
-        return stat.st_mtime_ns, stat.st_size
+        return path, stat.st_mtime_ns, stat.st_size

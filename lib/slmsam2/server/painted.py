@@ -48,9 +48,8 @@ def read_painted(study: Study, image: Volume, parameters: Parameters) -> Painted
         PromptError: nothing is painted, or not what was asked for.
     """
     label = label_on_grid(_read(study.label, image), image)
-    info = _names(
-        parameters.label_info if parameters.label_info is not None else _saved_names(study.saved_info)
-    )
+    listed = parameters.label_info
+    info = label_names(study.saved_info) if listed is None else _names(listed)
     selected = None if parameters.structures else parameters.selected
     background = np.zeros(label.shape, bool)
     if selected is not None:
@@ -102,14 +101,14 @@ def _names(info: Iterable[Any]) -> dict[str, int]:
     return names
 
 
-def _saved_names(info: dict[str, Any]) -> list[dict[str, Any]]:
-    """The names saved with a label: by a client, or by an inference whose result was saved."""
+def label_names(info: dict[str, Any]) -> dict[str, int]:
+    """name -> value, as saved with a label: by a client, or by an inference whose result was saved."""
     listed = info.get("label_info")
     if isinstance(listed, list):
-        return listed
+        return _names(listed)
     params = info.get("params")
     names = params.get("label_names") if isinstance(params, dict) else None
-    return [{"name": n, "id": v} for n, v in names.items()] if isinstance(names, dict) else []
+    return _names([{"name": n, "id": v} for n, v in names.items()] if isinstance(names, dict) else [])
 
 
 def _join_scribbles(

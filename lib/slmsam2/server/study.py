@@ -90,7 +90,7 @@ def _saved_label(datastore: Datastore, image_id: str, tag: str | None) -> tuple[
     newest = sorted(saved, key=lambda t: infos[t].get("ts", 0), reverse=True)
     order = [tag] if tag else [DefaultLabelTag.FINAL.value, DefaultLabelTag.ORIGINAL.value, *newest]
     for candidate in order:
-        path = _label_file(datastore, saved[candidate], candidate) if candidate in saved else None
+        path = label_file(datastore, saved[candidate], candidate) if candidate in saved else None
         if path is not None:
             return path, infos[candidate]
     wanted = f" under the tag {tag!r}" if tag else ""
@@ -100,7 +100,8 @@ def _saved_label(datastore: Datastore, image_id: str, tag: str | None) -> tuple[
     )
 
 
-def _label_file(datastore: Datastore, label_id: str, tag: str) -> Path | None:
+def label_file(datastore: Datastore, label_id: str, tag: str) -> Path | None:
+    """The file of a saved label; None when it is gone."""
     if isinstance(datastore, LocalDatastore):
         # A DICOMweb datastore's own method wants the id of the SEG series; the file lies where local ones do.
         uri = LocalDatastore.get_label_uri(datastore, label_id, tag)

@@ -42,7 +42,7 @@ def make_subject(seed: int) -> Subject:
     """Subject number ``seed``; the same number gives the same volume."""
     generator = torch.Generator().manual_seed(seed)
     points = _points(generator)
-    x, y, z = points.unbind(dim=-1)
+    x, y = points[..., 0], points[..., 1]
     tissue = smooth_field(points[None], 1, 6, generator)[0, 0]
     image = 0.45 + 0.05 * tissue
     image = torch.where((x**2 + y**2) / 0.85**2 > 1, torch.tensor(0.05), image)

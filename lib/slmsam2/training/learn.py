@@ -18,6 +18,7 @@ from torch import Tensor
 from slmsam2.errors import SlmSam2Error
 from slmsam2.files import write_json
 from slmsam2.modeling import SLMSAM2, build_model, checkpoint_path, save_checkpoint
+from slmsam2.modeling.build import learnt_folder
 from slmsam2.training.finetune import FineTuner, Preset, save_state
 from slmsam2.training.held_back import Task, assign, lessons_and_tasks, propagation_dice
 from slmsam2.training.judgement import Verdict, judge
@@ -95,7 +96,7 @@ def learn(
     with registry.locked():
         registry = Registry(request.model, request.model_dir)
         board = registry.folder / "tensorboard" / time.strftime("%Y%m%d-%H%M%S")
-        progress = Progress(stats_path(registry), board)
+        progress = Progress(stats_path(request.model, request.model_dir), board)
         try:
             return _Learning(submissions, request, registry, workers, progress).run()
         except SlmSam2Error as error:
@@ -103,9 +104,9 @@ def learn(
             raise
 
 
-def stats_path(registry: Registry) -> Path:
+def stats_path(model: str, model_dir: Path | None) -> Path:
     """The file with the figures of the last training."""
-    return registry.folder / "train_stats.json"
+    return learnt_folder(model, model_dir) / "train_stats.json"
 
 
 class _Learning:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -22,7 +23,7 @@ class Progress:
 
     The figures are those that MONAI Label's clients show (``epoch``, ``total_epochs``, ``best_metric``, and
     ``total_time`` once it is over), and our own: ``status`` (running, finished), ``message``, ``eta``, ``train``
-    (losses), ``eval`` (Dice before and after), ``version``, ``published``.
+    (losses), ``eval`` (Dice before and after), ``version``, ``published``, ``pid`` (of the training's process).
 
     Args:
         path: the file of figures.
@@ -37,6 +38,7 @@ class Progress:
             "start_ts": int(self._started),
             "best_metric": 0.0,
             "status": "running",
+            "pid": os.getpid(),
         }
         self._writer = SummaryWriter(str(board)) if board is not None else None
 

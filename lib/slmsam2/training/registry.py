@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 
 from slmsam2.errors import CheckpointError, ConfigurationError
 from slmsam2.files import write_json
-from slmsam2.modeling.build import model_directory, published_path, starting_path
+from slmsam2.modeling.build import learnt_folder, published_path, starting_path
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class Registry:
 
     def __init__(self, model: str, model_dir: str | Path | None = None) -> None:
         self.model, self.model_dir = model, model_dir
-        self.folder = model_directory(model_dir) / "checkpoints" / "learned" / model
+        self.folder = learnt_folder(model, model_dir)
         self._path = self.folder / "registry.json"
         self._link = published_path(model, model_dir)
         content = self._read()

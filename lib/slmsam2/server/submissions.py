@@ -1,0 +1,65 @@
+"""The final labels of a datastore, as what a model can learn from."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from monailabel.datastore.local import LocalDatastore
+from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
+
+from slmsam2.server.painted import label_names
+from slmsam2.server.study import label_file
+from slmsam2.training.labelled import Submission
+
+logger = logging.getLogger(__name__)
+
+FINAL = DefaultLabelTag.FINAL.value
+
+
+def submissions(datastore: Datastore) -> list[Submission]:
+    """All labels tagged final, with the files they and their images lie in.
+
+    A DICOMweb datastore fetches what it does not have yet.
+    """
+    datastore.datalist()
+    found = []
+    for image_id in sorted(submitted_images(datastore)):
+        label_id = datastore.get_labels_by_image_id(image_id).get(FINAL)
+        label = label_file(datastore, label_id, FINAL) if label_id else None
+        image = Path(datastore.get_image_uri(image_id))
+        if label is None or not image.exists():
+            logger.warning("The final label of %s, or its image, is not there any more", image_id)
+            continue
+        info = datastore.get_label_info(label_id, FINAL)
+        found.append(Submission(image_id, image, label, label_names(info), _vouched(info)))
+    return found
+
+
+def submitted_images(datastore: Datastore) -> list[str]:
+    """Ids of the images with a final label, by the datastore's own record (no query of a DICOMweb server)."""
+    if isinstance(datastore, LocalDatastore):
+        return LocalDatastore.get_labeled_images(datastore)
+    return datastore.get_labeled_images()
+
+
+def submitted_since(datastore: Datastore, moment: float) -> int:
+    """Number of final labels saved after ``moment``, seconds since 1970."""
+    labels = ((i, datastore.get_labels_by_image_id(i).get(FINAL)) for i in submitted_images(datastore))
+    return sum(
+        1 for _, label in labels if label and datastore.get_label_info(label, FINAL).get("ts", 0) > moment
+    )
+
+
+def _vouched(info: dict[str, Any]) -> dict[str, list[int]]:
+    """What the client says the user answers for: ``label_info: [{name, slices: [...]}]``."""
+    entries = info.get("label_info")
+    if not isinstance(entries, list):
+        return {}
+    vouched = {}
+    for entry in entries:
+        slices = entry.get("slices") if isinstance(entry, dict) else None
+        if isinstance(slices, list) and all(isinstance(s, int) for s in slices):
+            vouched[str(entry.get("name"))] = slices
+    return vouched

@@ -1,0 +1,114 @@
+"""The ``slmsam2`` train task: learns from the final labels of the datastore."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+from monailabel.interfaces.datastore import Datastore
+from monailabel.interfaces.tasks.train import TrainTask
+from monailabel.utils.others.generic import device_list
+
+from slmsam2.errors import ConfigurationError
+from slmsam2.server.devices import resolve_device
+from slmsam2.server.parameters import AUTO
+from slmsam2.server.submissions import submissions
+from slmsam2.training.finetune import PRESETS
+from slmsam2.training.learn import Request, learn, stats_path
+from slmsam2.training.workers import Workers
+
+logger = logging.getLogger(__name__)
+
+NICENESS = 10  # inference goes first
+MINUTES = 10.0  # on a CPU, when the client does not say
+
+
+class SlmSam2Train(TrainTask):
+    """Fine-tunes the model on what was submitted, and publishes it if that made it better.
+
+    MONAI Label runs it in a process of its own, which it may kill at any moment.
+
+    Args:
+        model: name of the model.
+        model_dir: see :func:`slmsam2.modeling.model_directory`.
+        device: for requests that name none; None: the best there is.
+    """
+
+    def __init__(self, model: str, model_dir: Path | None = None, device: str | None = None) -> None:
+        super().__init__("Learns from the submitted labels; the new model is used if it is better")
+        self._model, self._model_dir, self._device = model, model_dir, device
+
+    def config(self) -> dict[str, Any]:
+        """What clients can set; of lists the first entry is the default."""
+        devices = device_list()
+        return {
+            "device": list(dict.fromkeys([self._device or devices[0], *devices])),
+            "preset": [AUTO, *PRESETS],
+            "minutes": MINUTES,
+        }
+
+    def stats(self) -> dict[str, Any]:
+        """Figures of the training under way or of the last one; empty before the first."""
+        try:
+            figures = json.loads(stats_path(self._model, self._model_dir).read_text())
+        except (OSError, ValueError):
+            return {}
+        if figures["status"] == "running" and not psutil.pid_exists(figures["pid"]):
+            figures |= {"status": "stopped", "message": "The training was ended; the next one goes on there."}
+        return figures
+
+    def __call__(self, request: Mapping[str, Any], datastore: Datastore) -> dict[str, Any]:
+        """Train now.
+
+        Args:
+            request: ``device``, ``preset``, ``minutes``, as in :meth:`config`.
+
+        Returns:
+            The last figures.
+
+        Raises:
+            SlmSam2Error: a setting, the labels, or the weights cannot be used.
+        """
+        device = resolve_device(_first(request.get("device")) or self._device)
+        if hasattr(os, "nice"):
+            os.nice(NICENESS)
+        wanted = Request(
+            model=self._model,
+            model_dir=self._model_dir,
+            preset=_preset(_first(request.get("preset"))),
+            minutes=_minutes(_first(request.get("minutes")), device),
+        )
+        return learn(submissions(datastore), wanted, Workers(0, 1, torch.device(device)))
+
+
+def _first(value: Any) -> Any:
+    """Lists may come back from clients as they were offered."""
+    return (value[0] if value else None) if isinstance(value, (list, tuple)) else value
+
+
+def _preset(value: Any) -> str | None:
+    if value in (None, "", AUTO):
+        return None
+    if value not in PRESETS:
+        raise ConfigurationError(f"preset {value!r} is not known. Choose {AUTO}, {' or '.join(PRESETS)}.")
+    return str(value)
+
+
+def _minutes(value: Any, device: str) -> float:
+    """The time to train for; on a GPU without a wish until all steps are done."""
+    if value in (None, ""):
+        return MINUTES if device == "cpu" else math.inf
+    try:
+        minutes = float(value)
+    except (TypeError, ValueError):
+        minutes = math.nan
+    if isinstance(value, bool) or not minutes > 0:
+        raise ConfigurationError(f"minutes must be a number above 0, not {value!r}.")
+    return minutes

@@ -1,0 +1,92 @@
+#!/usr/bin/env python
+"""The versions of a model that were learnt from users' labels: list them, go back to one, take one away with you.
+
+    python scripts/models.py list
+    python scripts/models.py rollback learned-3       # or: base, the weights that came with the model
+    python scripts/models.py export learned-3 --output liver_team.pt
+
+A running server takes the change over with its next inference.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
+
+from slmsam2.errors import CheckpointError, SlmSam2Error
+from slmsam2.training.registry import Registry
+
+BASE = "base"
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse_arguments(argv)
+    try:
+        registry = Registry(args.model, args.model_dir)
+        args.command(registry, args)
+    except (SlmSam2Error, OSError) as error:
+        print(f"models: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", default="slm_sam2_nano", help="name of the model (%(default)s)")
+    parser.add_argument("--model-dir", type=Path, help="model folder, when other than the repository's")
+    commands = parser.add_subparsers(required=True)
+    listing = commands.add_parser("list", help="all versions, the one in use marked with a star")
+    listing.set_defaults(command=show)
+    back = commands.add_parser("rollback", help="use another version from now on")
+    back.add_argument("version", help=f"its name, or {BASE}")
+    back.set_defaults(command=roll_back)
+    export = commands.add_parser("export", help="copy a version's weights")
+    export.add_argument("version", help=f"its name, or {BASE}")
+    export.add_argument("--output", type=Path, required=True, help="file to write")
+    export.set_defaults(command=copy_out)
+    return parser.parse_args(argv)
+
+
+def show(registry: Registry, _args: argparse.Namespace) -> None:
+    in_use = registry.published
+    print(
+        f"  {'version':14} {'made':16} {'from':14} {'labels':>6} {'Dice before':>11} {'after':>6}  structures"
+    )
+    print(f"{' ' if in_use else '*'} {BASE:14} {registry.path(None)}")
+    for one in registry.versions:
+        made = time.strftime("%Y-%m-%d %H:%M", time.localtime(one.created))
+        found = one.metrics.get("eval", {})
+        print(
+            f"{'*' if one == in_use else ' '} {one.version:14} {made:16} {one.parent or BASE:14} {len(one.labels):6} "
+            f"{found.get('before', float('nan')):11.3f} {found.get('after', float('nan')):6.3f}  "
+            f"{', '.join(one.structures)}"
+        )
+
+
+def roll_back(registry: Registry, args: argparse.Namespace) -> None:
+    with registry.locked():
+        registry.use(None if args.version == BASE else args.version)
+    print(f"{registry.model}: {args.version} is in use from now on.")
+
+
+def copy_out(registry: Registry, args: argparse.Namespace) -> None:
+    path = registry.path(None if args.version == BASE else args.version)
+    if not path.is_file():
+        known = ", ".join([BASE, *(one.version for one in registry.versions)])
+        raise CheckpointError(f"There is no version {args.version!r}. Known: {known}.")
+    args.output.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(path, args.output)
+    print(
+        f"{args.output}: load it with build_model({registry.model!r}, checkpoint=...), or put it into a model folder."
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,96 @@
+"""What is kept from training: stable, never trained on, and there for every structure."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from slmsam2.training.held_back import assign, lessons_and_tasks
+from slmsam2.training.labelled import Case, Structure, Submission
+
+pytestmark = pytest.mark.unit
+
+
+def case(image_id, *names, slices=12):
+    areas = np.zeros(20, int)
+    areas[4 : 4 + slices] = [10 + 5 * min(i, slices - i) for i in range(slices)]
+    structures = {
+        name: Structure(name, 1 + i, 2, areas, np.ones(20, bool)) for i, name in enumerate(names or ["liver"])
+    }
+    return Case(Submission(image_id, Path("image"), Path("label")), f"digest of {image_id}", structures)
+
+
+def test_no_volume_is_held_back_before_there_are_three():
+    assert assign([case("a"), case("b")], {}, {}) == {}
+
+
+def test_one_of_three_is_held_back_and_never_one_that_was_trained_on():
+    cases = [case(name) for name in "abc"]
+    for seen in ({"a": "x", "b": "x"}, {"b": "x", "c": "x"}, {"a": "x", "c": "x"}):
+        held = assign(cases, {}, seen)
+        assert [name for name, is_held in held.items() if is_held] == list({"a", "b", "c"} - seen.keys())
+
+
+def test_decisions_stay_when_volumes_are_added_and_go_with_deleted_ones():
+    cases = [case(f"v{i}") for i in range(5)]
+    first = assign(cases, {}, {})
+    assert sum(first.values()) == 1
+    more = assign([*cases, *(case(f"w{i}") for i in range(5))], first, {})
+    assert sum(more.values()) == 2
+    assert first.items() <= more.items()
+    held = next(name for name, is_held in first.items() if is_held)
+    fewer = assign([c for c in cases if c.image_id != held], first, {})
+    assert held not in fewer
+
+
+def test_a_single_volume_is_split_by_slices():
+    whole = case("a")
+    lessons, tasks = lessons_and_tasks([whole], {}, {}, most_tasks=8)
+    (lesson,), (task,) = lessons, tasks
+    trained = lesson.structure.known
+    assert not (trained & task.counted).any()
+    assert (whole.structures["liver"].areas[task.counted] > 0).sum() == 3  # a quarter of 12
+    assert trained[task.painted]
+    assert lesson.fresh
+
+
+def test_a_structure_that_no_held_back_volume_has_is_judged_on_slices():
+    cases = [case("a", "liver"), case("b", "liver"), case("c", "liver", "spleen")]
+    _, tasks = lessons_and_tasks(cases, {"a": True, "b": False, "c": False}, {}, most_tasks=8)
+    assert {(t.case.image_id, t.structure.name, t.limits is None) for t in tasks} == {
+        ("a", "liver", True),
+        ("c", "spleen", False),
+    }
+
+
+def test_held_back_volumes_are_not_lessons_and_labels_seen_before_are_not_fresh():
+    cases = [case("a"), case("b"), case("c")]
+    seen = {"b": cases[1].digest, "c": "an older digest"}
+    lessons, _ = lessons_and_tasks(cases, {"a": True, "b": False, "c": False}, seen, most_tasks=8)
+    assert {lesson.case.image_id: lesson.fresh for lesson in lessons} == {"b": False, "c": True}
+
+
+def test_few_tasks_are_spread_over_the_structures():
+    cases = [case(f"v{i}", "liver", "spleen", "kidney") for i in range(4)]
+    held = dict.fromkeys((c.image_id for c in cases), True)
+    _, tasks = lessons_and_tasks(cases, held, {}, most_tasks=3)
+    assert sorted(task.structure.name for task in tasks) == ["kidney", "liver", "spleen"]
+    _, again = lessons_and_tasks(list(reversed(cases)), held, {}, most_tasks=3)
+    assert [t.case.image_id for t in tasks] == [t.case.image_id for t in again]
+
+
+def test_a_structure_on_few_slices_cannot_be_judged():
+    few = case("a", slices=3)
+    lessons, tasks = lessons_and_tasks([few], {}, {}, most_tasks=8)
+    assert len(lessons) == 1
+    assert tasks == []
+
+
+def test_slices_that_nobody_vouched_for_do_not_count():
+    unknown = case("a")
+    structure = unknown.structures["liver"]
+    known = structure.areas > 0
+    unknown = replace(unknown, structures={"liver": replace(structure, known=known)})
+    _, (task,) = lessons_and_tasks([unknown], {"a": True}, {}, most_tasks=8)
+    assert task.counted.sum() == known.sum() - 1  # all but the painted one

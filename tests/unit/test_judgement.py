@@ -1,0 +1,43 @@
+"""When new weights are used."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from slmsam2.training.judgement import judge
+
+pytestmark = pytest.mark.unit
+
+
+def tasks(*names):
+    return [SimpleNamespace(structure=SimpleNamespace(name=name)) for name in names]
+
+
+def test_better_beyond_noise_is_used():
+    verdict = judge(tasks("a", "a", "b"), [0.5, 0.6, 0.4], [0.6, 0.7, 0.52], seen_before=[])
+    assert verdict.publish
+    assert verdict.gain == pytest.approx(0.1067, abs=1e-3)
+    assert verdict.structures["a"] == pytest.approx((0.55, 0.65))
+
+
+def test_worse_is_not_used():
+    assert not judge(tasks("a", "b"), [0.5, 0.6], [0.4, 0.55], seen_before=[]).publish
+
+
+def test_one_lucky_task_among_many_is_noise():
+    verdict = judge(tasks(*"abcd"), [0.5] * 4, [0.9, 0.4, 0.4, 0.4], seen_before=["b"])
+    assert verdict.gain < verdict.noise
+    assert not verdict.publish
+
+
+def test_equal_is_used_if_nothing_seen_before_lost():
+    old, new = [0.50, 0.60], [0.504, 0.595]
+    assert judge(tasks("a", "b"), old, new, seen_before=["b"]).publish
+    assert not judge(tasks("a", "b"), [0.50, 0.60], [0.515, 0.585], seen_before=["b"]).publish
+    assert judge(tasks("a", "b"), [0.50, 0.60], [0.515, 0.585], seen_before=[]).publish
+
+
+def test_a_gain_elsewhere_does_not_pay_for_forgetting():
+    verdict = judge(tasks("new", "new", "old"), [0.2, 0.2, 0.8], [0.6, 0.6, 0.75], seen_before=["old"])
+    assert not verdict.publish
+    assert "'old' lost 0.050" in verdict.reason
