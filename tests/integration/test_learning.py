@@ -1,0 +1,327 @@
+"""Learning from submitted labels: from files to a version in use, or to a reason why not."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from slmsam2.errors import ConfigurationError
+from slmsam2.modeling import build_model, checkpoint_path, load_config, read_checkpoint, save_checkpoint
+from slmsam2.training import learn as module
+from slmsam2.training.judgement import judge
+from slmsam2.training.labelled import Submission
+from slmsam2.training.learn import Request, learn
+from slmsam2.training.registry import Registry
+
+pytestmark = pytest.mark.integration
+
+MODEL = "small"
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def model_dir(tmp_path):
+    """A model folder with a small network of random weights, and short presets."""
+    folder = tmp_path / "model"
+    (folder / "configs").mkdir(parents=True)
+    config = load_config("slm_sam2_nano")
+    config.model.image_size = 64
+    OmegaConf.save(config, folder / "configs" / f"{MODEL}.yaml")
+    for name in ("fast", "full"):
+        preset = load_config(f"learn_{name}")
+        preset.slices, preset.tasks, preset.evaluations = 4, 2, 2
+        OmegaConf.save(preset, folder / "configs" / f"learn_{name}.yaml")
+    torch.manual_seed(3)
+    save_checkpoint(
+        folder / "checkpoints" / f"{MODEL}.pt",
+        build_model(MODEL, model_dir=folder),
+        version="start",
+        trained={},
+    )
+    return folder
+
+
+@pytest.fixture
+def request_(model_dir):
+    return Request(MODEL, model_dir, preset="fast", steps=4)
+
+
+def submission(folder, name, centre=(16, 14), names=None, slices=10):
+    """A bright rod in noise, on 6 of the slices."""
+    folder.mkdir(exist_ok=True)
+    rng = np.random.default_rng(sum(map(ord, name)))
+    label = np.zeros((32, 30, slices), np.uint8)
+    i, j = np.indices(label.shape[:2])
+    for k in range(min(2, slices - 1), min(8, slices)):
+        radius = 3 + 1.5 * np.sin(np.pi * (k - 1) / 7)
+        label[..., k] = (i - centre[0]) ** 2 + (j - centre[1] - 0.3 * k) ** 2 <= radius**2
+    image = (rng.normal(100, 10, label.shape) + 150 * label).astype(np.float32)
+    paths = [folder / f"{name}_{kind}.nii.gz" for kind in ("image", "label")]
+    for path, array in zip(paths, (image, label), strict=True):
+        nib.save(nib.Nifti1Image(array, np.diag([1.0, 1.0, 3.0, 1.0])), path)
+    return Submission(name, *paths, names or {"rod": 1})
+
+
+@pytest.fixture
+def always(monkeypatch):
+    """Make the verdict what the test says, whatever was measured."""
+
+    def set_to(publish):
+        monkeypatch.setattr(module, "judge", lambda *args: replace(judge(*args), publish=publish))
+
+    return set_to
+
+
+def test_learns_publishes_and_has_nothing_new_then(request_, model_dir, tmp_path, always):
+    always(True)
+    labels = [submission(tmp_path / "data", name) for name in "abc"]
+    figures = learn(labels, request_)
+    assert figures["published"] is True
+    assert (figures["epoch"], figures["total_epochs"]) == (20, 20)
+    assert figures["total_time"]
+    assert 0 <= figures["best_metric"] <= 1
+    assert figures["eval"]["structures"].keys() == {"rod"}
+    registry = Registry(MODEL, model_dir)
+    assert registry.published.version == "learned-1"
+    assert set(registry.seen) == {"a", "b", "c"}
+    assert sum(registry.held_back.values()) == 1
+    kept = read_checkpoint(checkpoint_path(MODEL, model_dir))
+    assert kept.version == "learned-1"
+    assert kept.trained["labels"] == registry.seen
+    assert not (registry.folder / "run").exists()
+    assert json.loads((registry.folder / "train_stats.json").read_text()) == figures
+    assert list((registry.folder / "tensorboard").rglob("events*"))
+
+    again = learn(labels, request_)
+    assert again["published"] is False
+    assert again["message"].startswith("Nothing new: all 3")
+    assert again["total_time"]
+
+
+def test_only_what_may_learn_has_changed(request_, model_dir, tmp_path, always):
+    always(True)
+    learn([submission(tmp_path / "data", name) for name in "abc"], request_)
+    start = read_checkpoint(model_dir / "checkpoints" / f"{MODEL}.pt").weights
+    learnt = read_checkpoint(checkpoint_path(MODEL, model_dir)).weights
+    changed = {name.split(".")[0] for name in start if not torch.equal(start[name], learnt[name])}
+    assert "image_encoder" not in changed
+    assert {
+        "memory_attention",
+        "recent_memory_attention",
+        "recent_memory_fuser",
+        "sam_mask_decoder",
+    } <= changed
+    assert torch.equal(start["sam_mask_decoder.conv_s0.weight"], learnt["sam_mask_decoder.conv_s0.weight"])
+
+
+def test_all_parts_learn_with_the_full_preset(request_, model_dir, tmp_path, always):
+    always(True)
+    labels = [submission(tmp_path / "data", name) for name in "abc"]
+    learn(labels, replace(request_, preset="full", steps=2))
+    start = read_checkpoint(model_dir / "checkpoints" / f"{MODEL}.pt").weights
+    learnt = read_checkpoint(checkpoint_path(MODEL, model_dir)).weights
+    assert not torch.equal(
+        start["image_encoder.trunk.patch_embed.proj.weight"],
+        learnt["image_encoder.trunk.patch_embed.proj.weight"],
+    )
+
+
+def test_what_is_worse_is_not_published(request_, model_dir, tmp_path, monkeypatch):
+    """Weights ruined by an absurd rate must not come into use."""
+    config = model_dir / "configs" / f"{MODEL}.yaml"
+    ruined = OmegaConf.load(config)
+    ruined.learning_rates.fast = 50.0
+    OmegaConf.save(ruined, config)
+    before = iter([[0.8, 0.7], [0.1, 0.2], [0.0, 0.1]])
+    monkeypatch.setattr(module._Learning, "_dice", lambda self, network, tasks: next(before)[: len(tasks)])
+    figures = learn([submission(tmp_path / "data", name) for name in "abc"], request_)
+    assert figures["published"] is False
+    assert "worse" in figures["message"]
+    assert figures["best_metric"] >= 0.75
+    assert Registry(MODEL, model_dir).published is None
+    assert checkpoint_path(MODEL, model_dir).name == f"{MODEL}.pt"
+
+
+def test_changed_and_deleted_labels(request_, model_dir, tmp_path, always):
+    always(True)
+    labels = [submission(tmp_path / "data", name) for name in "abcd"]
+    learn(labels, request_)
+    held = next(name for name, is_held in Registry(MODEL, model_dir).held_back.items() if is_held)
+    changed = next(i for i, one in enumerate(labels) if one.image_id != held)
+    gone = next(i for i, one in enumerate(labels) if one.image_id != held and i != changed)
+    labels[changed] = submission(tmp_path / "data", labels[changed].image_id, centre=(14, 10))
+    removed = labels.pop(gone)
+    figures = learn(labels, request_)
+    assert figures["published"]
+    registry = Registry(MODEL, model_dir)
+    assert removed.image_id not in registry.seen
+    assert removed.image_id not in registry.held_back
+    assert registry.published.parent == "learned-1"
+
+
+def test_too_little_to_judge_by(request_, model_dir, tmp_path):
+    one_slice = submission(tmp_path / "data", "thin", slices=1)
+    figures = learn([one_slice], request_)
+    assert figures["published"] is False
+    assert "too few labelled slices" in figures["message"]
+    assert learn([], request_)["message"].startswith("There is no submitted label")
+
+
+def test_a_volume_of_one_slice_beside_others(request_, model_dir, tmp_path, always):
+    always(True)
+    labels = [submission(tmp_path / "data", name) for name in "abc"]
+    figures = learn([*labels, submission(tmp_path / "data", "thin", slices=1)], request_)
+    assert figures["labels"] == 4
+
+
+def test_a_damaged_label_does_not_stop_the_others(request_, model_dir, tmp_path, always):
+    always(True)
+    labels = [submission(tmp_path / "data", name) for name in "abcd"]
+    labels[0].label.write_bytes(b"not a label")
+    figures = learn(labels, request_)
+    assert figures["published"]
+    assert set(figures["unusable_labels"]) == {"a"}
+
+
+def test_an_unknown_preset_is_refused(request_, tmp_path):
+    with pytest.raises(ConfigurationError, match="choose fast or full"):
+        learn([submission(tmp_path / "data", "a")], replace(request_, preset="quick"))
+
+
+def losses_of(folder):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    curve = {}
+    for events in sorted(folder.rglob("events*")):
+        reader = EventAccumulator(str(events))
+        reader.Reload()
+        if "loss/total" in reader.Tags()["scalars"]:
+            curve |= {e.step: e.value for e in reader.Scalars("loss/total")}
+    return [curve[step] for step in sorted(curve)]
+
+
+PROGRAM = """
+import dataclasses, json, os, signal, sys
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+from slmsam2.training import learn as module
+from slmsam2.training.labelled import Submission
+from slmsam2.training.workers import Workers
+module.SAVE_SECONDS = 0.0
+module._prefers_bfloat16 = lambda device: False
+PLACES = {
+    "weights": (module, "save_checkpoint"),
+    "registry": (module.Registry, "save"),
+    "link": (module.Registry, "use"),
+}
+if sys.argv[4] != "-":  # publish whatever comes out, and end at the given place on the way
+    judged = module.judge
+    def end(*args, **kwargs):
+        os.kill(os.getpid(), signal.SIGKILL)
+    def always(*args):
+        if sys.argv[4] in PLACES:
+            setattr(*PLACES[sys.argv[4]], end)
+        return dataclasses.replace(judged(*args), publish=True)
+    module.judge = always
+labels = [Submission(name, Path(image), Path(label), {"rod": 1}) for name, image, label in json.loads(sys.argv[2])]
+request = module.Request("small", Path(sys.argv[1]), preset="fast", steps=int(sys.argv[3]))
+workers = Workers.join("cpu")
+module.learn(labels, request, workers)
+workers.leave()
+"""
+
+
+@pytest.fixture
+def program(tmp_path):
+    """Starts a training in a process of its own: program(model_dir, labels, steps, processes, killed_at)."""
+    script = tmp_path / "program.py"
+    script.write_text(PROGRAM)
+
+    def start(model_dir, labels, steps, processes=1, killed_at="-"):
+        listed = json.dumps([[one.image_id, str(one.image), str(one.label)] for one in labels])
+        launcher = (
+            ["-m", "torch.distributed.run", "--nproc-per-node", str(processes)] if processes > 1 else []
+        )
+        env = dict(os.environ, PYTHONPATH=str(REPOSITORY / "lib"), OMP_NUM_THREADS="1")
+        return subprocess.Popen(
+            [sys.executable, *launcher, str(script), str(model_dir), listed, str(steps), killed_at],
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    return start
+
+
+def finished(process):
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    return output
+
+
+def test_two_processes_train_as_one(program, model_dir, tmp_path):
+    labels = [submission(tmp_path / "data", name) for name in "abc"]
+    other = tmp_path / "other"
+    shutil.copytree(model_dir, other)
+    single, double = program(model_dir, labels, 5), program(other, labels, 5, processes=2)
+    finished(single)
+    finished(double)
+    one, two = (losses_of(Registry(MODEL, folder).folder) for folder in (model_dir, other))
+    assert len(one) == 5
+    assert two == pytest.approx(one, rel=0.02)
+
+
+KILLS = int(
+    os.environ.get("SLMSAM2_KILLS", "3")
+)  # more of them: SLMSAM2_KILLS=20 bash scripts/test.sh -k killed
+
+
+def test_killed_at_any_moment_a_valid_model_stays_and_the_next_run_goes_on(program, model_dir, tmp_path):
+    labels = [submission(tmp_path / "data", name) for name in "abc"]
+    reference = tmp_path / "reference"
+    shutil.copytree(model_dir, reference)
+    started = time.monotonic()
+    finished(program(reference, labels, 8))
+    duration = time.monotonic() - started
+    rng = np.random.default_rng(0)
+    folder = Registry(MODEL, model_dir).folder
+    for _ in range(KILLS):
+        process = program(model_dir, labels, 8)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(duration * rng.uniform(0.3, 1.0))
+        process.kill()
+        process.communicate()
+        build_model(MODEL, checkpoint=checkpoint_path(MODEL, model_dir), model_dir=model_dir)
+    output = finished(program(model_dir, labels, 8))
+    assert "Error" not in output
+    whole = losses_of(Registry(MODEL, reference).folder)
+    assert losses_of(folder) == pytest.approx(whole, rel=0.02)  # a click may fall on the next pixel
+    assert not (folder / "run").exists()
+    assert Registry(MODEL, model_dir).count == 1  # one training, however often it was ended
+
+
+@pytest.mark.parametrize("moment", ["weights", "registry", "link"])
+def test_killed_while_publishing(program, model_dir, tmp_path, moment):
+    labels = [submission(tmp_path / "data", name) for name in "abc"]
+    process = program(model_dir, labels, 2, killed_at=moment)
+    process.communicate(timeout=300)
+    assert process.returncode == -signal.SIGKILL
+    path = checkpoint_path(MODEL, model_dir)
+    assert path.name == f"{MODEL}.pt"  # nothing is published yet, and what was in use still is
+    build_model(MODEL, checkpoint=path, model_dir=model_dir)
+    finished(program(model_dir, labels, 2, killed_at="never"))
+    assert Registry(MODEL, model_dir).published.version == "learned-1"
