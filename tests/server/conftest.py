@@ -1,5 +1,6 @@
 """A real server on small made-up studies, and the stock client."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -26,12 +27,18 @@ def truth():
 def server(tmp_path_factory):
     """The running server: url, studies folder, its temporary folder and its log."""
     base = tmp_path_factory.mktemp("server")
+    with running_server(base, make_studies(base / "studies")) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def running_server(base, studies, *options):
+    """A server of one's own on these studies; ``base`` is a folder for what it writes."""
     temporary = base / "tmp"
     temporary.mkdir()
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    studies = make_studies(base / "studies")
     bin_folder = Path(sys.executable).parent
     env = dict(
         os.environ,
@@ -50,7 +57,7 @@ def server(tmp_path_factory):
     log = base / "log.txt"
     with log.open("w") as stream:
         process = subprocess.Popen(
-            [*command, "--host", "127.0.0.1", "--port", str(port)],
+            [*command, "--host", "127.0.0.1", "--port", str(port), *options],
             cwd=REPOSITORY,
             env=env,
             stdout=stream,

@@ -16,7 +16,7 @@ from slmsam2.modeling import build_model, save_checkpoint
 from slmsam2.server.app import SlmSam2App
 from slmsam2.server.configuration import Configuration, read_configuration
 from slmsam2.server.models import ModelStore
-from slmsam2.server.routes import NAME, install_routes
+from slmsam2.server.routes import NAMES, install_routes
 
 pytestmark = pytest.mark.server
 
@@ -95,9 +95,9 @@ def test_routes_are_put_in_front_once():
     install_routes(app)
     install_routes(app)
     names = [getattr(route, "name", None) for route in app.router.routes]
-    assert names.count(NAME) == 1
-    assert names[0] == NAME
-    assert "/infer/{model}" not in app.openapi()["paths"]
+    assert sorted(names[:2]) == sorted(NAMES)
+    assert not set(names[2:]) & set(NAMES)
+    assert not {"/infer/{model}", "/activelearning/{strategy}"} & set(app.openapi()["paths"])
 
 
 def test_weights_are_loaded_once_and_again_when_they_change(tmp_path, network, caplog):

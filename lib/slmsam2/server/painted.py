@@ -48,8 +48,8 @@ def read_painted(study: Study, image: Volume, parameters: Parameters) -> Painted
         PromptError: nothing is painted, or not what was asked for.
     """
     label = label_on_grid(_read(study.label, image), image)
-    info = _names(
-        parameters.label_info if parameters.label_info is not None else _saved_names(study.saved_info)
+    info = listed_names(
+        parameters.label_info if parameters.label_info is not None else saved_list(study.saved_info)
     )
     selected = None if parameters.structures else parameters.selected
     background = np.zeros(label.shape, bool)
@@ -88,7 +88,7 @@ def _read(path: Path, image: Volume) -> Volume:
     return Volume(voxels.reshape(image.shape, order="F").astype(np.int32), image.affine, None, path)
 
 
-def _names(info: Iterable[Any]) -> dict[str, int]:
+def listed_names(info: Iterable[Any]) -> dict[str, int]:
     """name -> value from a client's ``[{name, id | idx}]``; incomplete and repeated entries are left out."""
     names: dict[str, int] = {}
     for entry in info:
@@ -102,7 +102,7 @@ def _names(info: Iterable[Any]) -> dict[str, int]:
     return names
 
 
-def _saved_names(info: dict[str, Any]) -> list[dict[str, Any]]:
+def saved_list(info: dict[str, Any]) -> list[dict[str, Any]]:
     """The names saved with a label: by a client, or by an inference whose result was saved."""
     listed = info.get("label_info")
     if isinstance(listed, list):
