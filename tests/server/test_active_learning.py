@@ -10,9 +10,9 @@ import pytest
 import requests
 from monailabel.client import MONAILabelClient
 from monailabel.client.client import MONAILabelClientException
+from server_process import running_server
 from server_studies import SHAPE, painted_slice, phantom, write_nifti
 
-from conftest import running_server
 from slmsam2.metrics import dice
 from slmsam2.modeling import checkpoint_path
 from slmsam2.volume import read_label
@@ -163,9 +163,8 @@ def test_most_different_takes_the_other_family(serve, annotator, own_server):
     assert sample["score"] > 0.1
     assert "Of 5 images" in sample["reason"]  # the text is not among those compared
     other = annotator("other").next_sample("most_different", {})
-    assert (
-        other["score"] < sample["score"] / 3
-    )  # both families are in work: what is left looks like one of them
+    # both families are in work: what is left looks like one of them
+    assert other["score"] < sample["score"] / 3
     # and the other way round
     names = serve(*(f"new_{name}" for name in (*BODIES, *STRIPES)))
     me.submit(names[-1], np.ones(SHAPE, np.uint8))
@@ -245,6 +244,7 @@ def test_info_shows_how_much_is_corrected(serve, annotator, own_server, tmp_path
     assert "config" not in me.info()
     note = image_info(own_server, name)["correction"]
     assert note["per_structure"] == summary["per_structure"]
+    assert requests.get(f"{own_server.url}/scoring/", timeout=30).status_code == 404  # it took no process
     # asked for by hand, MONAI Label scores in a process of its own
     cleared = {"info": json.dumps({"correction": {}})}
     requests.put(f"{own_server.url}/datastore/image/info", params={"image": name}, data=cleared, timeout=30)

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 from fastapi import FastAPI, HTTPException
+from monailabel.config import settings
+from monailabel.endpoints.user.auth import RBAC
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.utils.app import get_class_of_subclass_from_file
 from server_studies import make_studies
@@ -98,6 +100,14 @@ def test_routes_are_put_in_front_once():
     assert sorted(names[:2]) == sorted(NAMES)
     assert not set(names[2:]) & set(NAMES)
     assert not {"/infer/{model}", "/activelearning/{strategy}"} & set(app.openapi()["paths"])
+
+
+def test_our_routes_check_access_as_monai_labels_do():
+    app = FastAPI()
+    install_routes(app)
+    for route in app.router.routes[:2]:
+        checks = [part.call for part in route.dependant.dependencies if isinstance(part.call, RBAC)]
+        assert [check.roles for check in checks] == [settings.MONAI_LABEL_AUTH_ROLE_USER]
 
 
 def test_weights_are_loaded_once_and_again_when_they_change(tmp_path, network, caplog):

@@ -109,7 +109,8 @@ class SlmSam2App(MONAILabelApp):
             logger.info("Refused: %s", error)
             raise refusal(error) from error
         if study.image_id is not None:
-            record_confidence(datastore or self.datastore(), study.image_id, result["params"]["report"])
+            report = result["params"].get("report", {})
+            record_confidence(datastore or self.datastore(), study.image_id, report)
         return result
 
     def next_sample(self, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -142,7 +143,7 @@ class SlmSam2App(MONAILabelApp):
         """
         if method is not None:
             return super().async_scoring(method, params)
-        if self._server_mode:
+        if self._server_mode and self._scoring_methods:
             self._background_scoring.run()
         return {}
 
