@@ -64,8 +64,14 @@ class Server:
     def __init__(self, url, studies, temporary, log):
         self.url, self.studies, self.temporary, self.log = url, studies, temporary, log
 
-    def left_behind(self):
-        """Uploads and results that are still in the server's temporary folder."""
+    def left_behind(self, seconds=5):
+        """Uploads and results that stay in the server's temporary folder; they go just after the reply."""
+        end = time.monotonic() + seconds
+        while (left := self._files()) and time.monotonic() < end:
+            time.sleep(0.1)
+        return left
+
+    def _files(self):
         return [
             p.name for p in self.temporary.rglob("*") if re.search(r"\.(nii|gz|nrrd|raw|bin|mha)$", p.name)
         ]
