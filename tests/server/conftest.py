@@ -1,19 +1,11 @@
 """A real server on small made-up studies, and the stock client."""
 
-import os
-import re
 import shutil
-import socket
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import pytest
 from monailabel.client import MONAILabelClient
+from server_process import running_server
 from server_studies import make_studies, phantom
-
-REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="session")
@@ -26,71 +18,8 @@ def truth():
 def server(tmp_path_factory):
     """The running server: url, studies folder, its temporary folder and its log."""
     base = tmp_path_factory.mktemp("server")
-    temporary = base / "tmp"
-    temporary.mkdir()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    studies = make_studies(base / "studies")
-    bin_folder = Path(sys.executable).parent
-    env = dict(
-        os.environ,
-        PATH=f"{bin_folder}{os.pathsep}{os.environ['PATH']}",
-        TMPDIR=str(temporary),
-        MONAI_LABEL_SESSION_PATH=str(base / "sessions"),
-    )
-    command = [
-        str(bin_folder / "monailabel"),
-        "start_server",
-        "--app",
-        "apps/slmsam2",
-        "--studies",
-        str(studies),
-    ]
-    log = base / "log.txt"
-    with log.open("w") as stream:
-        process = subprocess.Popen(
-            [*command, "--host", "127.0.0.1", "--port", str(port)],
-            cwd=REPOSITORY,
-            env=env,
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        url = f"http://127.0.0.1:{port}"
-        wait_until_up(url, process, log)
-        yield Server(url, studies, temporary, log)
-    finally:
-        process.terminate()
-        try:
-            process.wait(15)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-class Server:
-    def __init__(self, url, studies, temporary, log):
-        self.url, self.studies, self.temporary, self.log = url, studies, temporary, log
-
-    def left_behind(self):
-        """Uploads and results that are still in the server's temporary folder."""
-        return [
-            p.name for p in self.temporary.rglob("*") if re.search(r"\.(nii|gz|nrrd|raw|bin|mha)$", p.name)
-        ]
-
-
-def wait_until_up(url, process, log, seconds=120):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        assert process.poll() is None, f"the server ended: {log.read_text()[-3000:]}"
-        try:
-            MONAILabelClient(url).info()
-        except OSError:
-            time.sleep(0.5)
-        else:
-            return
-    pytest.fail(f"no answer from the server: {log.read_text()[-3000:]}")
+    with running_server(base, make_studies(base / "studies")) as server:
+        yield server
 
 
 @pytest.fixture

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 from fastapi import FastAPI, HTTPException
+from monailabel.config import settings
+from monailabel.endpoints.user.auth import RBAC
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.utils.app import get_class_of_subclass_from_file
 from server_studies import make_studies
@@ -16,7 +18,7 @@ from slmsam2.modeling import build_model, save_checkpoint
 from slmsam2.server.app import SlmSam2App
 from slmsam2.server.configuration import Configuration, read_configuration
 from slmsam2.server.models import ModelStore
-from slmsam2.server.routes import NAME, install_routes
+from slmsam2.server.routes import NAMES, install_routes
 
 pytestmark = pytest.mark.server
 
@@ -95,9 +97,17 @@ def test_routes_are_put_in_front_once():
     install_routes(app)
     install_routes(app)
     names = [getattr(route, "name", None) for route in app.router.routes]
-    assert names.count(NAME) == 1
-    assert names[0] == NAME
-    assert "/infer/{model}" not in app.openapi()["paths"]
+    assert sorted(names[:2]) == sorted(NAMES)
+    assert not set(names[2:]) & set(NAMES)
+    assert not {"/infer/{model}", "/activelearning/{strategy}"} & set(app.openapi()["paths"])
+
+
+def test_our_routes_check_access_as_monai_labels_do():
+    app = FastAPI()
+    install_routes(app)
+    for route in app.router.routes[:2]:
+        checks = [part.call for part in route.dependant.dependencies if isinstance(part.call, RBAC)]
+        assert [check.roles for check in checks] == [settings.MONAI_LABEL_AUTH_ROLE_USER]
 
 
 def test_weights_are_loaded_once_and_again_when_they_change(tmp_path, network, caplog):

@@ -49,7 +49,8 @@ def test_info(client):
     assert model["config"]["direction"] == ["both", "forward", "backward"]
     assert info["labels"] == []
     assert "config" not in info
-    assert list(info["strategies"]) == ["random"]
+    assert list(info["strategies"]) == ["random", "least_confident", "most_different"]
+    assert list(info["scoring"]) == ["dice"]
 
 
 def test_next_sample(client, server):

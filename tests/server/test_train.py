@@ -5,8 +5,8 @@ import time
 
 import pytest
 import requests
-from server_process import running_server
 from monailabel.client import MONAILabelClient
+from server_process import running_server
 from server_studies import SHAPE, painted_slice, phantom, write_nifti
 
 from slmsam2.training.registry import Registry

@@ -4,7 +4,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from slmsam2.training.labelled import Submission, known_slices, named_values, read_case, read_cases
+from slmsam2.prompts import named_values
+from slmsam2.training.labelled import Submission, known_slices, read_case, read_cases
 
 pytestmark = pytest.mark.unit
 

@@ -22,6 +22,21 @@ def unknown_image(what: str) -> HTTPException:
     )
 
 
+def unreachable(image: str) -> HTTPException:
+    """502 for an image, or a list of them, that the image archive does not give."""
+    return HTTPException(status_code=502, detail=f"The {image} could not be fetched from the image archive.")
+
+
+def all_handed_out(images: int, minutes: int) -> HTTPException:
+    """409 when other annotators have all that is left."""
+    left = "The only image that is left was" if images == 1 else f"All {images} images that are left were"
+    return HTTPException(
+        status_code=409,
+        detail=f"{left} handed to other annotators in the last minutes. "
+        f"Ask again in {minutes} min, or open an image by yourself.",
+    )
+
+
 def failure() -> HTTPException:
     """500 for what nobody foresaw; the traceback is in the log."""
     return HTTPException(

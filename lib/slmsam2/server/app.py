@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,16 +10,28 @@ from fastapi import HTTPException
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.infer_v2 import InferTask
+from monailabel.interfaces.tasks.scoring import ScoringMethod
+from monailabel.interfaces.tasks.strategy import Strategy
 from monailabel.interfaces.tasks.train import TrainTask
 
 from slmsam2.errors import SlmSam2Error
-from slmsam2.server.answers import refusal
+from slmsam2.server.answers import refusal, unreachable
 from slmsam2.server.auto_train import AutoTrainer
 from slmsam2.server.configuration import read_configuration
 from slmsam2.server.infer import STUDY, SlmSam2Infer
 from slmsam2.server.models import ModelStore
 from slmsam2.server.parameters import label_tag
+from slmsam2.server.process import server_application
 from slmsam2.server.received import received
+from slmsam2.server.sampling import (
+    HandedOut,
+    LeastConfident,
+    MostDifferent,
+    Random,
+    VectorStore,
+    record_confidence,
+)
+from slmsam2.server.scoring import KEY, DiceScoring, InBackground, correction_summary
 from slmsam2.server.study import find_study
 from slmsam2.server.train import SlmSam2Train
 from slmsam2.training.registry import Registry
@@ -58,10 +69,12 @@ class SlmSam2App(MONAILabelApp):
             labels=[],
         )
         self._auto_trainer = self._make_auto_trainer()
-        if "monailabel.app" in sys.modules:  # in the server, not in a job of its own
+        self._background_scoring = InBackground(lambda: self.scoring({"method": "dice"}))
+        server = server_application()
+        if server is not None:
             from slmsam2.server.routes import install_routes
 
-            install_routes(sys.modules["monailabel.app"].app)
+            install_routes(server)
 
     def _make_auto_trainer(self) -> AutoTrainer | None:
         conf = self._configuration
@@ -81,11 +94,21 @@ class SlmSam2App(MONAILabelApp):
         conf = self._configuration
         return {TASK: SlmSam2Train(conf.model, conf.model_dir, conf.device)}
 
-    def on_save_label(self, image_id: str, label_id: str) -> None:
-        """A client has saved a label; with ``auto_train_every`` this may start a training."""
-        super().on_save_label(image_id, label_id)
-        if self._auto_trainer is not None:
-            self._auto_trainer.label_saved()
+    def init_strategies(self) -> dict[str, Strategy]:
+        handed = HandedOut()
+        most_different = MostDifferent(handed, VectorStore(self._models, self._configuration.device))
+        return {
+            "random": Random(handed),
+            "least_confident": LeastConfident(handed, most_different),
+            "most_different": most_different,
+        }
+
+    def init_scoring_methods(self) -> dict[str, ScoringMethod]:
+        return {"dice": DiceScoring()}
+
+    def info(self) -> dict[str, Any]:
+        """MONAI Label's description of the app, and how much people still correct."""
+        return {**super().info(), KEY: correction_summary(self.datastore())}
 
     def infer(self, request: Mapping[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
         """Run an infer task on an image of the datastore, of a session or of an upload, and on nothing else.
@@ -100,10 +123,50 @@ class SlmSam2App(MONAILabelApp):
             raise HTTPException(404, f"There is no model {model!r}. This server has: {known}.")
         try:
             study = find_study(request, received.get(), datastore or self.datastore(), label_tag(request))
-            return super().infer({**request, STUDY: study}, datastore)
+            result = super().infer({**request, STUDY: study}, datastore)
         except SlmSam2Error as error:
             logger.info("Refused: %s", error)
             raise refusal(error) from error
+        if study.image_id is not None:
+            report = result["params"].get("report", {})
+            record_confidence(datastore or self.datastore(), study.image_id, report)
+        return result
+
+    def next_sample(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Choose the image to label next; nothing when all are labelled.
+
+        Raises:
+            HTTPException: 404 unknown strategy; 409 others work on all that is left; 502 no answer from the archive.
+        """
+        strategy = request.get("strategy")
+        if strategy not in self._strategies:
+            known = ", ".join(self._strategies)
+            raise HTTPException(404, f"There is no strategy {strategy!r}. This server has: {known}.")
+        try:
+            return super().next_sample(request)
+        except OSError as error:
+            logger.warning("No next sample: %s", error)
+            raise unreachable("next image") from error
+
+    def on_save_label(self, image_id: str, label_id: str) -> dict[str, Any] | None:
+        """Compare what was submitted with what was proposed; with ``auto_train_every`` train when it is time."""
+        if self._auto_update_scoring:
+            self.async_scoring(None)
+        if self._auto_trainer is not None:
+            self._auto_trainer.label_saved()
+        return super().on_save_label(image_id, label_id)
+
+    def async_scoring(self, method: str | None, params: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """What MONAI Label scores by itself is scored in a thread of the server.
+
+        A process of its own, as for a method that somebody asks for, takes ten seconds to start and may write the list
+        of labels over one that is newer. A training job needs none: labels are scored as they are saved.
+        """
+        if method is not None:
+            return super().async_scoring(method, params)
+        if self._server_mode and self._scoring_methods:
+            self._background_scoring.run()
+        return {}
 
     def infer_wsi(self, request: Mapping[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
         """Whole-slide images are refused: MONAI Label would open any file of the server for them."""

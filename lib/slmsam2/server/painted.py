@@ -49,7 +49,7 @@ def read_painted(study: Study, image: Volume, parameters: Parameters) -> Painted
     """
     label = label_on_grid(_read(study.label, image), image)
     listed = parameters.label_info
-    info = label_names(study.saved_info) if listed is None else _names(listed)
+    info = label_names(study.saved_info) if listed is None else listed_names(listed)
     selected = None if parameters.structures else parameters.selected
     background = np.zeros(label.shape, bool)
     if selected is not None:
@@ -87,14 +87,14 @@ def _read(path: Path, image: Volume) -> Volume:
     return Volume(voxels.reshape(image.shape, order="F").astype(np.int32), image.affine, None, path)
 
 
-def _names(info: Iterable[Any]) -> dict[str, int]:
+def listed_names(info: Iterable[Any]) -> dict[str, int]:
     """name -> value from a client's ``[{name, id | idx}]``; incomplete and repeated entries are left out."""
     names: dict[str, int] = {}
     for entry in info:
         if not isinstance(entry, dict):
             continue
         name, value = entry.get("name"), entry.get("id", entry.get("idx"))
-        if not isinstance(name, str) or not isinstance(value, int) or value < 1:
+        if not isinstance(name, str) or not isinstance(value, int) or value < 0:
             continue
         if name not in names and value not in names.values():
             names[name] = value
@@ -105,10 +105,10 @@ def label_names(info: dict[str, Any]) -> dict[str, int]:
     """name -> value, as saved with a label: by a client, or by an inference whose result was saved."""
     listed = info.get("label_info")
     if isinstance(listed, list):
-        return _names(listed)
+        return listed_names(listed)
     params = info.get("params")
     names = params.get("label_names") if isinstance(params, dict) else None
-    return _names([{"name": n, "id": v} for n, v in names.items()] if isinstance(names, dict) else [])
+    return listed_names([{"name": n, "id": v} for n, v in names.items()] if isinstance(names, dict) else [])
 
 
 def _join_scribbles(

@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fastapi import HTTPException
 from monailabel.datastore.local import LocalDatastore
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 
 from slmsam2.errors import PromptError
-from slmsam2.server.answers import unknown_image
+from slmsam2.server.answers import unknown_image, unreachable
 from slmsam2.server.received import Received
 
 logger = logging.getLogger(__name__)
@@ -76,9 +75,7 @@ def _find_image(request: Mapping[str, Any], came: Received, datastore: Datastore
         raise unknown_image(f"image {image!r}") from error
     except OSError as error:
         logger.warning("Image %s could not be fetched: %s", image, error)
-        raise HTTPException(
-            502, f"The image {image!r} could not be fetched from the image archive."
-        ) from error
+        raise unreachable(f"image {image!r}") from error
     if not uri or not Path(uri).exists():
         raise unknown_image(f"image {image!r}")
     return image, Path(uri)
@@ -101,7 +98,7 @@ def _saved_label(datastore: Datastore, image_id: str, tag: str | None) -> tuple[
 
 
 def label_file(datastore: Datastore, label_id: str, tag: str) -> Path | None:
-    """The file of a saved label; None when it is gone."""
+    """The file of a saved label; None when there is none on this machine."""
     if isinstance(datastore, LocalDatastore):
         # A DICOMweb datastore's own method wants the id of the SEG series; the file lies where local ones do.
         uri = LocalDatastore.get_label_uri(datastore, label_id, tag)

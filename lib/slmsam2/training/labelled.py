@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from slmsam2.errors import SlmSam2Error
+from slmsam2.prompts import named_values
 from slmsam2.volume import (
     SliceView,
     Volume,
@@ -143,21 +144,6 @@ def _digest(image: Volume, label: np.ndarray, structures: dict[str, Structure]) 
         content.update(repr((name, one.value, one.axis)).encode() + one.known.tobytes())
     content.update(np.ascontiguousarray(label, dtype=np.uint32).tobytes())
     return content.hexdigest()[:16]
-
-
-def named_values(names: dict[str, int], label: np.ndarray) -> dict[str, int]:
-    """Structure -> value of everything in a label, whatever the client said.
-
-    A client's numbers may disagree with the file (3D Slicer counts segments it did not save). Where they do, and as
-    many structures were named as there are values, both are taken in ascending order; else a value without a name is
-    called "structure_<value>".
-    """
-    present = [int(v) for v in np.unique(label) if v > 0]
-    if not set(present) <= set(names.values()) and len(present) == len(names):
-        ordered = sorted(names, key=lambda name: names[name])
-        return dict(zip(ordered, present, strict=True))
-    by_value = {value: name for name, value in names.items()}
-    return {by_value.get(value, f"structure_{value}"): value for value in present}
 
 
 def known_slices(areas: np.ndarray, vouched: Sequence[int] | None = None) -> np.ndarray:

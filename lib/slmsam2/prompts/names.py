@@ -1,0 +1,28 @@
+"""What the values of a labelmap are called, when a client's list of names may disagree with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+
+def named_values(
+    names: Mapping[str, int], label: np.ndarray, otherwise: Mapping[int, str] | None = None
+) -> dict[str, int]:
+    """Structure -> value of everything in a label, whatever the client said.
+
+    3D Slicer numbers the segments in the file 1, 2, ... in the order of its list, while the list's own numbers count
+    segments that were left out, too. So where the listed numbers do not account for the values, their order does.
+
+    Args:
+        names: structure -> value, in the client's order.
+        label: integers, any shape; 0 is background.
+        otherwise: value -> name for values that have none; else they are called ``structure_<value>``.
+    """
+    present = [int(value) for value in np.unique(label) if value > 0]
+    if not set(present) <= set(names.values()) and present[-1] <= len(names):
+        names = {name: number for number, name in enumerate(names, start=1)}
+    by_value = {value: name for name, value in names.items()}
+    spare = {value: name for value, name in (otherwise or {}).items() if name not in names}
+    return {by_value.get(v) or spare.get(v) or f"structure_{v}": v for v in present}

@@ -1,0 +1,100 @@
+"""What all strategies share: whom an image may be handed to."""
+
+from __future__ import annotations
+
+import logging
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
+from monailabel.interfaces.tasks.strategy import Strategy
+
+from slmsam2.server.answers import all_handed_out
+from slmsam2.server.sampling.handed_out import HandedOut, Holder
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """An image to hand out.
+
+    Attributes:
+        image: its id in the datastore.
+        score: the strategy's own measure; None where it has none for this image.
+        reason: a sentence for the annotator.
+    """
+
+    image: str
+    score: float | None
+    reason: str
+
+    def reply(self) -> dict[str, Any]:
+        """What MONAI Label sends, with the image's info added."""
+        score = {} if self.score is None else {"score": round(self.score, 4)}
+        return {"id": self.image, **score, "reason": self.reason}
+
+
+class Sampling(Strategy):
+    """A strategy that ranks the unlabelled images, and hands out the first that nobody works on.
+
+    An image that was handed out in the last minutes, by whatever strategy, is not handed to anybody else. Whoever asks
+    again without having submitted gets another image; only when nothing else is left, the one they were handed longest
+    ago. Images that only others have are refused: the later submission would overwrite the earlier one.
+
+    Args:
+        description: shown to users.
+        handed: shared by all strategies.
+    """
+
+    def __init__(self, description: str, handed: HandedOut) -> None:
+        super().__init__(description)
+        self._handed = handed
+
+    def __call__(self, request: Mapping[str, Any], datastore: Datastore) -> dict[str, Any] | None:
+        """Choose an image.
+
+        Args:
+            request: MONAI Label's; ``client_id`` says who asks.
+
+        Returns:
+            ``id``, ``score``, ``reason``; None when every image is labelled.
+
+        Raises:
+            HTTPException: 409, all that is left was handed to others.
+        """
+        client = request.get("client_id")
+        images = unlabelled_images(request, datastore)
+        held = self._handed.holders(images, datastore)
+        while free := [image for image in images if image not in held]:
+            for choice in self.rank(free, datastore):
+                if self._handed.take(choice.image, client):
+                    logger.info("%s gets %s: %s", client, choice.image, choice.reason)
+                    return choice.reply()
+            held = self._handed.holders(images, datastore)  # others were faster
+        return self._again(held, client).reply() if images else None
+
+    @abstractmethod
+    def rank(self, images: list[str], datastore: Datastore) -> list[Choice]:
+        """All of the images, at least one, best first."""
+
+    def _again(self, held: dict[str, Holder], client: str | None) -> Choice:
+        """The image that this client was handed longest ago."""
+        own = {image: holder.since for image, holder in held.items() if holder.client == client}
+        if not own:
+            raise all_handed_out(len(held), self._handed.minutes_left(held.values()))
+        image = min(own, key=own.__getitem__)
+        self._handed.renew(image, client)
+        return Choice(image, None, "You were handed this image before, and no other is free.")
+
+
+def unlabelled_images(request: Mapping[str, Any], datastore: Datastore) -> list[str]:
+    """Ids of the images without a submitted label, in alphabetical order.
+
+    A DICOMweb datastore asks the archive for labels every two hours only; what was submitted here counts at once.
+    """
+    listed = datastore.get_unlabeled_images(request.get("label_tag"), request.get("labels"))
+    final = DefaultLabelTag.FINAL.value
+    return sorted(image for image in listed if not datastore.get_label_by_image_id(image, final))

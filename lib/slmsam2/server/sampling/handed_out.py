@@ -1,0 +1,88 @@
+"""Who was handed which image lately, so that two annotators do not draw the same one."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from monailabel.interfaces.datastore import Datastore
+
+RECENT_SECONDS = 15 * 60  # an image counts as being worked on for this long after it was handed out
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who was handed an image last, and when (seconds since 1970)."""
+
+    client: str | None
+    since: float
+
+
+class HandedOut:
+    """The images that were handed out in the last minutes.
+
+    MONAI Label writes into the image's info who was given it by which strategy, after the strategy has answered. That
+    record is shared and outlives the server; a record of our own covers the moment until then, and datastores that keep
+    no info.
+
+    Args:
+        clock: seconds since 1970.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._taken: dict[str, Holder] = {}
+
+    def holders(self, images: Iterable[str], datastore: Datastore) -> dict[str, Holder]:
+        """Those of the images that were handed out in the last minutes, each with its last holder."""
+        with self._lock:
+            self._forget_old()
+            taken = dict(self._taken)
+        found = {}
+        for image in images:
+            known = [*_recorded(datastore.get_image_info(image)), taken.get(image)]
+            recent = [holder for holder in known if holder is not None and self._is_recent(holder)]
+            if recent:
+                found[image] = max(recent, key=lambda holder: holder.since)
+        return found
+
+    def take(self, image: str, client: str | None) -> bool:
+        """Hand an image to a client, unless another request was faster."""
+        with self._lock:
+            self._forget_old()
+            if image in self._taken:
+                return False
+            self._taken[image] = Holder(client, self._clock())
+            return True
+
+    def renew(self, image: str, client: str | None) -> None:
+        """Hand an image to the client that had it already."""
+        with self._lock:
+            self._taken[image] = Holder(client, self._clock())
+
+    def minutes_left(self, holders: Iterable[Holder]) -> int:
+        """Minutes until the first of these images is free again, at least 1."""
+        age = max(self._clock() - holder.since for holder in holders)
+        return max(1, round((RECENT_SECONDS - age) / 60))
+
+    def _is_recent(self, holder: Holder) -> bool:
+        # the absolute value: a record from the future (a clock that was put back) must not block for ever
+        return abs(self._clock() - holder.since) < RECENT_SECONDS
+
+    def _forget_old(self) -> None:
+        self._taken = {image: holder for image, holder in self._taken.items() if self._is_recent(holder)}
+
+
+def _recorded(info: dict[str, Any]) -> list[Holder]:
+    """What MONAI Label noted in an image's info; whatever else stands there is passed over."""
+    notes = info.get("strategy")
+    entries = notes.values() if isinstance(notes, dict) else []
+    return [
+        Holder(entry.get("client_id"), float(entry["ts"]))
+        for entry in entries
+        if isinstance(entry, dict) and isinstance(entry.get("ts"), (int, float))
+    ]

@@ -1,0 +1,191 @@
+"""How much people still correct: proposals beside what was submitted in the end."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
+from monailabel.interfaces.exception import MONAILabelException
+from monailabel.interfaces.tasks.scoring import ScoringMethod
+
+from slmsam2.errors import VolumeError
+from slmsam2.metrics import dice
+from slmsam2.prompts import named_values
+from slmsam2.server.painted import label_names
+from slmsam2.server.process import server_application
+from slmsam2.server.study import label_file
+from slmsam2.volume import label_on_grid, read_label
+
+logger = logging.getLogger(__name__)
+
+KEY = "correction"  # of the result in an image's info, and of the summary in the app's
+NEWEST = 10  # submissions that show how it is now
+_TAGS = (DefaultLabelTag.ORIGINAL.value, DefaultLabelTag.FINAL.value)  # proposal, submission
+
+
+class DiceScoring(ScoringMethod):
+    """Dice of proposals (tag ``original``) with submissions (tag ``final``), per image and structure.
+
+    The result of each image goes into its info under ``correction``: ``dice`` (mean over structures),
+    ``per_structure``, ``ts`` (when it was submitted), ``files`` (by which a change is noticed), or a ``problem``. A
+    pair whose files did not change is not read again.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("Dice of proposals with submissions: how much people still correct")
+
+    def __call__(self, request: Mapping[str, Any], datastore: Datastore) -> dict[str, float]:
+        """Score what is new.
+
+        Returns:
+            image id -> Dice, of all pairs that could be compared, new or not.
+        """
+        result = {}
+        for image in datastore.list_images():
+            files = _pair(datastore, image)
+            if files is None:
+                continue
+            score = _noted(datastore, image)
+            stamps = _stamps(files)
+            if score.get("files") != stamps:
+                score = {
+                    **_compare(datastore, image, files),
+                    "files": stamps,
+                    "ts": _submitted(datastore, image),
+                }
+                _note(datastore, image, score)
+            if _is_complete(score):
+                result[image] = score["dice"]
+        return result
+
+
+def correction_summary(datastore: Datastore) -> dict[str, Any]:
+    """How much people still correct, from what was noted with the images; no file is opened.
+
+    Returns:
+        ``images`` (how many were compared), ``dice`` and ``per_structure`` (name -> Dice), means over these images, and
+        ``newest``: the same of the last 10 submissions, with the time ``ts`` (seconds since 1970) of the last.
+        Dice are None while there is nothing to compare.
+    """
+    noted = (_noted(datastore, image) for image in datastore.list_images())
+    scores = sorted((score for score in noted if _is_complete(score)), key=lambda score: score["ts"])
+    newest = scores[-NEWEST:]
+    return {**_means(scores), "newest": {**_means(newest), "ts": newest[-1]["ts"] if newest else None}}
+
+
+class InBackground:
+    """Runs one piece of work again and again in a thread; what is asked for while it waits is one run."""
+
+    def __init__(self, work: Callable[[], Any]) -> None:
+        self._work = work
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="SCORING")
+        self._lock = threading.Lock()
+        self._last: Future[None] | None = None
+
+    def run(self) -> None:
+        """Do the work soon, after the run that is under way."""
+        with self._lock:
+            if self._last is None or self._last.running() or self._last.done():
+                self._last = self._thread.submit(self._logged)
+
+    def _logged(self) -> None:
+        try:
+            self._work()
+        except Exception:  # nobody waits for the result
+            logger.exception("Scoring failed")
+
+
+def _means(scores: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    by_name: dict[str, list[float]] = defaultdict(list)
+    for score in scores:
+        for name, value in score["per_structure"].items():
+            by_name[name].append(value)
+    return {
+        "images": len(scores),
+        "dice": round(float(np.mean([score["dice"] for score in scores])), 4) if scores else None,
+        "per_structure": {name: round(float(np.mean(values)), 4) for name, values in sorted(by_name.items())},
+    }
+
+
+def _pair(datastore: Datastore, image: str) -> tuple[Path, Path] | None:
+    """The files of the proposal and of the submission, when both are here."""
+    saved = datastore.get_labels_by_image_id(image)
+    proposal, submission = (label_file(datastore, saved[tag], tag) if tag in saved else None for tag in _TAGS)
+    return None if proposal is None or submission is None else (proposal, submission)
+
+
+def _stamps(files: Sequence[Path]) -> list[str]:
+    """By which a change of the files is noticed: size and modification time."""
+    stats = [path.stat() for path in files]
+    return [f"{stat.st_size} {stat.st_mtime_ns}" for stat in stats]
+
+
+def _noted(datastore: Datastore, image: str) -> dict[str, Any]:
+    note = datastore.get_image_info(image).get(KEY)
+    return note if isinstance(note, dict) else {}
+
+
+def _is_complete(score: Mapping[str, Any]) -> bool:
+    """Whether a pair was compared; clients can write anything into an image's info."""
+    numbers = (score.get("dice"), score.get("ts"))
+    return all(isinstance(n, (int, float)) for n in numbers) and isinstance(score.get("per_structure"), dict)
+
+
+def _submitted(datastore: Datastore, image: str) -> int:
+    final = DefaultLabelTag.FINAL.value
+    info = datastore.get_label_info(datastore.get_label_by_image_id(image, final), final)
+    return int(info.get("ts") or time.time())
+
+
+def _note(datastore: Datastore, image: str, score: dict[str, Any]) -> None:
+    """Keep the result in the image's info; without one it is scored again another time."""
+    if server_application() is None:
+        datastore.refresh()  # or a job would write its old list of labels over what was submitted meanwhile
+    try:
+        datastore.update_image_info(image, {KEY: score})
+    except (MONAILabelException, OSError) as error:
+        logger.warning("The score of %s could not be noted: %s", image, error or type(error).__name__)
+
+
+def _compare(datastore: Datastore, image: str, files: tuple[Path, Path]) -> dict[str, Any]:
+    """Dice of a pair, or what stands against it."""
+    infos = [datastore.get_label_info(datastore.get_label_by_image_id(image, tag), tag) for tag in _TAGS]
+    try:
+        proposal, submission = (read_label(path) for path in files)
+        on_grid = label_on_grid(submission, proposal)
+    except (VolumeError, OSError) as error:
+        logger.warning("Proposal and submission of %s cannot be compared: %s", image, error)
+        return {"dice": None, "per_structure": {}, "problem": str(error)}
+    scores = structure_dice(proposal.array, on_grid, infos[0], infos[1])
+    mean = round(float(np.mean(list(scores.values()))), 4) if scores else None
+    return {"dice": mean, "per_structure": scores}
+
+
+def structure_dice(
+    proposal: np.ndarray,
+    submission: np.ndarray,
+    proposal_info: dict[str, Any],
+    submission_info: dict[str, Any],
+) -> dict[str, float]:
+    """Dice of each structure that was proposed; one that was not submitted at all has 0.
+
+    Args:
+        proposal, submission: integers (I, J, K) on one grid; 0 is background.
+        proposal_info, submission_info: what was saved with them. Structures are the same by name; values without a
+            name in the submission have that of the proposal.
+    """
+    proposed = named_values(label_names(proposal_info), proposal)
+    by_value = {value: name for name, value in proposed.items()}
+    submitted = named_values(label_names(submission_info), submission, otherwise=by_value)
+    return {
+        name: round(dice(proposal == value, submission == submitted[name]), 4) if name in submitted else 0.0
+        for name, value in proposed.items()
+    }
