@@ -1,0 +1,73 @@
+#!/usr/bin/env python
+"""Learn from the final labels of a studies folder, as the server's train task does, without a server.
+
+    python scripts/learn.py --studies ~/studies
+    torchrun --nproc-per-node 4 scripts/learn.py --studies ~/studies --preset full     # several GPUs
+
+The new model is used if it is better: by a server that is running, too. Stop it at any time; the same command goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import math
+import sys
+from pathlib import Path
+
+import torch
+from monailabel.datastore.local import LocalDatastore
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
+
+from slmsam2.errors import SlmSam2Error
+from slmsam2.server.submissions import submissions
+from slmsam2.training.finetune import PRESETS
+from slmsam2.training.learn import Request, learn
+from slmsam2.training.workers import Workers
+
+
+def main() -> int:
+    args = parse_arguments()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    logging.getLogger("monailabel").setLevel(logging.WARNING)
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    if not args.studies.is_dir():
+        print(f"learn: there is no folder {args.studies}.", file=sys.stderr)
+        return 2
+    workers = Workers.join(args.device)
+    request = Request(args.model, args.model_dir, args.preset, args.minutes)
+    try:
+        labels = submissions(LocalDatastore(str(args.studies), extensions=args.extensions))
+        learn(labels, request, workers)
+    except SlmSam2Error as error:
+        print(f"learn: {error}", file=sys.stderr)
+        return 2
+    finally:
+        workers.leave()
+    return 0
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--studies", type=Path, required=True, help="the folder the server is started with")
+    parser.add_argument("--model", default="slm_sam2_nano", help="name of the model (%(default)s)")
+    parser.add_argument("--model-dir", type=Path, help="model folder, when other than the repository's")
+    parser.add_argument("--preset", choices=PRESETS, help="default: full on a GPU, else fast")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="of training at most")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--threads", type=int, help="CPU threads")
+    parser.add_argument(
+        "--extensions",
+        nargs="+",
+        default=["*.nii.gz", "*.nii", "*.nrrd"],
+        help="which files are images (%(default)s)",
+    )
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
