@@ -19,9 +19,11 @@ from slmsam2.server.app import SlmSam2App
 from slmsam2.server.configuration import Configuration, read_configuration
 from slmsam2.server.models import ModelStore
 from slmsam2.server.routes import NAMES, install_routes
+from slmsam2.training.registry import Registry, Version
 
 pytestmark = pytest.mark.server
 
+OWN = "own"
 APP = Path(__file__).resolve().parents[2] / "apps" / "slmsam2"
 
 
@@ -36,8 +38,24 @@ def studies(tmp_path):
     return make_studies(tmp_path / "studies")
 
 
+@pytest.fixture
+def model_dir(tmp_path):
+    """A model folder with a model of its own, without weights."""
+    folder = tmp_path / "model"
+    (folder / "configs").mkdir(parents=True)
+    (folder / "configs" / f"{OWN}.yaml").write_text("base: [slm_sam2_nano]")
+    return folder
+
+
 def publish(folder, network, version):
-    save_checkpoint(folder / "checkpoints" / "slm_sam2_nano.pt", network, version=version, trained={})
+    save_checkpoint(folder / "checkpoints" / f"{OWN}.pt", network, version=version, trained={})
+
+
+def learn(folder, network, version):
+    """Put a learnt version into use."""
+    registry = Registry(OWN, folder)
+    save_checkpoint(registry.path(version), network, version=version, trained={})
+    registry.publish(Version(version, None, 0.0, {}, []))
 
 
 def test_main_is_found_the_way_monai_label_looks():
@@ -57,11 +75,12 @@ def test_settings(tmp_path):
 @pytest.mark.parametrize(
     ("conf", "says"),
     [
-        ({"modle": "x"}, "model, model_dir, device, preset"),
+        ({"modle": "x"}, "model, model_dir, device, preset, auto_train_every"),
         ({"model": "x"}, "slm_sam2_nano"),
         ({"model_dir": "/nowhere"}, "--conf model_dir"),
         ({"device": "toaster"}, "cpu"),
         ({"preset": "heart"}, "abdomen"),
+        ({"auto_train_every": "often"}, "a number of labels"),
     ],
 )
 def test_bad_settings(conf, says):
@@ -69,16 +88,19 @@ def test_bad_settings(conf, says):
         read_configuration(conf)
 
 
-def test_without_weights(studies, tmp_path, caplog):
-    (tmp_path / "empty").mkdir()
-    app = SlmSam2App(str(APP), str(studies), {"model_dir": str(tmp_path / "empty")})
+def test_without_weights(studies, model_dir, caplog):
+    app = SlmSam2App(str(APP), str(studies), {"model_dir": str(model_dir), "model": OWN})
     assert "there is no weights file" in caplog.text
     assert list(app.info()["models"]) == ["slmsam2"]
     app.datastore().save_label("phantom", str(studies / "constant.nii.gz"), "final", {})
     with pytest.raises(HTTPException) as refused:
         app.infer({"model": "slmsam2", "image": "phantom"})
     assert refused.value.status_code == 503
-    assert "slm_sam2_nano" in refused.value.detail
+    assert f"{OWN}.pt" in refused.value.detail
+
+
+def test_a_model_folder_without_weights_takes_those_of_the_repository(tmp_path):
+    assert ModelStore("slm_sam2_nano", tmp_path).get("cpu").info["model"] == "slm_sam2_nano"
 
 
 def test_only_what_came_through_our_route_is_an_upload(studies):
@@ -110,15 +132,15 @@ def test_our_routes_check_access_as_monai_labels_do():
         assert [check.roles for check in checks] == [settings.MONAI_LABEL_AUTH_ROLE_USER]
 
 
-def test_weights_are_loaded_once_and_again_when_they_change(tmp_path, network, caplog):
-    store = ModelStore("slm_sam2_nano", tmp_path)
+def test_weights_are_loaded_once_and_again_when_they_change(model_dir, network, caplog):
+    store = ModelStore(OWN, model_dir)
     with pytest.raises(CheckpointError, match="no weights file"):
         store.get("cpu")
-    publish(tmp_path, network, "first")
+    publish(model_dir, network, "first")
     first = store.get("cpu")
     assert first.info["version"] == "first"
     assert store.get("cpu") is first
-    publish(tmp_path, network, "the second")
+    publish(model_dir, network, "the second")
     second = store.get("cpu")
     assert second.info["version"] == "the second"
     caplog.set_level(logging.WARNING)
@@ -128,8 +150,25 @@ def test_weights_are_loaded_once_and_again_when_they_change(tmp_path, network, c
     assert caplog.text.count("Still using version the second") == 1
     store.path.unlink()
     assert store.get("cpu") is second
-    publish(tmp_path, network, "third")
+    publish(model_dir, network, "third")
     assert store.get("cpu").info["version"] == "third"
+
+
+def test_learnt_weights_come_into_use_and_damaged_ones_do_not(model_dir, network, caplog):
+    publish(model_dir, network, "start")
+    store = ModelStore(OWN, model_dir)
+    assert store.get("cpu").info["version"] == "start"
+    learn(model_dir, network, "learned-1")
+    assert store.get("cpu").info["version"] == "learned-1"
+    learn(model_dir, network, "learned-2")
+    store.path.resolve().write_bytes(b"damaged")
+    caplog.set_level(logging.WARNING)
+    assert store.get("cpu").info["version"] == "learned-1"
+    assert "Still using version learned-1" in caplog.text
+    assert ModelStore(OWN, model_dir).get("cpu").info["version"] == "start"  # a server that starts with it
+    assert "so the first ones are used" in caplog.text
+    Registry(OWN, model_dir).use("learned-1")
+    assert store.get("cpu").info["version"] == "learned-1"
 
 
 def test_one_inference_at_a_time_per_device(tmp_path):

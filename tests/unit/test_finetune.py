@@ -1,0 +1,82 @@
+"""Presets, and which parameters learn how fast."""
+
+import pytest
+from omegaconf import OmegaConf
+
+from slmsam2.errors import ConfigurationError
+from slmsam2.modeling import build_model, load_config
+from slmsam2.training.finetune import Preset, parameter_groups
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.fixture(scope="module")
+def network():
+    return build_model("slm_sam2_nano", overrides={"image_size": 64})
+
+
+def rates(network, preset):
+    """Parameter name -> learning rate."""
+    names = {id(p): name for name, p in network.named_parameters()}
+    groups = parameter_groups(network, Preset.read(preset))
+    return {names[id(p)]: group["lr"] for group in groups for p in group["params"]}
+
+
+def test_fast_leaves_the_image_encoder_at_rest(network):
+    found = rates(network, "fast")
+    assert not [name for name in found if name.startswith(("image_encoder", "sam_mask_decoder.conv_s"))]
+    everything = {name for name, _ in network.named_parameters()}
+    left_out = everything - found.keys()
+    assert all(name.startswith(("image_encoder", "sam_mask_decoder.conv_s")) for name in left_out)
+    assert set(found.values()) == {network.info["learning_rates"]["fast"]}
+
+
+def test_full_slows_down_towards_the_first_block(network):
+    found = rates(network, "full")
+    assert len(found) == len(list(network.parameters()))
+    base = network.info["learning_rates"]["encoder"]
+    blocks = len(network.image_encoder.trunk.blocks)
+    for number in range(blocks):
+        rate = found[f"image_encoder.trunk.blocks.{number}.norm1.weight"]
+        assert rate == pytest.approx(base * 0.9 ** (blocks - 1 - number))
+    assert found["image_encoder.trunk.patch_embed.proj.weight"] == pytest.approx(base * 0.9**blocks)
+    assert found["image_encoder.neck.convs.0.conv.weight"] == pytest.approx(base)
+
+
+def test_a_short_branch_that_is_new_learns_faster(network):
+    known = dict(network.info)
+    try:
+        network.info["weights"] = "sam2"
+        network.info["learning_rates"] = {"fast": 2e-5, "full": 5e-6, "encoder": 3e-6, "new": 1e-4}
+        found = rates(network, "full")
+    finally:
+        network.info.clear()
+        network.info.update(known)
+    new = {name for name, rate in found.items() if rate == 1e-4}
+    assert new
+    assert all(name.startswith(("recent_memory_attention.", "recent_memory_fuser.")) for name in new)
+    assert found["memory_attention.norm.weight"] == 5e-6
+
+
+def test_biases_norms_and_embeddings_do_not_decay(network):
+    names = {id(p): name for name, p in network.named_parameters()}
+    for group in parameter_groups(network, Preset.read("full")):
+        for parameter in group["params"]:
+            plain = parameter.ndim < 2 or "embed" in names[id(parameter)] or "tpos" in names[id(parameter)]
+            assert (group["weight_decay"] == 0) == plain
+
+
+def test_steps_follow_the_number_of_structures():
+    fast = Preset.read("fast")
+    assert fast.steps(1) == fast.least_steps
+    assert fast.steps(1000) == fast.most_steps
+    assert fast.least_steps < fast.steps(5) < fast.most_steps
+
+
+def test_a_preset_with_an_unknown_setting_is_refused(tmp_path):
+    (tmp_path / "configs").mkdir()
+    changed = load_config("learn_fast")
+    changed.speed = 11
+    OmegaConf.save(changed, tmp_path / "configs" / "learn_fast.yaml")
+    with pytest.raises(ConfigurationError, match="speed"):
+        Preset.read("fast", tmp_path)
