@@ -56,7 +56,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--studies", type=Path, required=True, help="the folder the server is started with")
     parser.add_argument("--model", default="slm_sam2_nano", help="name of the model (%(default)s)")
     parser.add_argument("--model-dir", type=Path, help="model folder, when other than the repository's")
-    parser.add_argument("--preset", choices=PRESETS, help="default: full on a GPU, else fast")
+    parser.add_argument("--preset", choices=PRESETS, help="default: what suits model and device")
     parser.add_argument("--minutes", type=float, default=math.inf, help="of training at most")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, help="CPU threads")

@@ -119,7 +119,7 @@ def submissions(folder: Path, numbers: Iterable[int], names: Iterable[str]) -> l
 def learn_from(labels: list[Submission], model_dir: Path, args: argparse.Namespace) -> float:
     """Train; returns CPU seconds."""
     start = time.process_time()
-    figures = learn(labels, Request(MODEL, model_dir, preset="fast", minutes=args.minutes))
+    figures = learn(labels, Request(MODEL, model_dir, minutes=args.minutes))
     tqdm.write(f"{figures['message']} ({figures['total_time']})")
     return time.process_time() - start
 

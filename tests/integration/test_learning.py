@@ -142,7 +142,7 @@ def test_what_is_worse_is_not_published(request_, model_dir, tmp_path, monkeypat
     """Weights ruined by an absurd rate must not come into use."""
     config = model_dir / "configs" / f"{MODEL}.yaml"
     ruined = OmegaConf.load(config)
-    ruined.learning_rates.fast = 50.0
+    ruined.learning.rates.fast = 50.0
     OmegaConf.save(ruined, config)
     before = iter([[0.8, 0.7], [0.1, 0.2], [0.0, 0.1]])
     monkeypatch.setattr(module._Learning, "_dice", lambda self, network, tasks: next(before)[: len(tasks)])
@@ -196,7 +196,7 @@ def test_a_damaged_label_does_not_stop_the_others(request_, model_dir, tmp_path,
 
 
 def test_an_unknown_preset_is_refused(request_, tmp_path):
-    with pytest.raises(ConfigurationError, match="choose fast or full"):
+    with pytest.raises(ConfigurationError, match="choose small, fast, full"):
         learn([submission(tmp_path / "data", "a")], replace(request_, preset="quick"))
 
 

@@ -48,7 +48,7 @@ def stats(client):
     return client.info()["train_stats"]["slmsam2"]
 
 
-def wait_for(condition, what, seconds=240):
+def wait_for(condition, what, seconds=500):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if condition():
@@ -65,7 +65,7 @@ def status(trainer):
 def test_offers_training(trainer, client):
     info = client.info()
     config = info["trainers"]["slmsam2"]["config"]
-    assert config["preset"] == ["auto", "fast", "full"]
+    assert config["preset"] == ["auto", "small", "fast", "full"]
     assert config["minutes"] > 0
     assert stats(client) == {}
 
@@ -93,7 +93,7 @@ def test_submitting_training_and_using_what_was_learnt(trainer, client, tmp_path
     wait_for(lambda: stats(client).get("status") == "running", "the start")
     refused = requests.post(f"{trainer.url}/train/slmsam2", json={}, timeout=60)
     assert refused.status_code == 429  # one at a time
-    _, reply = client.infer("slmsam2", "case4", label_in=str(painted(tmp_path, truth)))
+    _, reply = client.infer("slmsam2", "case4", {}, label_in=str(painted(tmp_path, truth)))
     assert reply["label_names"]
     wait_for(over, "the end of the training")
     figures = stats(client)
@@ -103,7 +103,7 @@ def test_submitting_training_and_using_what_was_learnt(trainer, client, tmp_path
     assert ("running", 0) in seen or any(epoch and epoch < 20 for _, epoch in seen)
 
     registry = Registry(MODEL, trainer.model_dir)
-    _, reply = client.infer("slmsam2", "case4", label_in=str(painted(tmp_path, truth)))
+    _, reply = client.infer("slmsam2", "case4", {}, label_in=str(painted(tmp_path, truth)))
     if figures["published"]:
         assert registry.published.version == figures["version"] == reply["version"]
     else:
@@ -132,5 +132,5 @@ def test_starts_by_itself_and_can_be_stopped(trainer, client, tmp_path, truth):
     wait_for(lambda: Registry(MODEL, trainer.model_dir).last_start > before, "a training nobody asked for")
     requests.delete(f"{trainer.url}/train/", timeout=60).raise_for_status()
     wait_for(lambda: stats(client)["status"] == "stopped", "the word that it was stopped", seconds=30)
-    _, reply = client.infer("slmsam2", "case4", label_in=str(painted(tmp_path, truth)))
+    _, reply = client.infer("slmsam2", "case4", {}, label_in=str(painted(tmp_path, truth)))
     assert reply["label_names"]

@@ -28,13 +28,13 @@ def test_fast_leaves_the_image_encoder_at_rest(network):
     everything = {name for name, _ in network.named_parameters()}
     left_out = everything - found.keys()
     assert all(name.startswith(("image_encoder", "sam_mask_decoder.conv_s")) for name in left_out)
-    assert set(found.values()) == {network.info["learning_rates"]["fast"]}
+    assert set(found.values()) == {network.info["learning"]["rates"]["fast"]}
 
 
 def test_full_slows_down_towards_the_first_block(network):
     found = rates(network, "full")
     assert len(found) == len(list(network.parameters()))
-    base = network.info["learning_rates"]["encoder"]
+    base = network.info["learning"]["rates"]["encoder"]
     blocks = len(network.image_encoder.trunk.blocks)
     for number in range(blocks):
         rate = found[f"image_encoder.trunk.blocks.{number}.norm1.weight"]
@@ -47,7 +47,7 @@ def test_a_short_branch_that_is_new_learns_faster(network):
     known = dict(network.info)
     try:
         network.info["weights"] = "sam2"
-        network.info["learning_rates"] = {"fast": 2e-5, "full": 5e-6, "encoder": 3e-6, "new": 1e-4}
+        network.info["learning"] = {"rates": {"full": 5e-6, "encoder": 3e-6, "new": 1e-4}}
         found = rates(network, "full")
     finally:
         network.info.clear()

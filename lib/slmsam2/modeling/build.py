@@ -145,7 +145,7 @@ def build_model(
         load_weights(network, loaded)
     network.info = _describe(config, network, loaded)
     network.info["inference"] = dict(settings.get("inference", {}))
-    network.info["learning_rates"] = dict(settings.get("learning_rates", {}))
+    network.info["learning"] = OmegaConf.to_container(settings.get("learning", OmegaConf.create()))
     return network.to(device).eval()
 
 

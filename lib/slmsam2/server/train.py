@@ -97,7 +97,9 @@ def _preset(value: Any) -> str | None:
     if value in (None, "", AUTO):
         return None
     if value not in PRESETS:
-        raise ConfigurationError(f"preset {value!r} is not known. Choose {AUTO}, {' or '.join(PRESETS)}.")
+        raise ConfigurationError(
+            f"preset {value!r} is not known. Choose one of: {AUTO}, {', '.join(PRESETS)}."
+        )
     return str(value)
 
 

@@ -58,13 +58,13 @@ class Preset:
 
     @classmethod
     def read(cls, name: str, model_dir: str | Path | None = None) -> Preset:
-        """The preset "fast" or "full".
+        """A preset by its name.
 
         Raises:
             ConfigurationError: there is no such preset, or its file holds what it should not.
         """
         if name not in PRESETS:
-            raise ConfigurationError(f"There is no preset {name!r}: choose {' or '.join(PRESETS)}.")
+            raise ConfigurationError(f"There is no preset {name!r}: choose {', '.join(PRESETS)}.")
         config = load_config(f"learn_{name}", model_dir)
         values: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
         steps = values.pop("steps")
@@ -88,7 +88,7 @@ class Preset:
         return min(max(self.least_steps, structures * self.steps_per_structure), self.most_steps)
 
 
-PRESETS = ("fast", "full")
+PRESETS = ("small", "fast", "full")
 
 
 class FineTuner:
@@ -219,7 +219,7 @@ def parameter_groups(network: SLMSAM2, preset: Preset) -> Iterator[dict[str, Any
     While the short branch is new (weights that come from SAM 2), it has a rate of its own: at the others' it would
     stay the plain sum it starts as.
     """
-    rates = DictConfig(network.info["learning_rates"])
+    rates = DictConfig(network.info["learning"]["rates"])
     new = SHORT_TERM if network.info["weights"] == "sam2" else ()
     blocks = len(network.image_encoder.trunk.blocks)
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}

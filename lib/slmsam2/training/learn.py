@@ -17,7 +17,7 @@ from torch import Tensor
 
 from slmsam2.errors import SlmSam2Error
 from slmsam2.files import write_json
-from slmsam2.modeling import SLMSAM2, build_model, checkpoint_path, save_checkpoint
+from slmsam2.modeling import SLMSAM2, build_model, checkpoint_path, load_config, save_checkpoint
 from slmsam2.modeling.build import learnt_folder
 from slmsam2.training.finetune import FineTuner, Preset, save_state
 from slmsam2.training.held_back import Task, assign, lessons_and_tasks, propagation_dice
@@ -40,7 +40,7 @@ class Request:
     Attributes:
         model: its name.
         model_dir: see :func:`slmsam2.modeling.model_directory`.
-        preset: "fast" or "full"; None: full on a GPU, else fast.
+        preset: "small", "fast" or "full"; None: what suits the model and the device.
         minutes: of training at most; what was reached by then is judged.
         steps: of training; None: by the preset, for the number of new structures.
     """
@@ -148,7 +148,12 @@ class _Learning:
         return self._finish(_closing(plan, verdict), **figures)
 
     def _preset_name(self) -> str:
-        return self.request.preset or ("full" if self.workers.device.type == "cuda" else "fast")
+        """What was asked for, else what suits the model, else the device."""
+        config = load_config(self.request.model, self.request.model_dir)
+        own = config.get("learning", {}).get("preset", "auto")
+        if self.request.preset or own != "auto":
+            return self.request.preset or own
+        return "full" if self.workers.device.type == "cuda" else "fast"
 
     def _unfinished(self, cases: Sequence[Case]) -> Plan | None:
         """The plan of a training that was ended, if what it uses is still as it was."""
