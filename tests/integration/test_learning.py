@@ -23,6 +23,7 @@ from slmsam2.training import learn as module
 from slmsam2.training.judgement import judge
 from slmsam2.training.labelled import Submission
 from slmsam2.training.learn import Request, learn
+from slmsam2.training.loop import TrainingLoop
 from slmsam2.training.registry import Registry
 
 pytestmark = pytest.mark.integration
@@ -145,7 +146,7 @@ def test_what_is_worse_is_not_published(request_, model_dir, tmp_path, monkeypat
     ruined.learning.rates.fast = 50.0
     OmegaConf.save(ruined, config)
     before = iter([[0.8, 0.7], [0.1, 0.2], [0.0, 0.1]])
-    monkeypatch.setattr(module._Learning, "_dice", lambda self, network, tasks: next(before)[: len(tasks)])
+    monkeypatch.setattr(TrainingLoop, "_dice", lambda self, network: next(before)[: len(self.tasks)])
     figures = learn([submission(tmp_path / "data", name) for name in "abc"], request_)
     assert figures["published"] is False
     assert "worse" in figures["message"]
@@ -195,6 +196,14 @@ def test_a_damaged_label_does_not_stop_the_others(request_, model_dir, tmp_path,
     assert set(figures["unusable_labels"]) == {"a"}
 
 
+def test_the_steps_are_fitted_into_the_time(request_, model_dir, tmp_path, always):
+    always(True)
+    labels = [submission(tmp_path / "data", name) for name in "abc"]
+    figures = learn(labels, replace(request_, steps=5000, minutes=0.1))
+    assert figures["published"]
+    assert Registry(MODEL, model_dir).published.settings["steps"] < 1000
+
+
 def test_an_unknown_preset_is_refused(request_, tmp_path):
     with pytest.raises(ConfigurationError, match="choose small, fast, full"):
         learn([submission(tmp_path / "data", "a")], replace(request_, preset="quick"))
@@ -218,9 +227,10 @@ from pathlib import Path
 import torch
 torch.set_num_threads(1)
 from slmsam2.training import learn as module
+from slmsam2.training import loop
 from slmsam2.training.labelled import Submission
 from slmsam2.training.workers import Workers
-module.SAVE_SECONDS = 0.0
+loop.SAVE_SECONDS = 0.0
 module._prefers_bfloat16 = lambda device: False
 PLACES = {
     "weights": (module, "save_checkpoint"),

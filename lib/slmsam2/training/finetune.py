@@ -189,6 +189,10 @@ class FineTuner:
         finally:
             _fill(self.parameters, current)
 
+    def use(self, weights: list[Tensor] | None) -> None:
+        """Put weights like ``average`` into the network; None: ``average`` itself."""
+        _fill(self.parameters, self.average if weights is None else weights)
+
     def state(self) -> dict[str, Any]:
         """All that resuming needs."""
         return {

@@ -9,28 +9,25 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from slmsam2.errors import SlmSam2Error
 from slmsam2.files import write_json
-from slmsam2.modeling import SLMSAM2, build_model, checkpoint_path, load_config, save_checkpoint
+from slmsam2.modeling import build_model, checkpoint_path, load_config, save_checkpoint
 from slmsam2.modeling.build import learnt_folder
-from slmsam2.training.finetune import FineTuner, Preset, save_state
-from slmsam2.training.held_back import Task, assign, lessons_and_tasks, propagation_dice
+from slmsam2.training.finetune import FineTuner, Preset
+from slmsam2.training.held_back import Task, assign, lessons_and_tasks
 from slmsam2.training.judgement import Verdict, judge
-from slmsam2.training.labelled import Case, CaseLoader, Submission, read_cases
+from slmsam2.training.labelled import Case, Submission, read_cases
 from slmsam2.training.lessons import ClipSource, Lesson
+from slmsam2.training.loop import TrainingLoop
 from slmsam2.training.progress import Progress
 from slmsam2.training.registry import Registry, Version
 from slmsam2.training.workers import Workers
 
 logger = logging.getLogger(__name__)
-
-SAVE_SECONDS = 20.0  # between saved states
 
 
 @dataclass(frozen=True)
@@ -121,8 +118,6 @@ class _Learning:
         self.request, self.registry, self.workers, self.progress = request, registry, workers, progress
         self.submissions = list(submissions)
         self.run_folder = registry.folder / "run"
-        self.load = CaseLoader()
-        self.deadline = time.monotonic() + 60 * request.minutes
 
     def run(self) -> dict[str, Any]:
         self._tell(f"Reading {len(self.submissions)} submitted labels.")
@@ -142,7 +137,7 @@ class _Learning:
         verdict, tuner = self._train(plan, preset, lessons, tasks)
         figures = {**facts, **_figures(verdict), "published": verdict.publish, "version": plan.version}
         if self.workers.first and verdict.publish:
-            self._publish(plan, preset, cases, verdict, tuner.network)
+            self._publish(plan, preset, cases, verdict, tuner)
         if self.workers.first:
             shutil.rmtree(self.run_folder)
         return self._finish(_closing(plan, verdict), **figures)
@@ -188,7 +183,7 @@ class _Learning:
     def _train(
         self, plan: Plan, preset: Preset, lessons: list[Lesson], tasks: list[Task]
     ) -> tuple[Verdict, FineTuner]:
-        """Train to the end, or to the deadline; the network is left with the best weights that were judged."""
+        """Train; the network is left with the best weights that were judged."""
         start = checkpoint_path(self.request.model, self.request.model_dir)
         device = self.workers.device
         network = build_model(
@@ -207,54 +202,13 @@ class _Learning:
             f"Learning {', '.join(names)} from {len({x.case.image_id for x in lessons})} volumes "
             f"({preset.name}, {plan.steps} steps); {len(tasks)} propagations to judge by."
         )
-        record = _Record.open(self.run_folder / "state.pt", tuner, self.workers.first)
-        if not record.before:
-            record.before = self._dice(network, tasks)
-        self._steps(tuner, record, tasks)
-        if record.best is not None:
-            tuner.average = [t.to(device) for t in record.best]
-        with torch.no_grad():
-            for parameter, value in zip(tuner.parameters, tuner.average, strict=True):
-                parameter.copy_(value)
+        seconds = 60 * self.request.minutes
+        record = TrainingLoop(tuner, tasks, self.run_folder / "state.pt", seconds, self.progress).run()
         published = self.registry.published
         return judge(tasks, record.before, record.after, published.structures if published else ()), tuner
 
-    def _steps(self, tuner: FineTuner, record: _Record, tasks: list[Task]) -> None:
-        saved, steps = time.monotonic(), tuner.steps
-        marks = {round(steps * (k + 1) / tuner.preset.evaluations) for k in range(tuner.preset.evaluations)}
-        while tuner.step < steps:
-            begin = time.monotonic()
-            losses = tuner.train_step()
-            if self.progress:
-                self.progress.losses(tuner.step, steps, losses, time.monotonic() - begin)
-            ending = self.workers.agree(time.monotonic() > self.deadline)
-            if tuner.step in marks or ending:
-                self._evaluate(tuner, record, tasks)
-            if self.workers.first and (time.monotonic() - saved > SAVE_SECONDS or tuner.step in marks):
-                record.save(self.run_folder / "state.pt", tuner)
-                saved = time.monotonic()
-            if ending:
-                return
-
-    def _evaluate(self, tuner: FineTuner, record: _Record, tasks: list[Task]) -> None:
-        with tuner.averaged() as network:
-            after = self._dice(network, tasks)
-        if not record.after or fmean(after) > fmean(record.after):
-            record.after, record.best = after, [t.clone() for t in tuner.average]
-        if self.progress:
-            by_name: dict[str, list[float]] = {}
-            for task, dice in zip(tasks, after, strict=True):
-                by_name.setdefault(task.structure.name, []).append(dice)
-            means = {name: fmean(values) for name, values in by_name.items()}
-            self.progress.evaluation(tuner.step, means, fmean(after), fmean(record.after))
-
-    def _dice(self, network: SLMSAM2, tasks: list[Task]) -> list[float]:
-        """Of each task; the first process finds them for all."""
-        found = [propagation_dice(task, network, self.load) for task in tasks] if self.workers.first else []
-        return self.workers.share(found, len(tasks))
-
     def _publish(
-        self, plan: Plan, preset: Preset, cases: Sequence[Case], verdict: Verdict, network: SLMSAM2
+        self, plan: Plan, preset: Preset, cases: Sequence[Case], verdict: Verdict, tuner: FineTuner
     ) -> None:
         version = Version(
             version=plan.version,
@@ -263,11 +217,11 @@ class _Learning:
             labels=plan.labels,
             structures=sorted({name for case in cases for name in case.structures}),
             metrics=_figures(verdict),
-            settings={"preset": preset.name, "steps": plan.steps, "device": str(self.workers.device)},
+            settings={"preset": preset.name, "steps": tuner.step, "device": str(self.workers.device)},
         )
         save_checkpoint(
             self.registry.path(plan.version),
-            network,
+            tuner.network,
             version=plan.version,
             trained={"on": "labels submitted by users", **asdict(version)},
             dtype=torch.float32,
@@ -280,38 +234,6 @@ class _Learning:
 
     def _finish(self, message: str, **figures: Any) -> dict[str, Any]:
         return self.progress.finish(message, **figures) if self.progress else {}
-
-
-@dataclass
-class _Record:
-    """What a training has found out so far, beside the weights.
-
-    Attributes:
-        before: Dice of each task with the weights in use.
-        after: with the best ones so far.
-        best: these weights.
-    """
-
-    before: list[float]
-    after: list[float]
-    best: list[Tensor] | None
-
-    @classmethod
-    def open(cls, path: Path, tuner: FineTuner, first: bool) -> _Record:
-        """As saved before, if it was, with the state of the tuner."""
-        if not path.is_file():
-            return cls([], [], None)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        tuner.resume(state["tuner"])
-        if first:
-            logger.info("A training that was ended goes on at step %d", tuner.step)
-        return cls(state["before"], state["after"], state["best"])
-
-    def save(self, path: Path, tuner: FineTuner) -> None:
-        """With the state of the tuner, in one piece."""
-        save_state(
-            path, {"tuner": tuner.state(), "before": self.before, "after": self.after, "best": self.best}
-        )
 
 
 def _nothing_to_do(cases: Sequence[Case], fresh: Sequence[Lesson], tasks: Sequence[Task]) -> str | None:

@@ -1,0 +1,151 @@
+"""The steps of a training on users' labels, with the validations on the way, within the time there is."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean
+
+import torch
+from torch import Tensor
+
+from slmsam2.modeling import SLMSAM2
+from slmsam2.training.finetune import FineTuner, save_state
+from slmsam2.training.held_back import Task, propagation_dice
+from slmsam2.training.labelled import CaseLoader
+from slmsam2.training.progress import Progress
+
+logger = logging.getLogger(__name__)
+
+SAVE_SECONDS = 20.0  # between saved states
+TIMED_STEPS = 10  # after which it is known how many steps there is time for
+
+
+@dataclass
+class Record:
+    """What a training has found out so far, beside the weights it is at.
+
+    Attributes:
+        before: Dice of each task with the weights in use.
+        after: with the best ones so far.
+        best: these weights.
+    """
+
+    before: list[float] = field(default_factory=list)
+    after: list[float] = field(default_factory=list)
+    best: list[Tensor] | None = None
+
+
+class TrainingLoop:
+    """Takes the tuner through its steps.
+
+    Args:
+        tuner: with the network and the clips.
+        tasks: what to judge by.
+        state: file to keep the state in, and to go on from when it is there.
+        seconds: time there is; the steps, and with them the fall of the learning rates, are fitted into it.
+        progress: told of all; None in processes other than the first.
+    """
+
+    def __init__(
+        self,
+        tuner: FineTuner,
+        tasks: Sequence[Task],
+        state: Path,
+        seconds: float,
+        progress: Progress | None,
+    ):
+        self.tuner, self.tasks, self.workers = tuner, tasks, tuner.workers
+        self._state, self._progress = state, progress
+        self._deadline = time.monotonic() + seconds
+        self._load = CaseLoader()
+        self._judging = 0.0  # seconds that a validation takes
+        self.record = self._resumed()
+
+    def run(self) -> Record:
+        """Train to the last step or to the end of the time; the network is left with the best weights."""
+        tuner, record = self.tuner, self.record
+        if not record.before:
+            record.before = self._dice(tuner.network)
+        first, begin = tuner.step, time.monotonic()
+        saved = begin
+        while tuner.step < tuner.steps:
+            started = time.monotonic()
+            losses = tuner.train_step()
+            if self._progress:
+                self._progress.losses(tuner.step, tuner.steps, losses, time.monotonic() - started)
+            if tuner.step - first == TIMED_STEPS:
+                self._fit((time.monotonic() - begin) / TIMED_STEPS)
+            over = self.workers.agree(time.monotonic() > self._deadline)
+            judging = over or tuner.step in self._marks()
+            if judging:
+                self._evaluate()
+            if self.workers.first and (judging or time.monotonic() - saved > SAVE_SECONDS):
+                self._save()
+                saved = time.monotonic()
+            if over:
+                break
+        tuner.use(record.best)
+        return record
+
+    def _marks(self) -> list[int]:
+        """Steps after which to judge; the last one is among them."""
+        count = self.tuner.preset.evaluations
+        return [round(self.tuner.steps * (number + 1) / count) for number in range(count)]
+
+    def _fit(self, seconds_per_step: float) -> None:
+        """Plan no more steps than there is time for."""
+        if math.isinf(self._deadline):
+            return
+        left = self._deadline - time.monotonic() - self.tuner.preset.evaluations * self._judging
+        fitting = self.tuner.step + max(int(left / seconds_per_step), 1)
+        planned, self.tuner.steps = self.tuner.steps, self.workers.from_first(min(self.tuner.steps, fitting))
+        if self.tuner.steps < planned:
+            logger.info("There is time for %d of %d steps", self.tuner.steps, planned)
+
+    def _evaluate(self) -> None:
+        record = self.record
+        with self.tuner.averaged() as network:
+            found = self._dice(network)
+        if not record.after or fmean(found) > fmean(record.after):
+            record.after, record.best = found, [t.clone() for t in self.tuner.average]
+        if self._progress:
+            by_name: dict[str, list[float]] = {}
+            for task, dice in zip(self.tasks, found, strict=True):
+                by_name.setdefault(task.structure.name, []).append(dice)
+            means = {name: fmean(values) for name, values in by_name.items()}
+            self._progress.evaluation(self.tuner.step, means, fmean(found), fmean(record.after))
+
+    def _dice(self, network: SLMSAM2) -> list[float]:
+        """Of each task; the first process finds them for all."""
+        begin = time.monotonic()
+        found = []
+        if self.workers.first:
+            found = [propagation_dice(task, network, self._load) for task in self.tasks]
+        self._judging = time.monotonic() - begin
+        return self.workers.share(found, len(self.tasks))
+
+    def _resumed(self) -> Record:
+        """The record of a training that was ended, with its state in the tuner; a new one when there is none."""
+        if not self._state.is_file():
+            return Record()
+        kept = torch.load(self._state, map_location="cpu", weights_only=True)
+        self.tuner.resume(kept["tuner"])
+        logger.info("A training that was ended goes on at step %d", self.tuner.step)
+        return Record(kept["before"], kept["after"], kept["best"])
+
+    def _save(self) -> None:
+        record = self.record
+        save_state(
+            self._state,
+            {
+                "tuner": self.tuner.state(),
+                "before": record.before,
+                "after": record.after,
+                "best": record.best,
+            },
+        )
