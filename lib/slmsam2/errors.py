@@ -23,3 +23,7 @@ class CheckpointError(SlmSam2Error):
 
 class ConfigurationError(SlmSam2Error):
     """A setting or configuration file is missing, unknown or out of range."""
+
+
+class RunCancelledError(SlmSam2Error):
+    """The user ended a run before it was done."""

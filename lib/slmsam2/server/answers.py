@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from fastapi import HTTPException
 
-from slmsam2.errors import CheckpointError, SlmSam2Error
+from slmsam2.errors import CheckpointError, RunCancelledError, SlmSam2Error
 
 
 def refusal(error: SlmSam2Error) -> HTTPException:
-    """The HTTP answer for an error raised on purpose: its sentence, with 503 without weights, else 400."""
-    status = 503 if isinstance(error, CheckpointError) else 400
-    return HTTPException(status_code=status, detail=str(error))
+    """The HTTP answer for an error raised on purpose: its sentence, with 503 without weights, 409 when the run was
+    cancelled, else 400."""
+    statuses = {CheckpointError: 503, RunCancelledError: 409}
+    return HTTPException(status_code=statuses.get(type(error), 400), detail=str(error))
 
 
 def unknown_image(what: str) -> HTTPException:

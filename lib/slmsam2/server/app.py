@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from fastapi import HTTPException
@@ -52,9 +53,9 @@ class SlmSam2App(MONAILabelApp):
             labels=[],
         )
         if "monailabel.app" in sys.modules:  # in the server, not in a job of its own
-            from slmsam2.server.routes import install_routes
+            from slmsam2.server.install import install
 
-            install_routes(sys.modules["monailabel.app"].app)
+            install(sys.modules["monailabel.app"].app, Path(app_dir))
 
     def init_infers(self) -> dict[str, InferTask]:
         conf = self._configuration

@@ -50,6 +50,7 @@ class Parameters:
         first_slice, last_slice: where propagation ends, both included; None: the volume's own ends.
         tag: which saved label to use when none is uploaded.
         device: display or torch name; None: the server's own choice.
+        request_id: the client's own name for this run, to follow and to cancel it.
         reply: how the result is to be written.
     """
 
@@ -64,6 +65,7 @@ class Parameters:
     last_slice: int | None
     tag: str | None
     device: str | None
+    request_id: str | None
     reply: ReplyFormat
 
 
@@ -97,6 +99,7 @@ def parse_parameters(request: Mapping[str, Any], preset: str | None = None) -> P
         last_slice=last,
         tag=label_tag(request),
         device=_text(request, "device"),
+        request_id=_text(request, "request_id"),
         reply=_reply_format(request),
     )
 
