@@ -27,3 +27,7 @@ class ConfigurationError(SlmSam2Error):
 
 class RunCancelledError(SlmSam2Error):
     """The user ended a run before it was done."""
+
+
+class ArchiveError(SlmSam2Error):
+    """The image archive (PACS) refuses something, or cannot do it."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from fastapi import HTTPException
 
-from slmsam2.errors import CheckpointError, RunCancelledError, SlmSam2Error
+from slmsam2.errors import ArchiveError, CheckpointError, RunCancelledError, SlmSam2Error
 
 
 def refusal(error: SlmSam2Error) -> HTTPException:
     """The HTTP answer for an error raised on purpose: its sentence, with 503 without weights, 409 when the run was
-    cancelled, else 400."""
-    statuses = {CheckpointError: 503, RunCancelledError: 409}
+    cancelled, 501 for what the PACS does not do, else 400."""
+    statuses = {CheckpointError: 503, RunCancelledError: 409, ArchiveError: 501}
     return HTTPException(status_code=statuses.get(type(error), 400), detail=str(error))
 
 
@@ -21,6 +21,16 @@ def unknown_image(what: str) -> HTTPException:
         detail=f"There is no {what} on this server. Give the id of an image in the datastore, "
         "the id of an open session, or upload the image file with the request.",
     )
+
+
+def unknown_label() -> HTTPException:
+    """404 for an image or a label that is not in the datastore."""
+    return HTTPException(404, "There is no such image, or no label of it under this tag, on this server.")
+
+
+def archive_silent() -> HTTPException:
+    """502, the PACS cannot be reached."""
+    return HTTPException(502, "The image archive (PACS) does not answer. Check that it runs, then try again.")
 
 
 def failure() -> HTTPException:

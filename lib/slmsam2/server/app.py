@@ -18,6 +18,7 @@ from slmsam2.server.answers import refusal
 from slmsam2.server.configuration import read_configuration
 from slmsam2.server.infer import STUDY, SlmSam2Infer
 from slmsam2.server.models import ModelStore
+from slmsam2.server.pacs import PacsDatastore
 from slmsam2.server.parameters import label_tag
 from slmsam2.server.received import received
 from slmsam2.server.study import find_study
@@ -56,6 +57,9 @@ class SlmSam2App(MONAILabelApp):
             from slmsam2.server.install import install
 
             install(sys.modules["monailabel.app"].app, Path(app_dir))
+
+    def _init_dicomweb_datastore(self) -> Datastore:
+        return PacsDatastore(super()._init_dicomweb_datastore(), self._configuration.modalities)
 
     def init_infers(self) -> dict[str, InferTask]:
         conf = self._configuration

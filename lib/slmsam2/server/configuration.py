@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -24,12 +25,14 @@ class Configuration:
             repository's.
         device: "cpu", "cuda", "cuda:1" or a GPU's name; None: a GPU when there is one.
         preset: intensity window for requests that ask for none; None: chosen from the image.
+        modalities: of the series that a PACS is asked for, unless MONAI Label's own search filter is set.
     """
 
     model: str = "slm_sam2_nano"
     model_dir: Path | None = None
     device: str | None = None
     preset: str | None = None
+    modalities: tuple[str, ...] = ("CT", "MR")
 
 
 def read_configuration(conf: Mapping[str, str]) -> Configuration:
@@ -57,4 +60,17 @@ def read_configuration(conf: Mapping[str, str]) -> Configuration:
         model_dir=Path(given["model_dir"]) if "model_dir" in given else None,
         device=given.get("device"),
         preset=given.get("preset"),
+        modalities=_modalities(given.get("modalities")),
     )
+
+
+def _modalities(text: str | None) -> tuple[str, ...]:
+    """DICOM's short names from "CT,MR"; None: the default."""
+    if text is None:
+        return Configuration.modalities
+    names = tuple(name.strip().upper() for name in text.split(","))
+    if not all(re.fullmatch("[A-Z]{2,16}", name) for name in names):
+        raise ConfigurationError(
+            f"The modalities {text!r} are not understood. Give DICOM's names, such as CT,MR."
+        )
+    return names

@@ -11,10 +11,11 @@ import logging
 
 import anyio.to_thread
 import requests
-from fastapi import APIRouter, HTTPException, Request
+from fastapi import APIRouter, Request
 from monailabel.endpoints import proxy as stock
 from starlette.responses import Response
 
+from slmsam2.server.answers import archive_silent
 from slmsam2.server.front import new_router
 
 logger = logging.getLogger(__name__)
@@ -46,9 +47,7 @@ def _forward(request: Request, path: str) -> Response:
         return asyncio.run(stock.proxy_dicom(request, service, rest))
     except requests.RequestException as error:
         logger.warning("The PACS does not answer: %s", error)
-        raise HTTPException(
-            502, "The image archive (PACS) does not answer. Check that it runs, then try again."
-        ) from error
+        raise archive_silent() from error
 
 
 def _service(path: str) -> tuple[str, str]:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import HTTPException
-from monailabel.datastore.local import LocalDatastore
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 
 from slmsam2.errors import PromptError
@@ -101,9 +100,5 @@ def _saved_label(datastore: Datastore, image_id: str, tag: str | None) -> tuple[
 
 
 def _label_file(datastore: Datastore, label_id: str, tag: str) -> Path | None:
-    if isinstance(datastore, LocalDatastore):
-        # A DICOMweb datastore's own method wants the id of the SEG series; the file lies where local ones do.
-        uri = LocalDatastore.get_label_uri(datastore, label_id, tag)
-    else:
-        uri = datastore.get_label_uri(label_id, tag)
+    uri = datastore.get_label_uri(label_id, tag)
     return Path(uri) if uri and Path(uri).is_file() else None
