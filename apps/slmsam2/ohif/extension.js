@@ -1,13 +1,14 @@
 // The OHIF extension: one panel.
-import { element, hostComponent } from './element.js';
+import { hostComponent } from './element.js';
+import { mountPanel } from './panel.js';
 
 export default {
   id: 'slmsam2',
-  getPanelModule: managers => [{
+  getPanelModule: () => [{
     name: 'panel',
     iconName: 'tab-segmentation',
     iconLabel: 'SLM-SAM 2',
     label: 'SLM-SAM 2',
-    component: hostComponent(host => { host.append(element('div', {}, 'Hello')); return () => host.replaceChildren(); }),
+    component: hostComponent(mountPanel),
   }],
 };

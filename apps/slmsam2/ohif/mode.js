@@ -1,4 +1,5 @@
 // The OHIF mode: the stock segmentation mode (brush, eraser, threshold, its panel) with our panel in front.
+import { enter, exit } from './running.js';
 
 const STOCK = '@ohif/mode-segmentation';
 const PANEL = 'slmsam2.panelModule.panel';
@@ -12,8 +13,16 @@ async function modeFactory({ modeConfiguration, loadModules }) {
     id: 'slmsam2',
     routeName: 'slmsam2',
     displayName: 'SLM-SAM 2',
-    routes: mode.routes.map(withPanel),
     hangingProtocol: 'default',
+    routes: mode.routes.map(withPanel),
+    onModeEnter: managers => {
+      mode.onModeEnter(managers);
+      enter(managers);
+    },
+    onModeExit: managers => {
+      exit();
+      mode.onModeExit(managers);
+    },
   };
 }
 
