@@ -20,11 +20,13 @@ class Series:
     Attributes:
         array: int16 (I, J, K) on the series' own grid: column, row, slice, slices ascending along row x column.
         label: uint8 (I, J, K), structures on the same grid; None where the volume has none.
+        lps: 4 x 4, voxel (i, j, k) -> mm, left-posterior-superior.
     """
 
     files: list[Path]
     array: np.ndarray
     label: np.ndarray | None
+    lps: np.ndarray
     modality: str
     study: str = field(default_factory=generate_uid)
     uid: str = field(default_factory=generate_uid)
@@ -46,15 +48,15 @@ def make_series(
         [],
         np.asarray(volume.dataobj).astype(np.int16),
         None if label is None else np.asarray(_turned(label, orientation).dataobj).astype(np.uint8),
+        np.diag([-1, -1, 1, 1]) @ volume.affine,
         modality,
         study or generate_uid(),
     )
     folder.mkdir(parents=True)
-    lps = np.diag([-1, -1, 1, 1]) @ volume.affine
     frame = generate_uid()
     for k in range(series.array.shape[2]):
         path = folder / f"{k:04d}.dcm"
-        _dataset(series, lps, k, frame).save_as(path, write_like_original=False)
+        _dataset(series, k, frame).save_as(path, write_like_original=False)
         series.files.append(path)
     return series
 
@@ -66,7 +68,7 @@ def _turned(path: Path, orientation: str) -> nib.Nifti1Image:
     return volume.as_reoriented(nib.orientations.ornt_transform(have, want))
 
 
-def _dataset(series: Series, lps: np.ndarray, k: int, frame: str) -> FileDataset:
+def _dataset(series: Series, k: int, frame: str) -> FileDataset:
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = SOP_CLASSES[series.modality]
     meta.MediaStorageSOPInstanceUID = generate_uid()
@@ -82,7 +84,7 @@ def _dataset(series: Series, lps: np.ndarray, k: int, frame: str) -> FileDataset
     ds.StudyTime = ds.SeriesTime = ds.ContentTime = "120000"
     ds.Modality, ds.SeriesDescription, ds.StudyDescription = series.modality, series.modality, "Test"
     ds.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
-    _place(ds, lps, k)
+    _place(ds, series.lps, k)
     pixels = np.ascontiguousarray(series.array[:, :, k].T)
     ds.Rows, ds.Columns = pixels.shape
     ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"

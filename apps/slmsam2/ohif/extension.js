@@ -6,7 +6,7 @@ export default {
   id: 'slmsam2',
   getPanelModule: () => [{
     name: 'panel',
-    iconName: 'tab-segmentation',
+    iconName: 'icon-tool-brush',
     iconLabel: 'SLM-SAM 2',
     label: 'SLM-SAM 2',
     component: hostComponent(mountPanel),

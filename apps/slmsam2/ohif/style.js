@@ -17,7 +17,7 @@ const STYLE = `
 .slmsam2 button.slmsam2-on { background: #5acce6; color: #090c29; }
 .slmsam2 select, .slmsam2 input[type=text], .slmsam2 input[type=number] {
   background: #090c29; border: 1px solid #0944b3; border-radius: 4px; color: #fff; padding: 2px 4px; }
-.slmsam2 input[type=range] { flex: 1; min-width: 60px; }
+.slmsam2 input[type=range] { accent-color: #5acce6; appearance: auto; background: none; flex: 1; height: 16px; min-width: 60px; }
 .slmsam2 input[type=color] { background: none; border: none; height: 20px; padding: 0; width: 20px; }
 .slmsam2 input.slmsam2-number { width: 64px; }
 .slmsam2 progress { accent-color: #5acce6; flex: 1; min-width: 60px; }

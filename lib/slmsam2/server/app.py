@@ -19,8 +19,9 @@ from slmsam2.server.configuration import read_configuration
 from slmsam2.server.infer import STUDY, SlmSam2Infer
 from slmsam2.server.models import ModelStore
 from slmsam2.server.pacs import PacsDatastore
-from slmsam2.server.parameters import label_tag
+from slmsam2.server.parameters import label_tag, request_id
 from slmsam2.server.received import received
+from slmsam2.server.runs import runs
 from slmsam2.server.study import find_study
 
 logger = logging.getLogger(__name__)
@@ -79,8 +80,9 @@ class SlmSam2App(MONAILabelApp):
             known = ", ".join(self._infers)
             raise HTTPException(404, f"There is no model {model!r}. This server has: {known}.")
         try:
-            study = find_study(request, received.get(), datastore or self.datastore(), label_tag(request))
-            return super().infer({**request, STUDY: study}, datastore)
+            with runs.follow(request_id(request)):
+                study = find_study(request, received.get(), datastore or self.datastore(), label_tag(request))
+                return super().infer({**request, STUDY: study}, datastore)
         except SlmSam2Error as error:
             logger.info("Refused: %s", error)
             raise refusal(error) from error

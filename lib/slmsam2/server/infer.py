@@ -56,6 +56,10 @@ class SlmSam2Infer(InferTask):
         self._device = device
         self._preset = preset
 
+    def info(self) -> dict[str, Any]:
+        """MONAI Label's, and which weights there are."""
+        return {**super().info(), "network": self._models.facts()}
+
     def is_valid(self) -> bool:
         return True
 
@@ -83,7 +87,8 @@ class SlmSam2Infer(InferTask):
         _check_values(painted, parameters.reply)
         read = time.perf_counter()
         device = resolve_device(parameters.device or self._device)
-        with runs.follow(parameters.request_id) as run, self._models.busy(device):
+        run = runs.find(parameters.request_id) or Run()
+        with self._models.busy(device):
             waited = time.perf_counter()
             run.check()
             array, report = self._propagate(image, painted, parameters, device, run)

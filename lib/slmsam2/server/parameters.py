@@ -99,9 +99,14 @@ def parse_parameters(request: Mapping[str, Any], preset: str | None = None) -> P
         last_slice=last,
         tag=label_tag(request),
         device=_text(request, "device"),
-        request_id=_text(request, "request_id"),
+        request_id=request_id(request),
         reply=_reply_format(request),
     )
+
+
+def request_id(request: Mapping[str, Any]) -> str | None:
+    """The client's own name for its request; None: it gives none."""
+    return _text(request, "request_id")
 
 
 def label_tag(request: Mapping[str, Any]) -> str | None:

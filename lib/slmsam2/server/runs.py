@@ -51,24 +51,23 @@ class Runs:
         self._lock = threading.Lock()
 
     @contextmanager
-    def follow(self, request_id: str | None) -> Iterator[Run]:
-        """A run, known under ``request_id`` while the context is open; None: known to nobody."""
-        run = Run()
+    def follow(self, request_id: str | None) -> Iterator[None]:
+        """While the context is open, a run is known under ``request_id``; None: under no name."""
         if request_id is None:
-            yield run
+            yield
             return
         with self._lock:
-            self._runs[request_id] = run
+            self._runs[request_id] = Run()
         try:
-            yield run
+            yield
         finally:
             with self._lock:
                 self._runs.pop(request_id, None)
 
-    def find(self, request_id: str) -> Run | None:
+    def find(self, request_id: str | None) -> Run | None:
         """The run of this id; None: not under way."""
         with self._lock:
-            return self._runs.get(request_id)
+            return None if request_id is None else self._runs.get(request_id)
 
 
 runs = Runs()

@@ -1,0 +1,142 @@
+"""OHIF in the browser, driven by mouse and keys, and read back from the page."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+import numpy as np
+from playwright.sync_api import Page, expect
+from scipy.ndimage import binary_erosion
+
+# what the page shows, read without our modules: label images sorted along the normal of the slices
+READ_LABEL = """
+() => {
+  const { cache, metaData } = window.cornerstone;
+  const { segmentationService, viewportGridService } = window.services;
+  const { segmentationId } = segmentationService.getActiveSegmentation(viewportGridService.getActiveViewportId());
+  const data = segmentationService.getSegmentation(segmentationId).representationData.Labelmap;
+  const ids = data.imageIds ?? cache.getVolume(data.volumeId).imageIds;
+  const slices = ids.map(id => {
+    const image = cache.getImage(id);
+    const plane = metaData.get('imagePlaneModule', image.referencedImageId);
+    const [a, b] = [plane.rowCosines, plane.columnCosines];
+    const normal = [a[1]*b[2]-a[2]*b[1], a[2]*b[0]-a[0]*b[2], a[0]*b[1]-a[1]*b[0]];
+    const place = normal.reduce((sum, n, i) => sum + n * plane.imagePositionPatient[i], 0);
+    return { place, plane, pixels: image.voxelManager.getScalarData() };
+  }).sort((p, q) => p.place - q.place);
+  const { columns, rows } = slices[0].plane;
+  const all = new Uint8Array(columns * rows * slices.length);
+  slices.forEach((slice, k) => all.set(slice.pixels, k * columns * rows));
+  let text = '';
+  for (let n = 0; n < all.length; n += 8192) text += String.fromCharCode(...all.subarray(n, n + 8192));
+  return { shape: [columns, rows, slices.length], data: btoa(text) };
+}
+"""
+
+# where voxels are on the screen, in the viewport that shows slice k (or the active one)
+TO_SCREEN = """
+({ points, viewport }) => {
+  const { viewportGridService, cornerstoneViewportService } = window.services;
+  const id = viewport ?? viewportGridService.getActiveViewportId();
+  const shown = cornerstoneViewportService.getCornerstoneViewport(id);
+  const box = shown.element.getBoundingClientRect();
+  return points.map(point => {
+    const [x, y] = shown.worldToCanvas(point);
+    return [box.left + x, box.top + y];
+  });
+}
+"""
+
+
+# keeps what the page sends to /infer/ (browsers do not hand out the bodies of uploads)
+KEEP_REQUESTS = """
+window.sentInferences = [];
+const plainFetch = window.fetch;
+window.fetch = async (url, options) => {
+  if (String(url).startsWith('/infer/')) {
+    const label = new Uint8Array(await options.body.get('label').arrayBuffer());
+    let text = '';
+    for (let n = 0; n < label.length; n += 8192) text += String.fromCharCode(...label.subarray(n, n + 8192));
+    window.sentInferences.push({ params: JSON.parse(options.body.get('params')), label: btoa(text) });
+  }
+  return plainFetch(url, options);
+};
+"""
+
+
+class ViewerPage:
+    """A study in OHIF with our panel."""
+
+    def __init__(self, page: Page, url: str, lps: np.ndarray) -> None:
+        """``lps``: 4 x 4, voxel (i, j, k) of the series -> mm."""
+        self.page, self.url, self.lps = page, url, lps
+        page.add_init_script(KEEP_REQUESTS)
+
+    def open(self, study: str) -> None:
+        self.page.goto(f"{self.url}/ohif/slmsam2?StudyInstanceUIDs={study}")
+        self.page.wait_for_selector(".slmsam2-structures li", timeout=90_000)
+        notice = self.page.get_by_text("Confirm and Hide")
+        if notice.is_visible():
+            notice.click()
+
+    def press(self, action: str) -> None:
+        self.page.click(f".slmsam2 [data-action={action}]")
+
+    def message(self) -> str:
+        return self.page.inner_text(".slmsam2-message")
+
+    def wait_for_message(self, text: str, seconds: float = 120) -> None:
+        expect(self.page.locator(".slmsam2-message")).to_contain_text(text, timeout=1000 * seconds)
+
+    def choose_tool(self, name: str, radius: int) -> None:
+        self.page.click(f".slmsam2 button:text-is('{name}')")
+        self.page.locator(".slmsam2 input[type=range]").fill(str(radius))
+
+    def label(self) -> np.ndarray:
+        """uint8 (I, J, K)."""
+        found = self.page.evaluate(READ_LABEL)
+        data = np.frombuffer(base64.b64decode(found["data"]), np.uint8)
+        return data.reshape(found["shape"], order="F")
+
+    def show_slice(self, k: int, count: int) -> None:
+        """Go to a slice by a click on the strip."""
+        strip = self.page.locator(".slmsam2-strip")
+        box = strip.bounding_box()
+        strip.click(position={"x": (k + 0.5) / count * box["width"], "y": 20})
+        self.page.wait_for_timeout(300)
+
+    def stroke(self, voxels: list[tuple[float, float, float]], viewport: str | None = None) -> None:
+        """Press the left button on the first voxel, move over the others, let go."""
+        world = [(self.lps @ [*voxel, 1])[:3].tolist() for voxel in voxels]
+        places = self.page.evaluate(TO_SCREEN, {"points": world, "viewport": viewport})
+        self.page.mouse.move(*places[0])
+        self.page.mouse.down()
+        for place in places[1:]:
+            self.page.mouse.move(*place, steps=3)
+        self.page.mouse.up()
+
+    def paint(
+        self, mask: np.ndarray, axis: int, index: int, radius: int, viewport: str | None = None
+    ) -> None:
+        """Fill a mask on one slice with strokes of the brush.
+
+        Args:
+            mask: bool, the two other axes in their order.
+            radius: of the brush, in voxels.
+        """
+        inside = binary_erosion(mask, iterations=radius)
+        rows = np.flatnonzero(inside.any(axis=0))
+        for row in [*rows[::radius], rows[-1]]:
+            columns = np.flatnonzero(inside[:, row])
+            ends = [(columns[0], row), (columns[-1], row)]
+            self.stroke([tuple(np.insert(np.array(end, float), axis, index)) for end in ends], viewport)
+        self.page.wait_for_timeout(400)  # the panel takes note of a stroke when it has ended
+
+    def sent(self) -> list[tuple[dict, np.ndarray]]:
+        """The inferences that the page asked for: params, and the label (I x J x K bytes, i fastest)."""
+        found = self.page.evaluate("window.sentInferences")
+        return [(each["params"], np.frombuffer(base64.b64decode(each["label"]), np.uint8)) for each in found]
+
+    def screenshot(self, path: Path) -> None:
+        self.page.screenshot(path=path)
