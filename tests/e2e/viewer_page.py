@@ -89,6 +89,19 @@ class ViewerPage:
     def wait_for_message(self, text: str, seconds: float = 120) -> None:
         expect(self.page.locator(".slmsam2-message")).to_contain_text(text, timeout=1000 * seconds)
 
+    def name_structure(self, value: int, name: str) -> None:
+        self.page.locator(f".slmsam2-structures li[data-value='{value}'] input[type=text]").fill(name)
+        self.page.keyboard.press("Enter")
+        self.page.wait_for_timeout(200)
+
+    def structure_names(self) -> dict[str, int]:
+        """name -> value, as the panel lists them."""
+        rows = self.page.locator(".slmsam2-structures li").all()
+        return {
+            row.locator("input[type=text]").input_value(): int(row.get_attribute("data-value"))
+            for row in rows
+        }
+
     def choose_tool(self, name: str, radius: int) -> None:
         self.page.click(f".slmsam2 button:text-is('{name}')")
         self.page.locator(".slmsam2 input[type=range]").fill(str(radius))
@@ -112,26 +125,28 @@ class ViewerPage:
         places = self.page.evaluate(TO_SCREEN, {"points": world, "viewport": viewport})
         self.page.mouse.move(*places[0])
         self.page.mouse.down()
-        for place in places[1:]:
-            self.page.mouse.move(*place, steps=3)
+        for place in places:
+            self.page.mouse.move(*place)
         self.page.mouse.up()
+        self.page.wait_for_timeout(400)  # the panel takes note of a stroke when it has ended
 
     def paint(
         self, mask: np.ndarray, axis: int, index: int, radius: int, viewport: str | None = None
     ) -> None:
-        """Fill a mask on one slice with strokes of the brush.
+        """Fill a mask on one slice, to and fro.
 
         Args:
             mask: bool, the two other axes in their order.
-            radius: of the brush, in voxels.
+            radius: of the brush, in voxels. It paints where the mouse is seen, and not in between.
         """
         inside = binary_erosion(mask, iterations=radius)
         rows = np.flatnonzero(inside.any(axis=0))
-        for row in [*rows[::radius], rows[-1]]:
+        voxels = []
+        for n, row in enumerate([*rows[::radius], rows[-1]]):
             columns = np.flatnonzero(inside[:, row])
-            ends = [(columns[0], row), (columns[-1], row)]
-            self.stroke([tuple(np.insert(np.array(end, float), axis, index)) for end in ends], viewport)
-        self.page.wait_for_timeout(400)  # the panel takes note of a stroke when it has ended
+            kept = [*columns[::radius], columns[-1]][:: -1 if n % 2 else 1]
+            voxels += [tuple(np.insert(np.array([column, row], float), axis, index)) for column in kept]
+        self.stroke(voxels, viewport)
 
     def sent(self) -> list[tuple[dict, np.ndarray]]:
         """The inferences that the page asked for: params, and the label (I x J x K bytes, i fastest)."""

@@ -6,7 +6,7 @@ export default {
   id: 'slmsam2',
   getPanelModule: () => [{
     name: 'panel',
-    iconName: 'icon-tool-brush',
+    iconName: 'tab-segmentation',
     iconLabel: 'SLM-SAM 2',
     label: 'SLM-SAM 2',
     component: hostComponent(mountPanel),

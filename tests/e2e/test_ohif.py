@@ -1,0 +1,159 @@
+"""Paint a slice, propagate, correct, submit, train, without leaving the browser."""
+
+import json
+import time
+
+import nibabel as nib
+import numpy as np
+import pytest
+from monailabel.client import MONAILabelClient
+from scipy.ndimage import binary_dilation
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
+
+RADIUS = 3  # voxels of the brush
+SECONDS = 25  # for the first propagation, on two cores
+
+
+def organ(series, name_file):
+    """The organ that is painted, (I, J, K) bool: the liver, or the largest structure of the volume."""
+    names = json.loads(name_file.read_text()) if name_file else {}
+    value = names.get("liver") or int(np.bincount(series.label.ravel())[1:].argmax()) + 1
+    return series.label == value
+
+
+@pytest.fixture(scope="session")
+def liver(ct):
+    from conftest import REPOSITORY
+
+    return organ(ct, REPOSITORY / "data" / "ts_ct_abdomen_3mm" / "labels.json")
+
+
+def dice(a, b):
+    return 2 * (a & b).sum() / (a.sum() + b.sum())
+
+
+def largest_slice(mask, axis=2):
+    return int(mask.sum(axis=tuple(a for a in range(3) if a != axis)).argmax())
+
+
+def by_python_client(server, uid, sent, folder):
+    """The same request by MONAI Label's own client: the label map."""
+    params, label = sent
+    (folder / "label.bin").write_bytes(label.tobytes())
+    params = {key: value for key, value in params.items() if key != "request_id"}
+    client = MONAILabelClient(server, tmpdir=str(folder))
+    file, _ = client.infer("slmsam2", uid, params, label_in=str(folder / "label.bin"))
+    return np.asarray(nib.load(file).dataobj)
+
+
+def slices_of(label, axis=2):
+    return np.unique(np.nonzero(label)[axis]).tolist()
+
+
+def painted_and_propagated(viewer, mask, pictures=None, radius_mm=10):
+    """Paint the largest slice of a mask and propagate. Returns (slice, label before, label after, seconds)."""
+    k = largest_slice(mask)
+    viewer.show_slice(k, mask.shape[2])
+    viewer.choose_tool("Brush", radius_mm)
+    viewer.paint(mask[:, :, k], 2, k, RADIUS)
+    before = viewer.label()
+    assert slices_of(before) == [k]
+    if pictures:
+        viewer.screenshot(pictures / "ohif_painted.png")
+    begin = time.monotonic()
+    viewer.press("propagate")
+    viewer.wait_for_message("slices")
+    return k, before, viewer.label(), time.monotonic() - begin
+
+
+def test_paint_propagate_correct_submit(open_viewer, server, pacs, ct, liver, tmp_path, pictures):
+    viewer = open_viewer(ct)
+    count = ct.label.shape[2]
+    viewer.name_structure(1, "liver")
+    k, painted, found, seconds = painted_and_propagated(viewer, liver, pictures)
+    assert dice(painted[:, :, k] > 0, liver[:, :, k]) > 0.75  # the brush paints where the mouse goes
+    assert seconds < SECONDS
+    assert len(slices_of(found)) > 15
+    assert np.array_equal(found[:, :, k], painted[:, :, k])
+    assert np.array_equal(found, by_python_client(server, ct.uid, viewer.sent()[0], tmp_path))
+    viewer.screenshot(pictures / "ohif_propagated.png")
+
+    # correct a slice: take away its left half
+    c = k - 6
+    viewer.show_slice(c, count)
+    viewer.screenshot(pictures / "ohif_to_correct.png")
+    viewer.choose_tool("Eraser", 12)
+    half = found[:, :, c] > 0
+    columns = np.flatnonzero(half.any(axis=1))
+    half[: int(columns.mean())] = False
+    viewer.paint(binary_dilation(half, iterations=5), 2, c, 4)
+    corrected = viewer.label()
+    assert slices_of(corrected != found) == [c]
+    viewer.press("propagate")
+    viewer.wait_for_message("slices")
+    again = viewer.label()
+    label = viewer.sent()[1][1]
+    label = label.reshape(found.shape, order="F")
+    assert slices_of(label) == [c, k]  # exactly what the user painted or changed
+    assert np.array_equal(label[:, :, [c, k]], corrected[:, :, [c, k]])
+    assert np.array_equal(again[:, :, [c, k]], corrected[:, :, [c, k]])  # and it stays
+    for near in (c - 1, c + 1):
+        assert dice(again[:, :, near] > 0, again[:, :, c] > 0) > dice(
+            found[:, :, near] > 0, again[:, :, c] > 0
+        )
+    viewer.screenshot(pictures / "ohif_corrected.png")
+
+    viewer.press("undo")
+    viewer.wait_for_message("taken back")
+    assert np.array_equal(viewer.label(), corrected)
+    viewer.page.keyboard.press("p")  # and once more, by its key
+    viewer.wait_for_message("slices")
+    assert np.array_equal(viewer.label(), again)
+
+    # another structure does not overwrite the first
+    viewer.page.click(".slmsam2 >> text=+ Add")
+    viewer.choose_tool("Brush", 10)
+    viewer.show_slice(k, count)
+    spleen = np.zeros(liver.shape[:2], bool)
+    spleen[85:97, 45:60] = True
+    viewer.paint(spleen & ~liver[:, :, k], 2, k, RADIUS)
+    viewer.page.select_option(".slmsam2 [title='What to propagate']", "active")
+    viewer.press("propagate")
+    viewer.wait_for_message("Structure 2")
+    both = viewer.label()
+    assert set(np.unique(both)) == {0, 1, 2}
+    assert np.array_equal(both == 1, again == 1)
+
+    # submit: the SEG in the PACS is what the page shows
+    viewer.press("submit")
+    viewer.wait_for_message("Submitted: liver, Structure 2")
+    (seg,) = pacs.segmentations(ct.uid)
+    from seg_objects import labelmap, segments
+
+    assert segments(seg) == {1: "liver", 2: "Structure 2"}
+    assert np.array_equal(labelmap(seg, both.shape, ct.lps), both)
+    viewer.screenshot(pictures / "ohif_submitted.png")
+
+    # the newest one is loaded, in a page that knows nothing of all this
+    viewer.choose_tool("Eraser", 12)
+    viewer.show_slice(k, count)
+    viewer.paint(liver[:, :, k], 2, k, 4)
+    viewer.press("submit")
+    viewer.wait_for_message("Submitted")
+    newest = viewer.label()
+    assert not np.array_equal(newest, both)
+    assert len(pacs.segmentations(ct.uid)) == 2
+    other = open_viewer(ct)
+    other.press("load")
+    other.wait_for_message("Loaded: liver, Structure 2")
+    shown = other.label()
+    names = other.structure_names()
+    for value, name in ((1, "liver"), (2, "Structure 2")):
+        assert np.array_equal(shown == names[name], newest == value)
+
+    # next sample: the other series
+    viewer.press("next-sample")
+    viewer.page.wait_for_url("**SeriesInstanceUIDs=*", timeout=60_000)
+    assert ct.uid not in viewer.page.url
+    viewer.page.wait_for_selector(".slmsam2-structures li", timeout=90_000)
