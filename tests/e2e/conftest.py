@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -62,6 +63,13 @@ def ct(pacs, tmp_path_factory):
     series = make_series(data / "image.nii.gz", folder, "CT", "LPS", data / "label.nii.gz")
     pacs.store(series.files)
     return series
+
+
+@pytest.fixture(scope="session")
+def organs(ct):
+    """name -> bool (I, J, K) on the CT's grid."""
+    names = json.loads((REPOSITORY / "data" / "ts_ct_abdomen_3mm" / "labels.json").read_text())
+    return {name: ct.label == value for name, value in names.items()}
 
 
 @pytest.fixture(scope="session")

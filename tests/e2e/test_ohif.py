@@ -1,78 +1,26 @@
 """Paint a slice, propagate, correct, submit, train, without leaving the browser."""
 
-import json
-import time
-
-import nibabel as nib
 import numpy as np
 import pytest
-from monailabel.client import MONAILabelClient
+from annotator import RADIUS, by_python_client, dice, paint_largest_slice, propagate, slices_of
 from scipy.ndimage import binary_dilation
+from seg_objects import labelmap, segments
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
-RADIUS = 3  # voxels of the brush
 SECONDS = 25  # for the first propagation, on two cores
 
 
-def organ(series, name_file):
-    """The organ that is painted, (I, J, K) bool: the liver, or the largest structure of the volume."""
-    names = json.loads(name_file.read_text()) if name_file else {}
-    value = names.get("liver") or int(np.bincount(series.label.ravel())[1:].argmax()) + 1
-    return series.label == value
-
-
-@pytest.fixture(scope="session")
-def liver(ct):
-    from conftest import REPOSITORY
-
-    return organ(ct, REPOSITORY / "data" / "ts_ct_abdomen_3mm" / "labels.json")
-
-
-def dice(a, b):
-    return 2 * (a & b).sum() / (a.sum() + b.sum())
-
-
-def largest_slice(mask, axis=2):
-    return int(mask.sum(axis=tuple(a for a in range(3) if a != axis)).argmax())
-
-
-def by_python_client(server, uid, sent, folder):
-    """The same request by MONAI Label's own client: the label map."""
-    params, label = sent
-    (folder / "label.bin").write_bytes(label.tobytes())
-    params = {key: value for key, value in params.items() if key != "request_id"}
-    client = MONAILabelClient(server, tmpdir=str(folder))
-    file, _ = client.infer("slmsam2", uid, params, label_in=str(folder / "label.bin"))
-    return np.asarray(nib.load(file).dataobj)
-
-
-def slices_of(label, axis=2):
-    return np.unique(np.nonzero(label)[axis]).tolist()
-
-
-def painted_and_propagated(viewer, mask, pictures=None, radius_mm=10):
-    """Paint the largest slice of a mask and propagate. Returns (slice, label before, label after, seconds)."""
-    k = largest_slice(mask)
-    viewer.show_slice(k, mask.shape[2])
-    viewer.choose_tool("Brush", radius_mm)
-    viewer.paint(mask[:, :, k], 2, k, RADIUS)
-    before = viewer.label()
-    assert slices_of(before) == [k]
-    if pictures:
-        viewer.screenshot(pictures / "ohif_painted.png")
-    begin = time.monotonic()
-    viewer.press("propagate")
-    viewer.wait_for_message("slices")
-    return k, before, viewer.label(), time.monotonic() - begin
-
-
-def test_paint_propagate_correct_submit(open_viewer, server, pacs, ct, liver, tmp_path, pictures):
+def test_paint_propagate_correct_submit(open_viewer, server, pacs, ct, organs, tmp_path, pictures):
     viewer = open_viewer(ct)
     count = ct.label.shape[2]
     viewer.name_structure(1, "liver")
-    k, painted, found, seconds = painted_and_propagated(viewer, liver, pictures)
-    assert dice(painted[:, :, k] > 0, liver[:, :, k]) > 0.75  # the brush paints where the mouse goes
+    k, painted = paint_largest_slice(viewer, organs["liver"], 10)
+    viewer.screenshot(pictures / "ohif_painted.png")
+    found, seconds = propagate(viewer)
+    assert (
+        dice(painted[:, :, k] > 0, organs["liver"][:, :, k]) > 0.75
+    )  # the brush paints where the mouse goes
     assert seconds < SECONDS
     assert len(slices_of(found)) > 15
     assert np.array_equal(found[:, :, k], painted[:, :, k])
@@ -90,9 +38,7 @@ def test_paint_propagate_correct_submit(open_viewer, server, pacs, ct, liver, tm
     viewer.paint(binary_dilation(half, iterations=5), 2, c, 4)
     corrected = viewer.label()
     assert slices_of(corrected != found) == [c]
-    viewer.press("propagate")
-    viewer.wait_for_message("slices")
-    again = viewer.label()
+    again, _ = propagate(viewer)
     label = viewer.sent()[1][1]
     label = label.reshape(found.shape, order="F")
     assert slices_of(label) == [c, k]  # exactly what the user painted or changed
@@ -115,30 +61,27 @@ def test_paint_propagate_correct_submit(open_viewer, server, pacs, ct, liver, tm
     viewer.page.click(".slmsam2 >> text=+ Add")
     viewer.choose_tool("Brush", 10)
     viewer.show_slice(k, count)
-    spleen = np.zeros(liver.shape[:2], bool)
-    spleen[85:97, 45:60] = True
-    viewer.paint(spleen & ~liver[:, :, k], 2, k, RADIUS)
+    viewer.name_structure(2, "spleen")
+    viewer.paint(organs["spleen"][:, :, k], 2, k, RADIUS)
     viewer.page.select_option(".slmsam2 [title='What to propagate']", "active")
     viewer.press("propagate")
-    viewer.wait_for_message("Structure 2")
+    viewer.wait_for_message("spleen")
     both = viewer.label()
     assert set(np.unique(both)) == {0, 1, 2}
     assert np.array_equal(both == 1, again == 1)
 
     # submit: the SEG in the PACS is what the page shows
     viewer.press("submit")
-    viewer.wait_for_message("Submitted: liver, Structure 2")
+    viewer.wait_for_message("Submitted: liver, spleen")
     (seg,) = pacs.segmentations(ct.uid)
-    from seg_objects import labelmap, segments
-
-    assert segments(seg) == {1: "liver", 2: "Structure 2"}
+    assert segments(seg) == {1: "liver", 2: "spleen"}
     assert np.array_equal(labelmap(seg, both.shape, ct.lps), both)
     viewer.screenshot(pictures / "ohif_submitted.png")
 
     # the newest one is loaded, in a page that knows nothing of all this
     viewer.choose_tool("Eraser", 12)
     viewer.show_slice(k, count)
-    viewer.paint(liver[:, :, k], 2, k, 4)
+    viewer.paint(organs["liver"][:, :, k], 2, k, 4)
     viewer.press("submit")
     viewer.wait_for_message("Submitted")
     newest = viewer.label()
@@ -146,10 +89,10 @@ def test_paint_propagate_correct_submit(open_viewer, server, pacs, ct, liver, tm
     assert len(pacs.segmentations(ct.uid)) == 2
     other = open_viewer(ct)
     other.press("load")
-    other.wait_for_message("Loaded: liver, Structure 2")
+    other.wait_for_message("Loaded: liver, spleen")
     shown = other.label()
     names = other.structure_names()
-    for value, name in ((1, "liver"), (2, "Structure 2")):
+    for value, name in ((1, "liver"), (2, "spleen")):
         assert np.array_equal(shown == names[name], newest == value)
 
     # next sample: the other series

@@ -49,12 +49,25 @@ TO_SCREEN = """
 """
 
 
+MPR_IS_SHOWN = """
+() => {
+  const { viewportGridService, segmentationService } = window.services;
+  const ids = [...viewportGridService.getState().viewports.keys()];
+  return ids.length === 3 && ids.every(id => segmentationService.getSegmentationRepresentations(id).length > 0);
+}
+"""
+
+JUMP = """
+({ viewport, world }) =>
+  window.services.cornerstoneViewportService.getCornerstoneViewport(viewport).jumpToWorld(world)
+"""
+
 # keeps what the page sends to /infer/ (browsers do not hand out the bodies of uploads)
 KEEP_REQUESTS = """
 window.sentInferences = [];
 const plainFetch = window.fetch;
 window.fetch = async (url, options) => {
-  if (String(url).startsWith('/infer/')) {
+  if (String(url).startsWith('/infer/') && options.body.get('label')) {
     const label = new Uint8Array(await options.body.get('label').arrayBuffer());
     let text = '';
     for (let n = 0; n < label.length; n += 8192) text += String.fromCharCode(...label.subarray(n, n + 8192));
@@ -118,6 +131,19 @@ class ViewerPage:
         box = strip.bounding_box()
         strip.click(position={"x": (k + 0.5) / count * box["width"], "y": 20})
         self.page.wait_for_timeout(300)
+
+    def choose_mpr(self) -> None:
+        """Three planes, by OHIF's layout menu."""
+        self.page.click("[data-cy=Layout]")
+        self.page.get_by_text("MPR", exact=True).first.click()
+        self.page.wait_for_function(MPR_IS_SHOWN, timeout=60_000)
+        self.page.wait_for_timeout(1000)
+
+    def centre_on(self, viewport: str, voxel: tuple[float, float, float]) -> None:
+        """Make a viewport show the slice that a voxel lies on, the way OHIF's crosshairs do."""
+        world = (self.lps @ [*voxel, 1])[:3].tolist()
+        self.page.evaluate(JUMP, {"viewport": viewport, "world": world})
+        self.page.wait_for_timeout(500)
 
     def stroke(self, voxels: list[tuple[float, float, float]], viewport: str | None = None) -> None:
         """Press the left button on the first voxel, move over the others, let go."""

@@ -1,4 +1,5 @@
 // What the panel's buttons do.
+import { Clicking } from './clicking.js';
 import { nextToCheck, sliceConfidences } from './confidence.js';
 import { Labelmap } from './labelmap.js';
 import { readLabels } from './nifti.js';
@@ -34,6 +35,7 @@ export class Controller extends EventTarget {
     /** @type {{done: number, total: number}} */
     this.progress = { done: 0, total: 0 };
     this.message = { text: '', failed: false };
+    this.clicking = new Clicking(this, action => this.#try(action));
     this.timers = { sync: 0, look: 0 };
   }
 
@@ -46,6 +48,7 @@ export class Controller extends EventTarget {
     this.#syncSoon();
     return () => {
       stop();
+      this.clicking.end();
       window.removeEventListener('beforeunload', leave);
       clearTimeout(this.timers.look);
       clearTimeout(this.timers.sync);
@@ -74,6 +77,18 @@ export class Controller extends EventTarget {
   get currentSlice() {
     if (!this.session) return null;
     return this.viewer.currentSlice(this.session.series, this.session.labelmap.grid, this.session.axis);
+  }
+
+  /** @param {string} toolName of OHIF, for the left mouse button */
+  activateTool(toolName) {
+    this.clicking.end();
+    this.viewer.activateTool(toolName);
+    this.#changed();
+  }
+
+  togglePoints() {
+    this.clicking.toggle();
+    this.#changed();
   }
 
   /** @param {string} name empty: one is made up */

@@ -11,11 +11,12 @@ const TOOLS = {
 export function toolsPart(controller) {
   const { viewer } = controller;
   const buttons = Object.entries(TOOLS).map(([tool, name]) => element('button', {
-    type: 'button', 'data-tool': tool, onclick: () => {
-      viewer.activateTool(tool);
-      controller.dispatchEvent(new Event('change'));
-    },
+    type: 'button', 'data-tool': tool, onclick: () => controller.activateTool(tool),
   }, name));
+  const points = element('button', {
+    type: 'button', 'data-action': 'points', onclick: () => controller.togglePoints(),
+    title: 'Click on the structure, and with Shift beside it: the server draws this slice (C)',
+  }, 'Points');
   const size = element('input', { type: 'range', min: 1, max: 60, step: 1, value: 15, title: 'Radius of the brush in mm' });
   const shown = element('output', {}, '15 mm');
   size.oninput = () => {
@@ -31,7 +32,7 @@ export function toolsPart(controller) {
   let prepared = false;
   return {
     node: element('section.slmsam2-part', {},
-      element('div.slmsam2-row', {}, ...buttons), element('label.slmsam2-row', {}, 'Radius', size, shown), threshold),
+      element('div.slmsam2-row', {}, ...buttons, points), element('label.slmsam2-row', {}, 'Radius', size, shown), threshold),
     update() {
       const active = controller.session && viewer.activeTool();
       if (controller.session && !prepared) {
@@ -41,8 +42,11 @@ export function toolsPart(controller) {
       }
       for (const button of buttons) {
         button.disabled = !controller.session;
-        button.classList.toggle('slmsam2-on', button.dataset.tool === active);
+        button.classList.toggle('slmsam2-on', button.dataset.tool === active && !controller.clicking.active);
       }
+      points.hidden = !controller.clicking.model;
+      points.disabled = !controller.session;
+      points.classList.toggle('slmsam2-on', controller.clicking.active);
       threshold.hidden = active !== 'ThresholdCircularBrush';
     },
   };

@@ -5,14 +5,11 @@
  * @returns {() => void} ends it
  */
 export function listenForShortcuts(controller) {
-  const tool = name => () => {
-    controller.viewer.activateTool(name);
-    controller.dispatchEvent(new Event('change'));
-  };
   const actions = {
-    b: tool('CircularBrush'),
-    e: tool('CircularEraser'),
-    t: tool('ThresholdCircularBrush'),
+    b: () => controller.activateTool('CircularBrush'),
+    e: () => controller.activateTool('CircularEraser'),
+    t: () => controller.activateTool('ThresholdCircularBrush'),
+    c: () => controller.togglePoints(),
     p: () => controller.propagateAsChosen(),
     u: () => controller.undo(),
     n: () => controller.nextToCheck(),
