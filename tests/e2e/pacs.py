@@ -47,6 +47,12 @@ def store(files: list[Path]) -> None:
         requests.post(f"{URL}/instances", data=file.read_bytes(), timeout=30).raise_for_status()
 
 
+def store_dataset(data: pydicom.Dataset) -> None:
+    buffer = pydicom.filebase.DicomBytesIO()
+    pydicom.dcmwrite(buffer, data, write_like_original=False)
+    requests.post(f"{URL}/instances", data=buffer.parent.getvalue(), timeout=30).raise_for_status()
+
+
 def segmentations(image_series: str) -> list[pydicom.Dataset]:
     """The SEG objects of an image series, oldest first."""
     found = []

@@ -144,6 +144,9 @@ class ViewerPage:
         world = (self.lps @ [*voxel, 1])[:3].tolist()
         self.page.evaluate(JUMP, {"viewport": viewport, "world": world})
         self.page.wait_for_timeout(500)
+        # OHIF takes the first press in a viewport as the choice of that viewport
+        self.page.mouse.click(*self.page.evaluate(TO_SCREEN, {"points": [world], "viewport": viewport})[0])
+        self.page.wait_for_timeout(500)
 
     def stroke(self, voxels: list[tuple[float, float, float]], viewport: str | None = None) -> None:
         """Press the left button on the first voxel, move over the others, let go."""
