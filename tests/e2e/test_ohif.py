@@ -30,7 +30,6 @@ def test_paint_propagate_correct_submit(open_viewer, server, pacs, ct, organs, t
     # correct a slice: take away its left half
     c = k - 6
     viewer.show_slice(c, count)
-    viewer.screenshot(pictures / "ohif_to_correct.png")
     viewer.choose_tool("Eraser", 12)
     half = found[:, :, c] > 0
     columns = np.flatnonzero(half.any(axis=1))

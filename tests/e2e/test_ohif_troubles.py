@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import requests
 from annotator import paint_largest_slice
-from playwright.sync_api import expect
+
+expect = pytest.importorskip("playwright.sync_api", reason="run bash scripts/test.sh --e2e").expect
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 

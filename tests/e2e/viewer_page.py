@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 from pathlib import Path
 
 import numpy as np
@@ -159,6 +160,18 @@ class ViewerPage:
         self.page.mouse.up()
         self.page.wait_for_timeout(400)  # the panel takes note of a stroke when it has ended
 
+    def click(self, voxel: tuple[float, float, float]) -> None:
+        world = (self.lps @ [*voxel, 1])[:3].tolist()
+        (place,) = self.page.evaluate(TO_SCREEN, {"points": [world], "viewport": None})
+        self.page.mouse.click(*place)
+
+    def wait_until_drawn(self, seconds: float = 60) -> None:
+        """Until there is anything in the label map."""
+        end = time.monotonic() + seconds
+        while not self.label().any():
+            assert time.monotonic() < end, self.message()
+            self.page.wait_for_timeout(500)
+
     def paint(
         self, mask: np.ndarray, axis: int, index: int, radius: int, viewport: str | None = None
     ) -> None:
@@ -184,3 +197,4 @@ class ViewerPage:
 
     def screenshot(self, path: Path) -> None:
         self.page.screenshot(path=path)
+        assert path.stat().st_size < 300_000  # they go into the repository

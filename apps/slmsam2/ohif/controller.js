@@ -35,8 +35,12 @@ export class Controller extends EventTarget {
     /** @type {{done: number, total: number}} */
     this.progress = { done: 0, total: 0 };
     this.message = { text: '', failed: false };
+    /** @type {{scope: 'all'|'active', direction: import('./request.js').Direction, limit: number|null}} */
+    this.choice = { scope: 'all', direction: 'both', limit: null };
     this.clicking = new Clicking(this, action => this.#try(action));
     this.timers = { sync: 0, look: 0 };
+    /** what is under way; one after the other, or a series would get two segmentations */
+    this.syncing = Promise.resolve();
   }
 
   /** @returns {() => void} ends it */
@@ -44,7 +48,7 @@ export class Controller extends EventTarget {
     const stop = this.viewer.onChange(() => this.#syncSoon());
     const leave = event => { if (this.unsaved) event.preventDefault(); };
     window.addEventListener('beforeunload', leave);
-    this.#look();
+    this.syncing = this.#look(); // the first segmentation takes the server's structures
     this.#syncSoon();
     return () => {
       stop();
@@ -119,12 +123,9 @@ export class Controller extends EventTarget {
     this.#changed();
   }
 
-  /**
-   * @param {'all'|'active'} scope
-   * @param {import('./request.js').Direction} direction
-   * @param {number|null} limit
-   */
-  async propagate(scope, direction, limit) {
+  /** Propagate what was chosen. */
+  async propagate() {
+    const { scope, direction, limit } = this.choice;
     const { session } = this;
     if (!session || this.propagation) return;
     const structures = scope === 'active' ? [this.activeStructure] : this.structures;
@@ -154,6 +155,7 @@ export class Controller extends EventTarget {
 
   showSlice(slice) {
     const { session } = this;
+    if (!session) return;
     const { grid } = session.labelmap;
     session.seen.add(slice);
     if (!this.viewer.showSlice(session.series, grid, session.axis, slice)) {
@@ -249,24 +251,27 @@ export class Controller extends EventTarget {
 
   #syncSoon() {
     clearTimeout(this.timers.sync);
-    this.timers.sync = setTimeout(() => this.#try(() => this.#sync()), CALM);
+    this.timers.sync = setTimeout(() => {
+      this.syncing = this.syncing.then(() => this.#try(() => this.#sync()));
+    }, CALM);
   }
 
   /** Follow OHIF: which series and which segmentation the user works on. */
   async #sync() {
-    const series = this.viewer.activeSeries();
-    const names = this.info?.labels?.length ? this.info.labels : ['Structure 1'];
-    const structures = names.map((name, n) => ({ name, value: n + 1 }));
-    const id = series && await this.viewer.segmentationOf(series, structures);
-    if (!id) {
-      this.session = null;
-    } else {
-      if (!this.sessions.has(id)) {
-        const labelmap = new Labelmap(id, this.viewer.cornerstone, this.viewer.tools);
-        this.sessions.set(id, new Session(series, labelmap, () => this.#changed()));
-      }
-      this.session = this.sessions.get(id);
+    for (const [id, session] of this.sessions) {
+      if (this.viewer.hasSegmentation(id)) continue;
+      session.stop();
+      this.sessions.delete(id);
     }
+    const series = this.viewer.activeSeries();
+    const id = series && await this.viewer.segmentationOf(series, firstStructures(this.info));
+    if (id && !this.sessions.has(id)) {
+      const labelmap = new Labelmap(id, this.viewer.cornerstone, this.viewer.tools);
+      this.sessions.set(id, new Session(series, labelmap, () => this.#changed()));
+    }
+    const session = this.sessions.get(id) ?? null;
+    if (session !== this.session) this.clicking.end();
+    this.session = session;
     this.#changed();
   }
 
@@ -303,6 +308,13 @@ export class Controller extends EventTarget {
   #changed() {
     this.dispatchEvent(new Event('change'));
   }
+}
+
+/** The structures of a new segmentation: those the server knows, or one to begin with. */
+function firstStructures(info) {
+  const labels = info?.labels ?? [];
+  const names = Array.isArray(labels) ? labels : Object.keys(labels);
+  return (names.length ? names : ['Structure 1']).map((name, n) => ({ name, value: n + 1 }));
 }
 
 /** What a propagation found, in a sentence. */

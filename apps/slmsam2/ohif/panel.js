@@ -9,11 +9,10 @@ import { structuresPart } from './part-structures.js';
 import { toolsPart } from './part-tools.js';
 import { trainPart } from './part-train.js';
 import { running } from './running.js';
-import { listenForShortcuts } from './shortcuts.js';
 import { addStyle } from './style.js';
 
 /**
- * @typedef {{node: HTMLElement, update: () => void}} Part
+ * @typedef {{node: HTMLElement, update: () => void, stop?: () => void}} Part
  * @typedef {(controller: import('./controller.js').Controller) => Part} MakePart
  */
 
@@ -46,12 +45,11 @@ export function mountPanel(host) {
 function mountParts(host, controller) {
   const parts = PARTS.map(make => make(controller));
   const update = () => parts.forEach(part => part.update());
-  const stopShortcuts = listenForShortcuts(controller);
   host.append(element('div.slmsam2', {}, ...parts.map(part => part.node)));
   controller.addEventListener('change', update);
   update();
   return () => {
     controller.removeEventListener('change', update);
-    stopShortcuts();
+    parts.forEach(part => part.stop?.());
   };
 }

@@ -5,31 +5,34 @@ import { element } from './element.js';
 const HEIGHT = 48;
 const PAINTED = '#5acce6';
 const CURRENT = '#ffffff';
+const FOLLOW = 250; // ms between looks at the slice on the screen
 
 /** @type {import('./panel.js').MakePart} */
 export function slicesPart(controller) {
   const canvas = element('canvas.slmsam2-strip', {
     height: HEIGHT, title: 'Confidence of each slice: click to go there', 'data-role': 'strip',
-    onclick: event => controller.showSlice(sliceAt(controller, event)),
+    onclick: event => { if (controller.session) controller.showSlice(sliceAt(controller.session, event)); },
   });
   const text = element('span');
   const next = element('button', {
     type: 'button', 'data-action': 'next', title: 'The least sure slice (N)', onclick: () => controller.nextToCheck(),
   }, 'Next slice to check');
-  const follow = setInterval(() => draw(controller, canvas, text), 250);
+  const follow = setInterval(() => draw(controller, canvas, text), FOLLOW);
   return {
     node: element('section.slmsam2-part', {}, element('h3', {}, 'Slices', text), canvas, next),
     update() {
       next.disabled = controller.confidences.length === 0;
-      if (canvas.isConnected) draw(controller, canvas, text);
-      else if (controller.session === null) clearInterval(follow);
+      draw(controller, canvas, text);
     },
+    stop: () => clearInterval(follow),
   };
 }
 
-/** @param {MouseEvent} event */
-function sliceAt(controller, event) {
-  const { session } = controller;
+/**
+ * @param {import('./session.js').Session} session
+ * @param {MouseEvent} event
+ */
+function sliceAt(session, event) {
   const box = event.currentTarget.getBoundingClientRect();
   const count = session.labelmap.dims[session.axis];
   return Math.min(count - 1, Math.max(0, Math.floor(((event.clientX - box.left) / box.width) * count)));

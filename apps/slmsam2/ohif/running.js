@@ -1,6 +1,7 @@
 // The controller of the mode that is open. It outlives the panel: OHIF takes panels away when another tab is chosen.
 import { Controller } from './controller.js';
 import { Server } from './server.js';
+import { listenForShortcuts } from './shortcuts.js';
 import { missingSupport } from './support.js';
 import { Viewer } from './viewer.js';
 
@@ -17,7 +18,8 @@ export function enter(managers) {
   const libraries = { cornerstone: window.cornerstone, cornerstoneTools: window.cornerstoneTools };
   const missing = missingSupport(managers.servicesManager.services, libraries);
   const controller = missing ? null : new Controller(new Viewer(managers, libraries), new Server());
-  stop = controller ? controller.start() : () => {};
+  const ends = controller ? [controller.start(), listenForShortcuts(controller)] : [];
+  stop = () => ends.forEach(end => end());
   change({ controller, missing });
 }
 

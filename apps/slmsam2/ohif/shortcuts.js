@@ -10,7 +10,7 @@ export function listenForShortcuts(controller) {
     e: () => controller.activateTool('CircularEraser'),
     t: () => controller.activateTool('ThresholdCircularBrush'),
     c: () => controller.togglePoints(),
-    p: () => controller.propagateAsChosen(),
+    p: () => controller.propagate(),
     u: () => controller.undo(),
     n: () => controller.nextToCheck(),
   };

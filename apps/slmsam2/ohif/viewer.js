@@ -91,6 +91,11 @@ export class Viewer {
     return Boolean(data.referencedVolumeId?.includes(series.displaySetInstanceUID));
   }
 
+  /** @param {string} segmentationId */
+  hasSegmentation(segmentationId) {
+    return Boolean(this.services.segmentationService.getSegmentation(segmentationId));
+  }
+
   /** @returns {{value: number, name: string, active: boolean, color: number[]}[]} ascending by value */
   structures(segmentationId) {
     const { segmentationService } = this.services;
