@@ -1,14 +1,45 @@
 #!/usr/bin/env bash
 # Everything that must hold: style, types, tests; does its own set-up.
 #   bash scripts/test.sh [--e2e] [options of pytest]
-# --e2e adds the tests that need a browser and a PACS.
+# --e2e adds the tests that need a browser and a PACS, and runs all tests in a network of their own, so that nothing
+# that listens can be reached from outside. As root on Debian it installs what they need (about 1 minute).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
+say() { printf 'test: %s\n' "$*" >&2; }
+
+install_system_packages() {
+    local wanted=(chromium iproute2 nodejs orthanc orthanc-dicomweb) missing=() package
+    command -v dpkg-query >/dev/null && [ "$(id -u)" = 0 ] || return 0
+    for package in "${wanted[@]}"; do
+        # another Node than Debian's will do
+        if [ "$package" = nodejs ] && command -v node >/dev/null; then continue; fi
+        dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+    done
+    [ ${#missing[@]} -gt 0 ] || return 0
+    say "installing ${missing[*]} with apt-get (about 1 minute; once)"
+    # Orthanc is started by the tests themselves, never as a service of this machine.
+    { apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+        "${missing[@]}"; } >/dev/null || say "that failed: the tests that need them skip"
+}
+
+own_network() { # how to run a command in a network of its own; nothing where that is not permitted
+    local unshare=(unshare --net)
+    [ "$(id -u)" = 0 ] || unshare+=(--map-root-user)
+    if "${unshare[@]}" ip link set lo up 2>/dev/null; then
+        printf '%s\n' "${unshare[@]}" bash -c 'ip link set lo up && exec "$@"' bash
+    else
+        say "a network namespace is not permitted here: the tests that need one skip"
+    fi
+}
+
 select=(-m "not e2e")
+inside=()
 if [ "${1:-}" = --e2e ]; then
-    select=()
     shift
+    select=()
+    install_system_packages
+    mapfile -t inside < <(own_network)
 fi
 
 bash scripts/setup.sh --dev
@@ -16,4 +47,4 @@ export PATH="$PWD/.venv/bin:$PATH"
 ruff check .
 ruff format --check .
 mypy
-exec python -m pytest ${select[@]+"${select[@]}"} "$@"
+exec ${inside[@]+"${inside[@]}"} python -m pytest ${select[@]+"${select[@]}"} "$@"

@@ -23,3 +23,11 @@ class CheckpointError(SlmSam2Error):
 
 class ConfigurationError(SlmSam2Error):
     """A setting or configuration file is missing, unknown or out of range."""
+
+
+class RunCancelledError(SlmSam2Error):
+    """The user ended a run before it was done."""
+
+
+class ArchiveError(SlmSam2Error):
+    """The image archive (PACS) refuses something, or cannot do it."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from fastapi import HTTPException
 
-from slmsam2.errors import CheckpointError, SlmSam2Error
+from slmsam2.errors import ArchiveError, CheckpointError, RunCancelledError, SlmSam2Error
 
 
 def refusal(error: SlmSam2Error) -> HTTPException:
-    """The HTTP answer for an error raised on purpose: its sentence, with 503 without weights, else 400."""
-    status = 503 if isinstance(error, CheckpointError) else 400
-    return HTTPException(status_code=status, detail=str(error))
+    """The HTTP answer for an error raised on purpose: its sentence, with 503 without weights, 409 when the run was
+    cancelled, 501 for what the PACS does not do, else 400."""
+    statuses = {CheckpointError: 503, RunCancelledError: 409, ArchiveError: 501}
+    return HTTPException(status_code=statuses.get(type(error), 400), detail=str(error))
 
 
 def unknown_image(what: str) -> HTTPException:
@@ -35,6 +36,16 @@ def all_handed_out(images: int, minutes: int) -> HTTPException:
         detail=f"{left} handed to other annotators in the last minutes. "
         f"Ask again in {minutes} min, or open an image by yourself.",
     )
+
+
+def unknown_label() -> HTTPException:
+    """404 for an image or a label that is not in the datastore."""
+    return HTTPException(404, "There is no such image, or no label of it under this tag, on this server.")
+
+
+def archive_silent() -> HTTPException:
+    """502, the PACS cannot be reached."""
+    return HTTPException(502, "The image archive (PACS) does not answer. Check that it runs, then try again.")
 
 
 def failure() -> HTTPException:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from fastapi import HTTPException
@@ -20,9 +21,11 @@ from slmsam2.server.auto_train import AutoTrainer
 from slmsam2.server.configuration import read_configuration
 from slmsam2.server.infer import STUDY, SlmSam2Infer
 from slmsam2.server.models import ModelStore
-from slmsam2.server.parameters import label_tag
+from slmsam2.server.pacs import PacsDatastore
+from slmsam2.server.parameters import label_tag, request_id
 from slmsam2.server.process import server_application
 from slmsam2.server.received import received
+from slmsam2.server.runs import runs
 from slmsam2.server.sampling import (
     HandedOut,
     LeastConfident,
@@ -72,9 +75,12 @@ class SlmSam2App(MONAILabelApp):
         self._background_scoring = InBackground(lambda: self.scoring({"method": "dice"}))
         server = server_application()
         if server is not None:
-            from slmsam2.server.routes import install_routes
+            from slmsam2.server.install import install
 
-            install_routes(server)
+            install(server, Path(app_dir))
+
+    def _init_dicomweb_datastore(self) -> Datastore:
+        return PacsDatastore(super()._init_dicomweb_datastore(), self._configuration.modalities)
 
     def _make_auto_trainer(self) -> AutoTrainer | None:
         conf = self._configuration
@@ -122,8 +128,9 @@ class SlmSam2App(MONAILabelApp):
             known = ", ".join(self._infers)
             raise HTTPException(404, f"There is no model {model!r}. This server has: {known}.")
         try:
-            study = find_study(request, received.get(), datastore or self.datastore(), label_tag(request))
-            result = super().infer({**request, STUDY: study}, datastore)
+            with runs.follow(request_id(request)):
+                study = find_study(request, received.get(), datastore or self.datastore(), label_tag(request))
+                result = super().infer({**request, STUDY: study}, datastore)
         except SlmSam2Error as error:
             logger.info("Refused: %s", error)
             raise refusal(error) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -25,6 +26,7 @@ class Configuration:
         device: "cpu", "cuda", "cuda:1" or a GPU's name; None: a GPU when there is one.
         preset: intensity window for requests that ask for none; None: chosen from the image.
         auto_train_every: training starts by itself after so many newly submitted labels; 0: never.
+        modalities: of the series that a PACS is asked for, unless MONAI Label's own search filter is set.
     """
 
     model: str = "slm_sam2_nano"
@@ -32,6 +34,7 @@ class Configuration:
     device: str | None = None
     preset: str | None = None
     auto_train_every: int = 0
+    modalities: tuple[str, ...] = ("CT", "MR")
 
 
 def read_configuration(conf: Mapping[str, str]) -> Configuration:
@@ -60,7 +63,20 @@ def read_configuration(conf: Mapping[str, str]) -> Configuration:
         device=given.get("device"),
         preset=given.get("preset"),
         auto_train_every=_count(given.get("auto_train_every", "0")),
+        modalities=_modalities(given.get("modalities")),
     )
+
+
+def _modalities(text: str | None) -> tuple[str, ...]:
+    """DICOM's short names from "CT,MR"; None: the default."""
+    if text is None:
+        return Configuration.modalities
+    names = tuple(name.strip().upper() for name in text.split(","))
+    if not all(re.fullmatch("[A-Z]{2,16}", name) for name in names):
+        raise ConfigurationError(
+            f"The modalities {text!r} are not understood. Give DICOM's names, such as CT,MR."
+        )
+    return names
 
 
 def _count(text: str) -> int:

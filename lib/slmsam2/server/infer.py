@@ -18,6 +18,7 @@ from slmsam2.server.models import ModelStore
 from slmsam2.server.painted import Painted, read_painted
 from slmsam2.server.parameters import AUTO, AXES, DIRECTIONS, Parameters, ReplyFormat, parse_parameters
 from slmsam2.server.results import write_result
+from slmsam2.server.runs import Run, runs
 from slmsam2.server.study import Study
 from slmsam2.volume import PRESETS, Volume, read_volume
 
@@ -55,6 +56,10 @@ class SlmSam2Infer(InferTask):
         self._device = device
         self._preset = preset
 
+    def info(self) -> dict[str, Any]:
+        """MONAI Label's, and which weights there are."""
+        return {**super().info(), "network": self._models.facts()}
+
     def is_valid(self) -> bool:
         return True
 
@@ -82,9 +87,11 @@ class SlmSam2Infer(InferTask):
         _check_values(painted, parameters.reply)
         read = time.perf_counter()
         device = resolve_device(parameters.device or self._device)
+        run = runs.find(parameters.request_id) or Run()
         with self._models.busy(device):
             waited = time.perf_counter()
-            array, report = self._propagate(image, painted, parameters, device)
+            run.check()
+            array, report = self._propagate(image, painted, parameters, device, run)
         done = time.perf_counter()
         array, names = _merge(array, painted)
         path = write_result(array, image, parameters.reply)
@@ -97,7 +104,7 @@ class SlmSam2Infer(InferTask):
         return path, _reply(report, names)
 
     def _propagate(
-        self, image: Volume, painted: Painted, parameters: Parameters, device: str
+        self, image: Volume, painted: Painted, parameters: Parameters, device: str, run: Run
     ) -> tuple[np.ndarray, dict[str, Any]]:
         window = parameters.window
         return propagate_volume(
@@ -113,6 +120,7 @@ class SlmSam2Infer(InferTask):
             first_slice=parameters.first_slice,
             last_slice=parameters.last_slice,
             device=device,
+            progress=run.progress,
         )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slmsam2.errors import CheckpointError
-from slmsam2.modeling import SLMSAM2, build_model, checkpoint_path
+from slmsam2.modeling import SLMSAM2, build_model, checkpoint_path, read_checkpoint
 from slmsam2.modeling.build import starting_path
 
 logger = logging.getLogger(__name__)
@@ -36,6 +36,7 @@ class ModelStore:
         self.model_dir = model_dir
         self._held: dict[str, _Held] = {}
         self._loading = threading.Lock()
+        self._facts_of: tuple[Stamp | None, dict[str, str]] | None = None
         self._busy: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
     @property
@@ -62,6 +63,13 @@ class ModelStore:
                 held = _Held(self._load(device, held), stamp)
                 self._held[device] = held
             return held.network
+
+    def facts(self) -> dict[str, str]:
+        """name, version and how it was trained, of the weights file as it is now; empty strings if it does not load."""
+        stamp = self._stamp()
+        if self._facts_of is None or self._facts_of[0] != stamp:
+            self._facts_of = stamp, _facts(self.name, self.path)
+        return self._facts_of[1]
 
     def _load(self, device: str, held: _Held | None) -> SLMSAM2:
         try:
@@ -90,3 +98,13 @@ class ModelStore:
         except OSError:
             return None
         return path, stat.st_mtime_ns, stat.st_size
+
+
+def _facts(name: str, path: Path) -> dict[str, str]:
+    try:
+        checkpoint = read_checkpoint(path)
+    except CheckpointError:
+        return {"name": name, "version": "", "trained": ""}
+    volumes = checkpoint.trained.get("volumes")
+    trained = f"trained on {volumes} volumes" if volumes else str(checkpoint.trained.get("data", ""))
+    return {"name": name, "version": checkpoint.version, "trained": trained}

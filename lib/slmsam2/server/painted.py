@@ -47,7 +47,7 @@ def read_painted(study: Study, image: Volume, parameters: Parameters) -> Painted
         VolumeError, GridError: the label cannot be read or lies elsewhere.
         PromptError: nothing is painted, or not what was asked for.
     """
-    label = label_on_grid(_read(study.label, image), image)
+    label = label_on_grid(read_saved(study.label, image), image)
     listed = parameters.label_info
     info = label_names(study.saved_info) if listed is None else listed_names(listed)
     selected = None if parameters.structures else parameters.selected
@@ -74,8 +74,13 @@ def _empty_segment(selected: str, names: dict[str, int]) -> str:
     )
 
 
-def _read(path: Path, image: Volume) -> Volume:
-    if path.suffix != RAW:
+def read_saved(path: Path, image: Volume) -> Volume:
+    """A label file as clients send it.
+
+    Raises:
+        VolumeError: it cannot be read; a raw one (bytes, x fastest) that has not the image's size.
+    """
+    if path.suffix not in (RAW, ".bin"):
         return read_label(path)
     voxels = np.fromfile(path, dtype=np.uint8)
     if voxels.size != image.array.size:

@@ -50,6 +50,7 @@ class Parameters:
         first_slice, last_slice: where propagation ends, both included; None: the volume's own ends.
         tag: which saved label to use when none is uploaded.
         device: display or torch name; None: the server's own choice.
+        request_id: the client's own name for this run, to follow and to cancel it.
         reply: how the result is to be written.
     """
 
@@ -64,6 +65,7 @@ class Parameters:
     last_slice: int | None
     tag: str | None
     device: str | None
+    request_id: str | None
     reply: ReplyFormat
 
 
@@ -97,8 +99,14 @@ def parse_parameters(request: Mapping[str, Any], preset: str | None = None) -> P
         last_slice=last,
         tag=label_tag(request),
         device=_text(request, "device"),
+        request_id=request_id(request),
         reply=_reply_format(request),
     )
+
+
+def request_id(request: Mapping[str, Any]) -> str | None:
+    """The client's own name for its request; None: it gives none."""
+    return _text(request, "request_id")
 
 
 def label_tag(request: Mapping[str, Any]) -> str | None:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from monailabel.datastore.local import LocalDatastore
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 
 from slmsam2.errors import PromptError
@@ -99,9 +98,5 @@ def _saved_label(datastore: Datastore, image_id: str, tag: str | None) -> tuple[
 
 def label_file(datastore: Datastore, label_id: str, tag: str) -> Path | None:
     """The file of a saved label; None when there is none on this machine."""
-    if isinstance(datastore, LocalDatastore):
-        # A DICOMweb datastore's own method wants the id of the SEG series; the file lies where local ones do.
-        uri = LocalDatastore.get_label_uri(datastore, label_id, tag)
-    else:
-        uri = datastore.get_label_uri(label_id, tag)
+    uri = datastore.get_label_uri(label_id, tag)
     return Path(uri) if uri and Path(uri).is_file() else None

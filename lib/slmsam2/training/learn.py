@@ -223,7 +223,11 @@ class _Learning:
             self.registry.path(plan.version),
             tuner.network,
             version=plan.version,
-            trained={"on": "labels submitted by users", **asdict(version)},
+            trained={
+                "data": "labels submitted by users",
+                "volumes": len(plan.labels),
+                **asdict(version),
+            },
             dtype=torch.float32,
         )
         self.registry.publish(version)

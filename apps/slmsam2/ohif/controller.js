@@ -1,0 +1,325 @@
+// What the panel's buttons do.
+import { Clicking } from './clicking.js';
+import { nextToCheck, sliceConfidences } from './confidence.js';
+import { Labelmap } from './labelmap.js';
+import { readLabels } from './nifti.js';
+import { Propagation } from './propagation.js';
+import { Session } from './session.js';
+import { trainingState } from './training.js';
+
+const MODEL = 'slmsam2';
+const CALM = 30; // ms: OHIF changes several things at once
+const LOOK = { idle: 15000, training: 2000 }; // ms between looks at the server
+
+/**
+ * Events: "change", whenever the panel has to be drawn anew.
+ */
+export class Controller extends EventTarget {
+  /**
+   * @param {import('./viewer.js').Viewer} viewer
+   * @param {import('./server.js').Server} server
+   */
+  constructor(viewer, server) {
+    super();
+    this.viewer = viewer;
+    this.server = server;
+    /** @type {Map<string, Session>} by the segmentation's id */
+    this.sessions = new Map();
+    /** @type {Session|null} */
+    this.session = null;
+    /** @type {any|null} the server's /info/; null: not connected */
+    this.info = null;
+    this.training = trainingState({}, false);
+    /** @type {Propagation|null} */
+    this.propagation = null;
+    /** @type {{done: number, total: number}} */
+    this.progress = { done: 0, total: 0 };
+    this.message = { text: '', failed: false };
+    /** @type {{scope: 'all'|'active', direction: import('./request.js').Direction, limit: number|null}} */
+    this.choice = { scope: 'all', direction: 'both', limit: null };
+    this.clicking = new Clicking(this, action => this.#try(action));
+    this.timers = { sync: 0, look: 0 };
+    /** what is under way; one after the other, or a series would get two segmentations */
+    this.syncing = Promise.resolve();
+  }
+
+  /** @returns {() => void} ends it */
+  start() {
+    const stop = this.viewer.onChange(() => this.#syncSoon());
+    const leave = event => { if (this.unsaved) event.preventDefault(); };
+    window.addEventListener('beforeunload', leave);
+    this.syncing = this.#look(); // the first segmentation takes the server's structures
+    this.#syncSoon();
+    return () => {
+      stop();
+      this.clicking.end();
+      window.removeEventListener('beforeunload', leave);
+      clearTimeout(this.timers.look);
+      clearTimeout(this.timers.sync);
+      for (const session of this.sessions.values()) session.stop();
+      this.sessions.clear();
+      this.session = null;
+    };
+  }
+
+  get structures() {
+    return this.session ? this.viewer.structures(this.session.labelmap.id) : [];
+  }
+
+  get activeStructure() {
+    return this.structures.find(each => each.active) ?? this.structures[0] ?? null;
+  }
+
+  get confidences() {
+    return this.session ? sliceConfidences(this.session.report) : [];
+  }
+
+  get unsaved() {
+    return [...this.sessions.values()].some(session => session.unsaved);
+  }
+
+  get currentSlice() {
+    if (!this.session) return null;
+    return this.viewer.currentSlice(this.session.series, this.session.labelmap.grid, this.session.axis);
+  }
+
+  /** @param {string} toolName of OHIF, for the left mouse button */
+  activateTool(toolName) {
+    this.clicking.end();
+    this.viewer.activateTool(toolName);
+    this.#changed();
+  }
+
+  togglePoints() {
+    this.clicking.toggle();
+    this.#changed();
+  }
+
+  /** @param {string} name empty: one is made up */
+  addStructure(name) {
+    this.#try(() => {
+      const values = this.structures.map(each => each.value);
+      const value = Math.max(0, ...values) + 1;
+      if (value > 254) throw new Error('There are 254 structures: that is as many as a label map holds.');
+      this.#checkName(name, value);
+      this.viewer.addStructure(this.#id, value, name || `Structure ${value}`);
+    });
+  }
+
+  renameStructure(value, name) {
+    this.#try(() => {
+      this.#checkName(name, value);
+      this.viewer.renameStructure(this.#id, value, name);
+    });
+  }
+
+  activateStructure(value) {
+    this.viewer.activateStructure(this.#id, value);
+    this.#changed();
+  }
+
+  colourStructure(value, color) {
+    this.viewer.colourStructure(this.#id, value, color);
+    this.#changed();
+  }
+
+  /** Propagate what was chosen. */
+  async propagate() {
+    const { scope, direction, limit } = this.choice;
+    const { session } = this;
+    if (!session || this.propagation) return;
+    const structures = scope === 'active' ? [this.activeStructure] : this.structures;
+    this.propagation = new Propagation(this.server, MODEL, progress => {
+      this.progress = progress;
+      this.#changed();
+    });
+    this.progress = { done: 0, total: 0 };
+    this.#say('');
+    await this.#try(async () => {
+      const { reply } = await this.propagation.run(session, { structures, direction, limit });
+      this.#say(found(reply));
+    });
+    this.propagation = null;
+    this.#look();
+    this.#changed();
+  }
+
+  cancel() {
+    return this.#try(() => this.propagation?.cancel());
+  }
+
+  undo() {
+    this.#try(() => this.session?.undo());
+    this.#say('The last propagation was taken back.');
+  }
+
+  showSlice(slice) {
+    const { session } = this;
+    if (!session) return;
+    const { grid } = session.labelmap;
+    session.seen.add(slice);
+    if (!this.viewer.showSlice(session.series, grid, session.axis, slice)) {
+      this.#say('No viewport shows the plane that you painted in. Choose a layout that does, such as MPR.', true);
+    }
+    this.#changed();
+  }
+
+  nextToCheck() {
+    if (!this.session) return;
+    const painted = new Set(this.session.paintedSlices());
+    const slice = nextToCheck(this.confidences, this.session.seen, painted);
+    if (slice === null) this.#say('You have looked at every slice.');
+    else this.showSlice(slice);
+  }
+
+  async submit() {
+    const { session } = this;
+    if (!session) return;
+    await this.#try(async () => {
+      session.notice();
+      const present = new Set(session.known);
+      const structures = this.structures.filter(each => present.has(each.value))
+        .map(({ name, value, color }) => ({ name, id: value, color: color.slice(0, 3) }));
+      if (structures.length === 0) throw new Error('There is nothing to submit: paint a structure first.');
+      this.#say('Submitting…');
+      await this.server.saveLabel(session.uid, session.known, structures);
+      session.unsaved = false;
+      this.#say(`Submitted: ${structures.map(each => each.name).join(', ')}.`);
+    });
+    this.#look();
+  }
+
+  /** Go on from the newest label that was saved for the series. */
+  async load() {
+    const { session } = this;
+    if (!session) return;
+    await this.#try(async () => {
+      this.#say('Loading…');
+      const saved = await this.server.savedLabel(session.uid);
+      if (!saved) throw new Error('No label is saved for this series.');
+      const { data, dims } = await readLabels(saved.file);
+      if (String(dims) !== String(session.labelmap.dims)) throw new Error('The saved label does not fit this series.');
+      session.replace(this.#withOwnValues(data, saved.structures));
+      this.#say(`Loaded: ${saved.structures.map(each => each.name).join(', ')}.`);
+    });
+  }
+
+  /** @param {boolean} anyway leave unsaved painting behind */
+  async nextSample(anyway) {
+    await this.#try(async () => {
+      if (this.unsaved && !anyway) throw new Error('There is painting that was not submitted. Press again to leave it.');
+      const [strategy] = Object.keys(this.info?.strategies ?? { random: {} });
+      const sample = await this.server.nextSample(strategy);
+      if (!sample) throw new Error('Every image has a label: there is no next one.');
+      for (const session of this.sessions.values()) session.unsaved = false;
+      const query = new URLSearchParams({ StudyInstanceUIDs: sample.StudyInstanceUID, SeriesInstanceUIDs: sample.id });
+      window.location.search = query.toString();
+    });
+  }
+
+  async train() {
+    await this.#try(async () => {
+      await this.server.train(this.training.trainer);
+      this.#say('Training has begun.');
+    });
+    await this.#look();
+  }
+
+  async stopTraining() {
+    await this.#try(() => this.server.stopTraining());
+    await this.#look();
+  }
+
+  get #id() {
+    return this.session.labelmap.id;
+  }
+
+  #checkName(name, value) {
+    const other = this.structures.find(each => each.name === name && each.value !== value);
+    if (other) throw new Error(`There is a structure '${name}' already. Choose another name.`);
+  }
+
+  /** Saved structures under the values that this label map has for their names; unknown names are added. */
+  #withOwnValues(labels, saved) {
+    const own = new Uint8Array(256);
+    for (const { name, id } of saved) {
+      if (!this.structures.some(each => each.name === name)) this.addStructure(name);
+      own[id] = this.structures.find(each => each.name === name).value;
+    }
+    return labels.map(value => own[value]);
+  }
+
+  #syncSoon() {
+    clearTimeout(this.timers.sync);
+    this.timers.sync = setTimeout(() => {
+      this.syncing = this.syncing.then(() => this.#try(() => this.#sync()));
+    }, CALM);
+  }
+
+  /** Follow OHIF: which series and which segmentation the user works on. */
+  async #sync() {
+    for (const [id, session] of this.sessions) {
+      if (this.viewer.hasSegmentation(id)) continue;
+      session.stop();
+      this.sessions.delete(id);
+    }
+    const series = this.viewer.activeSeries();
+    const id = series && await this.viewer.segmentationOf(series, firstStructures(this.info));
+    if (id && !this.sessions.has(id)) {
+      const labelmap = new Labelmap(id, this.viewer.cornerstone, this.viewer.tools);
+      this.sessions.set(id, new Session(series, labelmap, () => this.#changed()));
+    }
+    const session = this.sessions.get(id) ?? null;
+    if (session !== this.session) this.clicking.end();
+    this.session = session;
+    this.#changed();
+  }
+
+  /** Ask the server how it is, now and again. */
+  async #look() {
+    clearTimeout(this.timers.look);
+    try {
+      this.info = await this.server.info();
+      const running = Object.keys(this.info.trainers ?? {}).length > 0 && await this.server.isTraining();
+      this.training = trainingState(this.info, running);
+    } catch {
+      this.info = null;
+    }
+    this.timers.look = setTimeout(() => this.#look(), this.training.running ? LOOK.training : LOOK.idle);
+    this.#changed();
+  }
+
+  /** Do something; what goes wrong is shown as its sentence. */
+  async #try(action) {
+    try {
+      await action();
+    } catch (error) {
+      console.error(error);
+      this.#say(error.message, true);
+    }
+    this.#changed();
+  }
+
+  #say(text, failed = false) {
+    this.message = { text, failed };
+    this.#changed();
+  }
+
+  #changed() {
+    this.dispatchEvent(new Event('change'));
+  }
+}
+
+/** The structures of a new segmentation: those the server knows, or one to begin with. */
+function firstStructures(info) {
+  const labels = info?.labels ?? [];
+  const names = Array.isArray(labels) ? labels : Object.keys(labels);
+  return (names.length ? names : ['Structure 1']).map((name, n) => ({ name, value: n + 1 }));
+}
+
+/** What a propagation found, in a sentence. */
+function found(reply) {
+  const parts = Object.entries(reply.report.structures).map(([name, { first, last }]) =>
+    first === null ? `${name}: nothing` : `${name}: slices ${first} to ${last}`);
+  return `${parts.join('; ')} (${reply.latencies.total.toFixed(1)} s).`;
+}

@@ -1,0 +1,102 @@
+// The label map that OHIF shows: reading and writing its voxels, in the order in which the server counts them.
+import { add, cross, dot, scale, sliceOrder } from './geometry.js';
+
+const MODIFIED = 'CORNERSTONE_TOOLS_SEGMENTATION_DATA_MODIFIED';
+
+/**
+ * A label map of OHIF. Stack and volume viewports share its slices: a volume is made of the same images.
+ */
+export class Labelmap {
+  /**
+   * @param {string} id of the segmentation
+   * @param {any} cornerstone
+   * @param {any} tools cornerstone's tools
+   */
+  constructor(id, cornerstone, tools) {
+    this.id = id;
+    this.cornerstone = cornerstone;
+    this.tools = tools;
+    const images = this.#imageIds().map(imageId => ({ imageId, plane: this.#plane(imageId) }));
+    const [{ plane }] = images;
+    const order = sliceOrder(images.map(each => each.plane.position), plane.alongColumns, plane.alongRows);
+    /** the slices' label images, k = 0, 1, ... */
+    this.images = order.map(n => images[n].imageId);
+    /** @type {import('./geometry.js').Grid} */
+    this.grid = gridOf(order.map(n => images[n].plane));
+    this.sources = this.images.map(imageId => this.#source(imageId));
+  }
+
+  get dims() {
+    return this.grid.dims;
+  }
+
+  /** @returns {Uint8Array} a copy of all voxels, i fastest */
+  read() {
+    const [columns, rows, slices] = this.dims;
+    const size = columns * rows;
+    const labels = new Uint8Array(size * slices);
+    this.images.forEach((imageId, k) => labels.set(this.#pixels(imageId), k * size));
+    return labels;
+  }
+
+  /** @param {Uint8Array} labels all voxels; slices that are as they were are not touched */
+  write(labels) {
+    const size = this.dims[0] * this.dims[1];
+    this.images.forEach((imageId, k) => {
+      const pixels = this.#pixels(imageId);
+      const wanted = labels.subarray(k * size, (k + 1) * size);
+      if (pixels.some((value, n) => value !== wanted[n])) pixels.set(wanted);
+    });
+    this.cornerstone.triggerEvent(this.cornerstone.eventTarget, MODIFIED, { segmentationId: this.id });
+  }
+
+  /**
+   * @param {() => void} listener called after each change, by whomever
+   * @returns {() => void} ends it
+   */
+  onChange(listener) {
+    const own = event => { if (event.detail.segmentationId === this.id) listener(); };
+    this.cornerstone.eventTarget.addEventListener(MODIFIED, own);
+    return () => this.cornerstone.eventTarget.removeEventListener(MODIFIED, own);
+  }
+
+  #imageIds() {
+    const { Labelmap: data } = this.tools.segmentation.state.getSegmentation(this.id).representationData;
+    return data.imageIds ?? this.cornerstone.cache.getVolume(data.volumeId).imageIds;
+  }
+
+  #source(imageId) {
+    return this.cornerstone.cache.getImage(imageId).referencedImageId;
+  }
+
+  #pixels(imageId) {
+    return this.cornerstone.cache.getImage(imageId).voxelManager.getScalarData();
+  }
+
+  #plane(imageId) {
+    const plane = this.cornerstone.metaData.get('imagePlaneModule', this.#source(imageId));
+    return {
+      position: Array.from(plane.imagePositionPatient),
+      alongColumns: Array.from(plane.rowCosines), // DICOM's "row" direction: along a row, from column to column
+      alongRows: Array.from(plane.columnCosines),
+      columns: plane.columns,
+      rows: plane.rows,
+      spacing: [plane.columnPixelSpacing, plane.rowPixelSpacing],
+      thickness: plane.sliceThickness || 1,
+    };
+  }
+}
+
+/** @returns {import('./geometry.js').Grid} of slices in the order of k */
+function gridOf(planes) {
+  const [first] = planes;
+  const last = planes[planes.length - 1];
+  const normal = cross(first.alongColumns, first.alongRows);
+  const span = dot(add(last.position, scale(first.position, -1)), normal);
+  const step = planes.length > 1 ? span / (planes.length - 1) : first.thickness;
+  return {
+    dims: [first.columns, first.rows, planes.length],
+    origin: first.position,
+    steps: [scale(first.alongColumns, first.spacing[0]), scale(first.alongRows, first.spacing[1]), scale(normal, step)],
+  };
+}

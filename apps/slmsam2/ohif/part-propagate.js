@@ -1,0 +1,50 @@
+// Propagate, with progress and cancel; undo.
+import { element } from './element.js';
+
+/** @type {import('./panel.js').MakePart} */
+export function propagatePart(controller) {
+  const scope = menu('What to propagate', { all: 'All structures', active: 'Active structure' });
+  const direction = menu('Which way', { both: 'Both directions', forward: 'Forward', backward: 'Backward' });
+  const limit = element('input.slmsam2-number', {
+    type: 'number', min: 0, placeholder: 'end', title: 'The last slice to go to', onkeydown: event => event.stopPropagation(),
+  });
+  const choose = () => {
+    controller.choice = {
+      scope: scope.value,
+      direction: direction.value,
+      limit: limit.value === '' ? null : Number(limit.value),
+    };
+  };
+  [scope, direction, limit].forEach(input => input.addEventListener('change', choose));
+  const { choice: chosen } = controller; // from before the panel was away
+  scope.value = chosen.scope;
+  direction.value = chosen.direction;
+  limit.value = chosen.limit ?? '';
+  const go = element('button.slmsam2-main', { type: 'button', 'data-action': 'propagate', title: 'Propagate (P)', onclick: () => controller.propagate() }, 'Propagate');
+  const undo = element('button', { type: 'button', 'data-action': 'undo', title: 'Take the last propagation back (U)', onclick: () => controller.undo() }, 'Undo');
+  const bar = element('progress');
+  const text = element('span');
+  const cancel = element('button', { type: 'button', 'data-action': 'cancel', onclick: () => controller.cancel() }, 'Cancel');
+  const running = element('div.slmsam2-row', {}, bar, text, cancel);
+  return {
+    node: element('section.slmsam2-part', {},
+      element('div.slmsam2-row', {}, scope, direction), element('label.slmsam2-row', {}, 'Up to slice', limit),
+      element('div.slmsam2-row', {}, go, undo), running),
+    update() {
+      const busy = Boolean(controller.propagation);
+      const { done, total } = controller.progress;
+      go.disabled = busy || !controller.session || !controller.info;
+      undo.disabled = busy || !controller.session?.lastChange;
+      running.hidden = !busy;
+      if (total) Object.assign(bar, { max: total, value: done });
+      else bar.removeAttribute('value');
+      text.textContent = total ? `${done} of ${total} slices` : 'waiting…';
+    },
+  };
+}
+
+/** @param {Record<string, string>} options value -> text */
+function menu(title, options) {
+  const nodes = Object.entries(options).map(([value, text]) => element('option', { value }, text));
+  return element('select', { title, onkeydown: event => event.stopPropagation() }, ...nodes);
+}

@@ -1,0 +1,64 @@
+// The confidence of each slice as a strip; the next slice to check.
+import { confidenceColour } from './confidence.js';
+import { element } from './element.js';
+
+const HEIGHT = 48;
+const PAINTED = '#5acce6';
+const CURRENT = '#ffffff';
+const FOLLOW = 250; // ms between looks at the slice on the screen
+
+/** @type {import('./panel.js').MakePart} */
+export function slicesPart(controller) {
+  const canvas = element('canvas.slmsam2-strip', {
+    height: HEIGHT, title: 'Confidence of each slice: click to go there', 'data-role': 'strip',
+    onclick: event => { if (controller.session) controller.showSlice(sliceAt(controller.session, event)); },
+  });
+  const text = element('span');
+  const next = element('button', {
+    type: 'button', 'data-action': 'next', title: 'The least sure slice (N)', onclick: () => controller.nextToCheck(),
+  }, 'Next slice to check');
+  const follow = setInterval(() => draw(controller, canvas, text), FOLLOW);
+  return {
+    node: element('section.slmsam2-part', {}, element('h3', {}, 'Slices', text), canvas, next),
+    update() {
+      next.disabled = controller.confidences.length === 0;
+      draw(controller, canvas, text);
+    },
+    stop: () => clearInterval(follow),
+  };
+}
+
+/**
+ * @param {import('./session.js').Session} session
+ * @param {MouseEvent} event
+ */
+function sliceAt(session, event) {
+  const box = event.currentTarget.getBoundingClientRect();
+  const count = session.labelmap.dims[session.axis];
+  return Math.min(count - 1, Math.max(0, Math.floor(((event.clientX - box.left) / box.width) * count)));
+}
+
+/** @param {HTMLCanvasElement} canvas */
+function draw(controller, canvas, text) {
+  const { session } = controller;
+  canvas.width = canvas.clientWidth || 1;
+  const context = canvas.getContext('2d');
+  context.clearRect(0, 0, canvas.width, HEIGHT);
+  text.textContent = '';
+  if (!session) return;
+  const count = session.labelmap.dims[session.axis];
+  const width = canvas.width / count;
+  const bar = (slice, colour, height) => {
+    context.fillStyle = colour;
+    context.fillRect(slice * width, HEIGHT - height, Math.max(1, width), height);
+  };
+  const known = controller.confidences;
+  for (const { slice, confidence } of known) bar(slice, confidenceColour(confidence), 4 + (HEIGHT - 4) * confidence);
+  for (const slice of session.paintedSlices()) bar(slice, PAINTED, HEIGHT);
+  const current = controller.currentSlice;
+  if (current === null) return;
+  context.strokeStyle = CURRENT;
+  context.strokeRect(current * width, 0.5, Math.max(2, width), HEIGHT - 1);
+  const sure = known.find(each => each.slice === current);
+  text.textContent = `${current}${sure ? ` · ${Math.round(100 * sure.confidence)} % sure` : ''}`;
+}

@@ -1,0 +1,23 @@
+// Train, with its progress and the score so far.
+import { element } from './element.js';
+
+/** @type {import('./panel.js').MakePart} */
+export function trainPart(controller) {
+  const bar = element('progress', { max: 1 });
+  const text = element('span', { 'data-role': 'training' });
+  const train = element('button', {
+    type: 'button', 'data-action': 'train', title: 'Train on all submitted labels',
+    onclick: () => (controller.training.running ? controller.stopTraining() : controller.train()),
+  });
+  return {
+    node: element('section.slmsam2-part', {}, element('div.slmsam2-row', {}, train, bar), text),
+    update() {
+      const { trainer, running, done, text: words } = controller.training;
+      train.textContent = running ? 'Stop training' : 'Train';
+      train.disabled = trainer === null || !controller.info;
+      bar.hidden = !running;
+      bar.value = done;
+      text.textContent = words;
+    },
+  };
+}

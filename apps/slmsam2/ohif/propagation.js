@@ -1,0 +1,65 @@
+// One propagation: ask, follow, cancel, bring the result in.
+import { promptLabels } from './merge.js';
+import { readLabels } from './nifti.js';
+import { plan } from './request.js';
+
+const POLL = 400; // ms between looks at the progress
+
+export class Propagation {
+  /**
+   * @param {import('./server.js').Server} server
+   * @param {string} model
+   * @param {(progress: {done: number, total: number}) => void} report called while it runs
+   */
+  constructor(server, model, report) {
+    this.server = server;
+    this.model = model;
+    this.report = report;
+    this.id = newId();
+    this.running = true;
+  }
+
+  /**
+   * @param {import('./session.js').Session} session
+   * @param {import('./request.js').Choice} choice
+   * @returns {Promise<{reply: any, changed: number}>} the reply's parameters; voxels that changed
+   * @throws {Error} with a sentence for the user; the label map is as it was
+   */
+  async run(session, choice) {
+    session.notice();
+    const { dims } = session.labelmap;
+    const wanted = plan(choice, session.touched, dims);
+    const labels = promptLabels(session.known, dims, wanted.axis, wanted.prompts);
+    if (!labels.some(Boolean)) throw new Error('The slices that you changed are empty. Paint the structure on one slice.');
+    const asking = this.server.infer(this.model, session.uid, { ...wanted.params, request_id: this.id }, labels);
+    this.#follow();
+    try {
+      const { params, file } = await asking;
+      const result = await readLabels(file);
+      if (String(result.dims) !== String(dims)) {
+        throw new Error(`The result has ${result.dims.join(' x ')} voxels, the series has ${dims.join(' x ')}: it was not taken.`);
+      }
+      session.report = params.report.structures;
+      return { reply: params, changed: session.accept(result.data, wanted) };
+    } finally {
+      this.running = false;
+    }
+  }
+
+  cancel() {
+    return this.server.cancel(this.id);
+  }
+
+  async #follow() {
+    while (this.running) {
+      await new Promise(resolve => setTimeout(resolve, POLL));
+      const progress = this.running && await this.server.progress(this.id).catch(() => null);
+      if (progress && this.running) this.report(progress);
+    }
+  }
+}
+
+/** @returns {string} nobody else's; also where the page is not served by https */
+function newId() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), byte => byte.toString(16).padStart(2, '0')).join('');
+}

@@ -1,0 +1,65 @@
+// What to ask the server for: from the user's choices to the request's parameters.
+
+/**
+ * @typedef {import('./touched.js').Axis} Axis
+ * @typedef {{value: number, name: string}} Structure
+ * @typedef {'both'|'forward'|'backward'} Direction
+ * @typedef {object} Choice
+ * @property {Structure[]} structures to propagate
+ * @property {Direction} direction forward: towards higher slice numbers
+ * @property {number|null} limit the last slice to go to; null: as far as the structure goes
+ * @typedef {object} Plan
+ * @property {Axis} axis
+ * @property {Map<number, number[]>} prompts structure's value -> slices painted or changed by the user
+ * @property {Map<number, [number, number]>} ranges structure's value -> slices that may change
+ * @property {Structure[]} structures those with prompts
+ * @property {Record<string, unknown>} params of the request
+ */
+
+/**
+ * @param {Choice} choice
+ * @param {import('./touched.js').Touched} touched
+ * @param {import('./touched.js').Dims} dims
+ * @returns {Plan}
+ * @throws {Error} with a sentence for the user: nothing is painted, or the limit does not fit
+ */
+export function plan({ structures, direction, limit }, touched, dims) {
+  const painted = structures.filter(({ value }) => touched.lastAxis.has(value));
+  if (painted.length === 0) {
+    const names = structures.map(({ name }) => name).join(', ') || 'a structure';
+    throw new Error(`Paint ${names} on one slice first, or correct a slice. Then press Propagate.`);
+  }
+  const axis = touched.lastAxis.get(painted.at(-1).value);
+  const prompts = new Map(painted.map(({ value }) => [value, touched.slices(value, axis)]));
+  const asked = painted.filter(({ value }) => prompts.get(value).length > 0);
+  const all = asked.flatMap(({ value }) => prompts.get(value));
+  const [first, last] = bounds(direction, limit, Math.min(...all), Math.max(...all), dims[axis]);
+  const ranges = new Map(asked.map(({ value }) => {
+    const own = prompts.get(value);
+    return [value, /** @type {[number, number]} */ ([
+      direction === 'forward' ? Math.min(...own) : first,
+      direction === 'backward' ? Math.max(...own) : last,
+    ])];
+  }));
+  const params = {
+    label_info: asked.map(({ name, value }) => ({ name, id: value })),
+    structures: asked.map(({ name }) => name),
+    axis: String(axis),
+    direction,
+    first_slice: first,
+    last_slice: last,
+    result_extension: '.nii',
+    result_dtype: 'uint8',
+    result_compress: false,
+  };
+  return { axis, prompts, ranges, structures: asked, params };
+}
+
+/** First and last slice to visit; the painted ones (lowest, highest) are always among them. */
+function bounds(direction, limit, lowest, highest, size) {
+  if (limit === null) return [0, size - 1];
+  if (limit < 0 || limit >= size) throw new Error(`There is no slice ${limit}: slices are 0 to ${size - 1}.`);
+  if (direction !== 'forward' && limit <= lowest) return [limit, direction === 'both' ? size - 1 : highest];
+  if (direction !== 'backward' && limit >= highest) return [direction === 'both' ? 0 : lowest, limit];
+  throw new Error(`Slice ${limit} does not lie ahead of what is painted (slices ${lowest} to ${highest}).`);
+}

@@ -1,0 +1,34 @@
+// The controller of the mode that is open. It outlives the panel: OHIF takes panels away when another tab is chosen.
+import { Controller } from './controller.js';
+import { Server } from './server.js';
+import { listenForShortcuts } from './shortcuts.js';
+import { missingSupport } from './support.js';
+import { Viewer } from './viewer.js';
+
+/** Event "change": `state` is another one. */
+export const running = Object.assign(new EventTarget(), {
+  /** @type {{controller: Controller|null, missing: string|null}} missing: why there is none */
+  state: { controller: null, missing: null },
+});
+
+let stop = () => {};
+
+/** @param {{servicesManager: any, commandsManager: any}} managers */
+export function enter(managers) {
+  const libraries = { cornerstone: window.cornerstone, cornerstoneTools: window.cornerstoneTools };
+  const missing = missingSupport(managers.servicesManager.services, libraries);
+  const controller = missing ? null : new Controller(new Viewer(managers, libraries), new Server());
+  const ends = controller ? [controller.start(), listenForShortcuts(controller)] : [];
+  stop = () => ends.forEach(end => end());
+  change({ controller, missing });
+}
+
+export function exit() {
+  stop();
+  change({ controller: null, missing: null });
+}
+
+function change(state) {
+  running.state = state;
+  running.dispatchEvent(new Event('change'));
+}

@@ -1,0 +1,140 @@
+// MONAI Label's server, as this panel uses it. Every failure is an Error whose message is a sentence for the user.
+
+const LOST = 'The server does not answer. Your painting is safe in this window; try again when it is back.';
+
+/** An answer other than success. */
+export class ServerError extends Error {
+  /**
+   * @param {string} message
+   * @param {number} status HTTP status; 0: no answer at all
+   */
+  constructor(message, status) {
+    super(message);
+    this.status = status;
+  }
+}
+
+export class Server {
+  /** @param {string} [base] address without a slash at its end; "": where this page came from */
+  constructor(base = '') {
+    this.base = base;
+  }
+
+  /** @returns {Promise<any>} models, trainers, train_stats, strategies, labels, datastore */
+  info() {
+    return this.#json('GET', '/info/');
+  }
+
+  /**
+   * Run a model on a series.
+   * @param {string} model
+   * @param {string} series UID
+   * @param {Record<string, unknown>} params
+   * @param {Uint8Array|null} labels painted label map, one byte per voxel, i fastest
+   * @returns {Promise<{params: any, file: ArrayBuffer}>}
+   */
+  async infer(model, series, params, labels) {
+    const form = new FormData();
+    form.append('params', JSON.stringify(params));
+    if (labels) form.append('label', new Blob([labels]), 'label.bin');
+    const path = `/infer/${encodeURIComponent(model)}?image=${encodeURIComponent(series)}&output=all`;
+    const reply = await (await this.#ask('POST', path, form)).formData();
+    const file = reply.get('image');
+    return { params: JSON.parse(await text(reply.get('params'))), file: await /** @type {Blob} */ (file).arrayBuffer() };
+  }
+
+  /**
+   * How far a request is.
+   * @param {string} id the request_id that was sent with it
+   * @returns {Promise<{done: number, total: number}|null>} null: not under way
+   */
+  async progress(id) {
+    return this.#json('GET', `/slmsam2/progress/${id}`).catch(unlessMissing);
+  }
+
+  /** @param {string} id */
+  async cancel(id) {
+    await this.#json('DELETE', `/slmsam2/progress/${id}`).catch(unlessMissing);
+  }
+
+  /**
+   * Save a final label; the server sends it to the PACS as DICOM SEG.
+   * @param {string} series UID
+   * @param {Uint8Array} labels
+   * @param {{name: string, id: number, color: number[]}[]} structures
+   */
+  async saveLabel(series, labels, structures) {
+    const form = new FormData();
+    form.append('params', JSON.stringify({ label_info: structures }));
+    form.append('label', new Blob([labels]), 'label.bin');
+    await this.#ask('PUT', `/datastore/label?image=${encodeURIComponent(series)}&tag=final`, form);
+  }
+
+  /**
+   * The newest final label of a series.
+   * @param {string} series UID
+   * @returns {Promise<{file: ArrayBuffer, structures: {name: string, id: number}[]}|null>} null: there is none
+   */
+  async savedLabel(series) {
+    const query = `label=${encodeURIComponent(series)}&tag=final`;
+    const response = await this.#ask('GET', `/datastore/label?${query}`).catch(unlessMissing);
+    if (!response) return null;
+    const info = await this.#json('GET', `/datastore/label/info?${query}`);
+    return { file: await response.arrayBuffer(), structures: info.label_info ?? [] };
+  }
+
+  /**
+   * @param {string} strategy
+   * @returns {Promise<{id: string, StudyInstanceUID: string}|null>} null: every image has a label
+   */
+  async nextSample(strategy) {
+    const sample = await this.#json('POST', `/activelearning/${encodeURIComponent(strategy)}`, {});
+    return sample.id ? sample : null;
+  }
+
+  /** @param {string} trainer */
+  train(trainer) {
+    return this.#json('POST', `/train/${encodeURIComponent(trainer)}`, {});
+  }
+
+  stopTraining() {
+    return this.#json('DELETE', '/train/');
+  }
+
+  /** @returns {Promise<boolean>} whether a training is under way */
+  async isTraining() {
+    return (await this.#json('GET', '/train/?check_if_running=true').catch(unlessMissing)) !== null;
+  }
+
+  async #json(method, path, body) {
+    return (await this.#ask(method, path, body && JSON.stringify(body))).json();
+  }
+
+  /** @returns {Promise<Response>} */
+  async #ask(method, path, body) {
+    const headers = typeof body === 'string' ? { 'Content-Type': 'application/json' } : undefined;
+    const response = await fetch(this.base + path, { method, body, headers }).catch(() => {
+      throw new ServerError(LOST, 0);
+    });
+    if (!response.ok) throw new ServerError(await sentence(response), response.status);
+    return response;
+  }
+}
+
+/** @param {FormDataEntryValue} part */
+async function text(part) {
+  return typeof part === 'string' ? part : part.text();
+}
+
+/** What the server says about a refusal; its own words where it has any. */
+async function sentence(response) {
+  const body = await response.json().catch(() => null);
+  if (typeof body?.detail === 'string') return body.detail;
+  return `The server answered with an error (${response.status}). Its log says more.`;
+}
+
+/** @param {ServerError} error */
+function unlessMissing(error) {
+  if (error.status === 404) return null;
+  throw error;
+}

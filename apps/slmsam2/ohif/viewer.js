@@ -1,0 +1,206 @@
+// What the panel needs of OHIF: the series that is shown, its viewports, its segmentation, its tools.
+import { add, axisAlong, dot, scale, subtract, toVoxel, toWorld } from './geometry.js';
+
+const LABELMAP = 'Labelmap';
+const NO_IMAGES = ['SEG', 'SR', 'RTSTRUCT', 'PR', 'KO'];
+
+export class Viewer {
+  /**
+   * @param {{servicesManager: any, commandsManager: any}} managers
+   * @param {{cornerstone: any, cornerstoneTools: any}} libraries
+   */
+  constructor({ servicesManager, commandsManager }, { cornerstone, cornerstoneTools }) {
+    this.services = servicesManager.services;
+    this.commands = commandsManager;
+    this.cornerstone = cornerstone;
+    this.tools = cornerstoneTools;
+  }
+
+  /**
+   * @param {() => void} listener called when another viewport, series, layout or segmentation is shown
+   * @returns {() => void} ends it
+   */
+  onChange(listener) {
+    const { viewportGridService, cornerstoneViewportService, segmentationService } = this.services;
+    const subscriptions = [
+      [viewportGridService, 'ACTIVE_VIEWPORT_ID_CHANGED'],
+      [viewportGridService, 'GRID_STATE_CHANGED'],
+      [cornerstoneViewportService, 'VIEWPORT_DATA_CHANGED'],
+      [segmentationService, 'SEGMENTATION_MODIFIED'],
+      [segmentationService, 'SEGMENTATION_REPRESENTATION_MODIFIED'],
+    ].filter(([service, event]) => service.EVENTS[event])
+      .map(([service, event]) => service.subscribe(service.EVENTS[event], listener));
+    return () => subscriptions.forEach(subscription => subscription.unsubscribe());
+  }
+
+  /** @returns {any|null} the display set of images in the active viewport */
+  activeSeries() {
+    const { viewportGridService, displaySetService } = this.services;
+    const { viewports, activeViewportId } = viewportGridService.getState();
+    const shown = viewports.get(activeViewportId)?.displaySetInstanceUIDs ?? [];
+    return shown.map(uid => displaySetService.getDisplaySetByUID(uid))
+      .find(set => set && !NO_IMAGES.includes(set.Modality) && set.imageIds?.length) ?? null;
+  }
+
+  /** @returns {any[]} cornerstone's viewports that show the series, the active one first; no 3D renderings */
+  viewportsOf(series) {
+    const { viewportGridService, cornerstoneViewportService } = this.services;
+    const { viewports, activeViewportId } = viewportGridService.getState();
+    return [...viewports.values()]
+      .filter(each => each.displaySetInstanceUIDs?.includes(series.displaySetInstanceUID))
+      .sort((a, b) => (b.viewportId === activeViewportId) - (a.viewportId === activeViewportId))
+      .map(each => cornerstoneViewportService.getCornerstoneViewport(each.viewportId))
+      .filter(each => each && each.type !== 'volume3d');
+  }
+
+  /**
+   * The segmentation that the user paints into; made where the series has none.
+   * @param {any} series
+   * @param {{value: number, name: string}[]} structures of a new one
+   * @returns {Promise<string|null>} its id; null: the series is not on the screen yet
+   */
+  async segmentationOf(series, structures) {
+    const { segmentationService } = this.services;
+    const viewports = this.viewportsOf(series);
+    if (viewports.length === 0) return null;
+    const active = segmentationService.getActiveSegmentation(viewports[0].id);
+    const existing = this.#belongsTo(active, series) ? active
+      : segmentationService.getSegmentations().find(each => this.#belongsTo(each, series));
+    const id = existing?.segmentationId ?? await this.#create(series, structures);
+    for (const viewport of viewports) {
+      const shown = segmentationService.getSegmentationRepresentations(viewport.id, { segmentationId: id });
+      if (shown.length === 0) {
+        await segmentationService.addSegmentationRepresentation(viewport.id, { segmentationId: id, type: LABELMAP });
+      }
+    }
+    return id;
+  }
+
+  async #create(series, structures) {
+    const segments = structures.map(({ value, name }, n) => [value, { segmentIndex: value, label: name, active: n === 0 }]);
+    return this.services.segmentationService.createLabelmapForDisplaySet(series, {
+      label: 'SLM-SAM 2',
+      segments: Object.fromEntries(segments),
+    });
+  }
+
+  #belongsTo(segmentation, series) {
+    const data = segmentation?.representationData?.[LABELMAP];
+    if (!data) return false;
+    if (data.referencedImageIds) return series.imageIds.includes(data.referencedImageIds[0]);
+    return Boolean(data.referencedVolumeId?.includes(series.displaySetInstanceUID));
+  }
+
+  /** @param {string} segmentationId */
+  hasSegmentation(segmentationId) {
+    return Boolean(this.services.segmentationService.getSegmentation(segmentationId));
+  }
+
+  /** @returns {{value: number, name: string, active: boolean, color: number[]}[]} ascending by value */
+  structures(segmentationId) {
+    const { segmentationService } = this.services;
+    const [viewportId] = segmentationService.getViewportIdsWithSegmentation(segmentationId);
+    const { segments } = segmentationService.getSegmentation(segmentationId);
+    return Object.keys(segments).map(Number).filter(value => segments[value]).map(value => ({
+      value,
+      name: segments[value].label,
+      active: Boolean(segments[value].active),
+      color: viewportId ? [...segmentationService.getSegmentColor(viewportId, segmentationId, value)] : [255, 255, 255, 255],
+    }));
+  }
+
+  addStructure(segmentationId, value, name) {
+    this.services.segmentationService.addSegment(segmentationId, { segmentIndex: value, label: name });
+  }
+
+  renameStructure(segmentationId, value, name) {
+    this.services.segmentationService.setSegmentLabel(segmentationId, value, name);
+  }
+
+  activateStructure(segmentationId, value) {
+    this.services.segmentationService.setActiveSegment(segmentationId, value);
+  }
+
+  colourStructure(segmentationId, value, color) {
+    const { segmentationService } = this.services;
+    for (const viewportId of segmentationService.getViewportIdsWithSegmentation(segmentationId)) {
+      segmentationService.setSegmentColor(viewportId, segmentationId, value, color);
+    }
+  }
+
+  /**
+   * @param {any} series
+   * @param {import('./geometry.js').Grid} grid
+   * @param {import('./touched.js').Axis} axis
+   * @returns {number|null} the slice along the axis that is on the screen
+   */
+  currentSlice(series, grid, axis) {
+    const viewport = this.#viewportAlong(series, grid, axis);
+    return viewport && Math.round(toVoxel(this.#centre(viewport), grid)[axis]);
+  }
+
+  /**
+   * Show a slice, in the viewport whose plane it lies in.
+   * @returns {boolean} whether there is such a viewport
+   */
+  showSlice(series, grid, axis, slice) {
+    const viewport = this.#viewportAlong(series, grid, axis);
+    if (!viewport) return false;
+    const voxel = toVoxel(this.#centre(viewport), grid);
+    voxel[axis] = slice;
+    this.#moveTo(viewport, toWorld(voxel, grid));
+    return true;
+  }
+
+  #viewportAlong(series, grid, axis) {
+    return this.viewportsOf(series).find(viewport => axisAlong(viewport.getCamera().viewPlaneNormal, grid) === axis);
+  }
+
+  /** @returns {import('./geometry.js').Vector} a point of the plane that is shown, mm */
+  #centre(viewport) {
+    if (viewport.type !== 'stack') return Array.from(viewport.getCamera().focalPoint);
+    const plane = this.cornerstone.metaData.get('imagePlaneModule', viewport.getCurrentImageId());
+    return Array.from(plane.imagePositionPatient);
+  }
+
+  #moveTo(viewport, world) {
+    const { viewPlaneNormal, focalPoint, position } = viewport.getCamera();
+    if (viewport.type === 'stack') {
+      const distances = viewport.getImageIds().map(imageId => {
+        const plane = this.cornerstone.metaData.get('imagePlaneModule', imageId);
+        return Math.abs(dot(subtract(world, Array.from(plane.imagePositionPatient)), viewPlaneNormal));
+      });
+      viewport.setImageIdIndex(distances.indexOf(Math.min(...distances)));
+      return;
+    }
+    const shift = scale(viewPlaneNormal, dot(subtract(world, focalPoint), viewPlaneNormal));
+    viewport.setCamera({ focalPoint: add(focalPoint, shift), position: add(position, shift) });
+    viewport.render();
+  }
+
+  /** @param {string} toolName for the left mouse button, in all viewports */
+  activateTool(toolName) {
+    this.commands.run('setToolActiveToolbar', { toolName });
+  }
+
+  /** @returns {string|undefined} the tool of the left mouse button */
+  activeTool() {
+    const { viewportGridService, toolGroupService } = this.services;
+    return toolGroupService.getToolGroupForViewport(viewportGridService.getState().activeViewportId)
+      ?.getActivePrimaryMouseButtonTool();
+  }
+
+  /** @param {number} radius mm */
+  setBrushRadius(radius) {
+    for (const id of this.services.toolGroupService.getToolGroupIds()) {
+      this.tools.utilities.segmentation.setBrushSizeForToolGroup(id, radius);
+    }
+  }
+
+  /** @param {[number, number]} range intensities that the threshold brush takes */
+  setThreshold(range) {
+    for (const id of this.services.toolGroupService.getToolGroupIds()) {
+      this.tools.utilities.segmentation.setBrushThresholdForToolGroup(id, range);
+    }
+  }
+}

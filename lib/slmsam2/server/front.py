@@ -1,0 +1,68 @@
+"""Our routes go in front of MONAI Label's: the first route that fits a path answers."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import anyio.to_thread
+from fastapi import APIRouter, Depends, FastAPI, HTTPException
+from monailabel.config import settings
+from monailabel.endpoints.user.auth import RBAC
+from starlette.responses import Response
+
+from slmsam2.errors import SlmSam2Error
+from slmsam2.server.answers import failure, refusal
+
+logger = logging.getLogger(__name__)
+
+WAITING = 32  # requests of a kind under way or waiting; further ones wait without a thread
+
+Answer = Callable[[dict[str, Any]], Response | dict[str, Any] | None]
+
+
+def new_router(prefix: str) -> APIRouter:
+    """A router under MONAI Label's own prefix, for those who may use the server."""
+    user = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))
+    return APIRouter(prefix=settings.MONAI_LABEL_API_STR + prefix, dependencies=[user])
+
+
+def put_in_front(app: FastAPI, router: APIRouter) -> None:
+    """Let the router's routes answer first; doing it again changes nothing."""
+    there = {getattr(route, "name", None) for route in app.router.routes}
+    new = [route for route in router.routes if getattr(route, "name", None) not in there]
+    app.router.routes[:0] = new
+
+
+def off_the_loop(stock: Callable[..., Any], answer: Answer) -> Callable[..., Any]:
+    """An endpoint that answers in a thread, with the parameters (and so the access checks) of the stock one."""
+    limiter = anyio.CapacityLimiter(WAITING)
+
+    async def endpoint(**arguments: Any) -> Any:
+        tasks = arguments.get("background_tasks")
+        try:
+            work = functools.partial(_with_plain_errors, answer, arguments)
+            return await anyio.to_thread.run_sync(work, limiter=limiter)
+        except HTTPException:
+            if tasks is not None:
+                await tasks()  # removes the uploads: without a response of its own nothing else does
+            raise
+
+    endpoint.__signature__ = inspect.signature(stock)  # type: ignore[attr-defined]
+    return endpoint
+
+
+def _with_plain_errors(answer: Answer, arguments: dict[str, Any]) -> Response | dict[str, Any] | None:
+    """Answer in this thread; every error leaves as an HTTPException."""
+    try:
+        return answer(arguments)
+    except HTTPException:
+        raise
+    except SlmSam2Error as error:
+        raise refusal(error) from error
+    except Exception as error:
+        logger.exception("A request failed")
+        raise failure() from error

@@ -1,0 +1,191 @@
+"""A PACS reached by DICOMweb: what MONAI Label's datastore leaves open.
+
+It lists CT only; takes any one of several SEG objects of a series; gives labels back cropped; lists may be two hours
+old; and saving an empty label, downloading and deleting a label end in errors without a word.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import requests
+from monailabel.config import settings
+from monailabel.datastore.dicom import DICOMWebDatastore
+from monailabel.datastore.local import LocalDatastore
+from monailabel.datastore.utils.convert import dicom_to_nifti
+from monailabel.datastore.utils.dicom import dicom_web_download_series
+from monailabel.interfaces.datastore import DefaultLabelTag
+from monailabel.interfaces.exception import LabelNotFoundException
+from pydicom.dataset import Dataset
+
+from slmsam2.errors import ArchiveError, PromptError
+from slmsam2.server.painted import read_saved
+from slmsam2.server.segmentations import Segmentation, Segmentations
+from slmsam2.volume import label_on_grid, read_label, read_volume, write_label
+
+logger = logging.getLogger(__name__)
+
+FINAL = DefaultLabelTag.FINAL.value
+FILTER = "MONAI_LABEL_DICOMWEB_SEARCH_FILTER"
+
+
+def search_filters(modalities: Sequence[str]) -> list[dict[str, Any]]:
+    """What to ask the PACS for: MONAI Label's search filter if one was set, else series of these modalities."""
+    given = settings.MONAI_LABEL_DICOMWEB_SEARCH_FILTER
+    if given != type(settings).model_fields[FILTER].default:
+        return [given]
+    return [{"Modality": modality} for modality in modalities]
+
+
+class PacsDatastore(DICOMWebDatastore):
+    """Images of a PACS, with labels as DICOM SEG.
+
+    Args:
+        stock: MONAI Label's own datastore for the same PACS; it is not to be used any more.
+        modalities: what to list when no search filter is set.
+    """
+
+    def __init__(self, stock: DICOMWebDatastore, modalities: Sequence[str]) -> None:
+        stock._observer.stop()  # two that watch one folder would write over each other
+        self._segmentations = Segmentations(stock._client)
+        self._filters = search_filters(modalities)
+        super().__init__(
+            client=stock._client,
+            search_filter={},
+            cache_path=str(Path(stock._datastore_path).parent),
+            fetch_by_frame=stock._fetch_by_frame,
+            convert_to_nifti=True,
+        )
+
+    def list_images(self) -> list[str]:
+        """UIDs of the image series; SEG objects and the like are no images."""
+        found = [e for f in self._filters for e in self._client.search_for_series(search_filters=f)]
+        series = [Dataset.from_json(entry) for entry in found]
+        images = [
+            str(s.SeriesInstanceUID) for s in series if s.get("Modality") not in ("SEG", "SR", "RTSTRUCT")
+        ]
+        return list(dict.fromkeys(images))
+
+    def get_labeled_images(self, label_tag: str | None = None, labels: list[str] | None = None) -> list[str]:
+        labelled = self._segmentations.newest()
+        return [image for image in self.list_images() if image in labelled]
+
+    def get_unlabeled_images(
+        self, label_tag: str | None = None, labels: list[str] | None = None
+    ) -> list[str]:
+        labelled = self._segmentations.newest()
+        return [image for image in self.list_images() if image not in labelled]
+
+    def get_labels_by_image_id(self, image_id: str) -> dict[str, str]:
+        self._refresh(image_id)
+        return super().get_labels_by_image_id(image_id)
+
+    def get_label_uri(self, label_id: str, label_tag: str, image_id: str = "") -> str:
+        """Path of a label on the image's whole grid; "" if there is none. ``label_id`` is the image's id."""
+        image = image_id or label_id
+        if label_tag == FINAL:
+            self._refresh(image)
+        return LocalDatastore.get_label_uri(self, image, label_tag)
+
+    def datalist(self, full_path: bool = True) -> list[dict[str, Any]]:
+        for image in self.get_labeled_images():
+            self.get_image_uri(image)
+            self._refresh(image)
+        return LocalDatastore.datalist(self, full_path)
+
+    def save_label(
+        self,
+        image_id: str,
+        label_filename: str,
+        label_tag: str,
+        label_info: dict[str, Any],
+        label_id: str = "",
+    ) -> str:
+        """Save a label; a final one goes to the PACS as DICOM SEG.
+
+        Raises:
+            PromptError: there is nothing in it.
+            VolumeError: it cannot be read, or does not lie on the image's grid.
+        """
+        image = read_volume(Path(self.get_image_uri(image_id)))
+        label = label_on_grid(read_saved(Path(label_filename), image), image)
+        if not label.any():
+            raise PromptError("The label is empty: nothing was saved. Paint or propagate a structure first.")
+        info = {**label_info, "label_info": _segment_info(label, label_info.get("label_info"))}
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / f"{image_id}.nii.gz"
+            write_label(path, label, image, dtype=None, compress=True)
+            saved = super().save_label(image_id, str(path), label_tag, info)
+        self._segmentations.forget()
+        return saved
+
+    def remove_label(self, label_id: str, label_tag: str) -> None:
+        """Remove a label; a final one from the PACS as well, the newest if there are several.
+
+        Raises:
+            ArchiveError: the PACS does not allow it.
+            LabelNotFoundException: there is none.
+        """
+        newest = self._segmentations.newest().get(label_id) if label_tag == FINAL else None
+        if newest is not None:
+            self._delete(newest)
+            self._segmentations.forget()
+        elif not LocalDatastore.get_label_uri(self, label_id, label_tag):
+            raise LabelNotFoundException(f"no label {label_id} with the tag {label_tag}")
+        self._remove_local(label_id, label_tag)
+
+    def _delete(self, segmentation: Segmentation) -> None:
+        try:
+            self._client.delete_series(segmentation.study, segmentation.series)
+        except requests.HTTPError as error:
+            logger.info("The PACS refused to delete %s: %s", segmentation.series, error)
+            raise ArchiveError(
+                "The image archive (PACS) does not delete objects by DICOMweb, so the label stays. "
+                f"Delete the SEG series {segmentation.series} in the archive itself."
+            ) from error
+
+    def _refresh(self, image_id: str) -> None:
+        """Make the local final label that of the newest SEG object; remove it when there is none any more."""
+        newest = self._segmentations.newest().get(image_id)
+        here = LocalDatastore.get_label_uri(self, image_id, FINAL)
+        if newest is None:
+            if here:
+                self._remove_local(image_id, FINAL)
+            return
+        local = self.get_label_info(image_id, FINAL)
+        if here and Path(here).is_file() and local.get("SeriesInstanceUID") == newest.series:
+            return
+        image = read_volume(Path(self.get_image_uri(image_id)))
+        with tempfile.TemporaryDirectory() as folder:
+            label = self._download(newest, Path(folder) / "seg")
+            path = Path(folder) / f"{image_id}.nii.gz"
+            write_label(path, label_on_grid(read_label(label), image), image, dtype=None, compress=True)
+            label.unlink()
+            info = {"SeriesInstanceUID": newest.series, "Modality": "SEG", "label_info": newest.segments}
+            LocalDatastore.save_label(self, image_id, str(path), FINAL, info)
+
+    def _download(self, segmentation: Segmentation, folder: Path) -> Path:
+        """The labelmap of a SEG object (around its structures only), in a temporary file."""
+        dicom_web_download_series(segmentation.study, segmentation.series, str(folder), self._client)
+        return Path(dicom_to_nifti(str(folder), is_seg=True))
+
+    def _remove_local(self, image_id: str, label_tag: str) -> None:
+        path = LocalDatastore.get_label_uri(self, image_id, label_tag)
+        if path:
+            Path(path).unlink(missing_ok=True)
+            shutil.rmtree(Path(path).with_name(image_id), ignore_errors=True)
+        self.refresh()
+
+
+def _segment_info(label: np.ndarray, given: Any) -> list[dict[str, Any]]:
+    """One entry for each value of the label, in ascending order: MONAI Label takes them by position."""
+    entries = [entry for entry in given or [] if isinstance(entry, dict)]
+    by_value = {entry.get("id", entry.get("idx")): entry for entry in entries}
+    values = [int(value) for value in np.unique(label[label != 0])]
+    return [{"name": f"structure_{v}", **by_value.get(v, {}), "id": v} for v in values]

@@ -1,0 +1,58 @@
+"""MONAI Label's way to the PACS for OHIF, in threads of its own and with the query of each request.
+
+Its endpoint is ``async def`` around a blocking request: images come one after the other, and nothing else is
+answered meanwhile. It also leaves out the query, and so answers a search for one study with all of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import anyio.to_thread
+import requests
+from fastapi import APIRouter, Request
+from monailabel.endpoints import proxy as stock
+from starlette.responses import Response
+
+from slmsam2.server.answers import archive_silent
+from slmsam2.server.front import new_router
+
+logger = logging.getLogger(__name__)
+
+SERVICES = ("wado", "qido", "stow")
+
+
+def proxy_routes() -> APIRouter:
+    """The same addresses as MONAI Label's."""
+    router = new_router(stock.router.prefix)
+    limiter = anyio.CapacityLimiter(16)  # threads: browsers open some six connections each
+
+    @router.api_route("/dicom/{path:path}", methods=["GET", "POST"], include_in_schema=False)
+    async def slmsam2_proxy(request: Request, path: str) -> Response:
+        await request.body()  # from here on it is at hand without waiting
+        return await anyio.to_thread.run_sync(_forward, request, path, limiter=limiter)
+
+    return router
+
+
+def _forward(request: Request, path: str) -> Response:
+    """Raises:
+    HTTPException: 502, the PACS cannot be reached.
+    """
+    service, rest = _service(path)
+    if request.url.query:
+        rest = f"{rest}?{request.url.query}"
+    try:
+        return asyncio.run(stock.proxy_dicom(request, service, rest))
+    except requests.RequestException as error:
+        logger.warning("The PACS does not answer: %s", error)
+        raise archive_silent() from error
+
+
+def _service(path: str) -> tuple[str, str]:
+    """Which DICOMweb service a path is for, and the rest of it. OHIF asks for metadata as if they were a search."""
+    first, _, rest = path.partition("/")
+    if first not in SERVICES:
+        return "", path
+    return ("wado" if rest.endswith("metadata") else first), rest

@@ -1,0 +1,54 @@
+"""What depends on what the server offers: training, and drawing a slice by clicks."""
+
+import numpy as np
+import pytest
+import requests
+from annotator import dice, largest_slice, paint_largest_slice, propagate, slices_of
+
+expect = pytest.importorskip("playwright.sync_api", reason="run bash scripts/test.sh --e2e").expect
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
+
+
+@pytest.fixture
+def info(server):
+    return requests.get(f"{server}/info/", timeout=60).json()
+
+
+def test_train(open_viewer, ct, organs, info, pictures):
+    viewer = open_viewer(ct)
+    words = viewer.page.locator("[data-role=training]")
+    button = viewer.page.locator("[data-action=train]")
+    if not info["trainers"]:
+        expect(words).to_have_text("This server does not train.")
+        expect(button).to_be_disabled()
+        pytest.skip("this server has no trainer")
+    paint_largest_slice(viewer, organs["spleen"], 10)
+    propagate(viewer)
+    viewer.press("submit")
+    viewer.wait_for_message("Submitted")
+    viewer.press("train")
+    expect(words).to_contain_text("epoch", timeout=180_000)
+    viewer.screenshot(pictures / "ohif_training.png")
+    expect(words).to_contain_text("finished", timeout=1_200_000)
+    expect(button).to_have_text("Train")
+
+
+def test_clicks_draw_the_slice(open_viewer, ct, organs, info):
+    viewer = open_viewer(ct)
+    if not any(model["type"] == "deepgrow" for model in info["models"].values()):
+        expect(viewer.page.locator("[data-action=points]")).to_be_hidden()
+        pytest.skip("this server has no model that takes points")
+    spleen = organs["spleen"]
+    k = largest_slice(spleen)
+    viewer.show_slice(k, spleen.shape[2])
+    viewer.press("points")
+    i, j = (int(np.median(each)) for each in np.nonzero(spleen[:, :, k]))
+    viewer.click((i, j, k))
+    viewer.wait_until_drawn()
+    drawn = viewer.label()
+    assert slices_of(drawn) == [k]
+    assert dice(drawn[:, :, k] > 0, spleen[:, :, k]) > 0.5
+    found, _ = propagate(viewer)
+    assert len(slices_of(found)) > 3
+    assert np.array_equal(found[:, :, k], drawn[:, :, k])

@@ -1,0 +1,56 @@
+"""What users meet on a bad day: nothing painted, a wait, second thoughts, no connection."""
+
+import time
+
+import numpy as np
+import pytest
+import requests
+from annotator import paint_largest_slice
+
+expect = pytest.importorskip("playwright.sync_api", reason="run bash scripts/test.sh --e2e").expect
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+
+
+def test_nothing_painted_nothing_saved(open_viewer, mr):
+    viewer = open_viewer(mr)
+    viewer.press("propagate")
+    viewer.wait_for_message("Paint Structure 1 on one slice first")
+    viewer.press("submit")
+    viewer.wait_for_message("There is nothing to submit")
+    viewer.press("load")
+    viewer.wait_for_message("No label is saved for this series.")
+    viewer.page.click(".slmsam2 >> text=+ Add")
+    viewer.name_structure(2, "Structure 1")
+    viewer.wait_for_message("There is a structure 'Structure 1' already")
+
+
+def test_page_stays_usable_and_a_run_can_be_cancelled(open_viewer, server, ct, organs):
+    viewer = open_viewer(ct)
+    _, painted = paint_largest_slice(viewer, organs["liver"], 10)
+    image = f"{server}/proxy/dicom/wado/studies/{ct.study}/series/{ct.uid}/metadata"
+    viewer.press("propagate")
+    expect(viewer.page.locator(".slmsam2")).to_contain_text(
+        " of ", timeout=60_000
+    )  # slices, as they are done
+    begin = time.monotonic()
+    assert requests.get(image, timeout=20).ok
+    viewer.page.evaluate("1")
+    assert time.monotonic() - begin < 3
+    viewer.press("cancel")
+    viewer.wait_for_message("This propagation was cancelled. Nothing has changed.")
+    assert np.array_equal(viewer.label(), painted)
+
+
+def test_lost_connection_loses_no_painting(open_viewer, ct, organs):
+    viewer = open_viewer(ct)
+    k, painted = paint_largest_slice(viewer, organs["spleen"], 10)
+    viewer.page.context.set_offline(True)
+    viewer.press("propagate")
+    viewer.wait_for_message("The server does not answer. Your painting is safe")
+    assert np.array_equal(viewer.label(), painted)
+    viewer.page.context.set_offline(False)
+    viewer.page.locator("[data-action=propagate]:enabled").wait_for(timeout=60_000)
+    viewer.press("propagate")
+    viewer.wait_for_message("slices")
+    assert np.array_equal(viewer.label()[:, :, k], painted[:, :, k])

@@ -1,0 +1,27 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { drawnOn, pointModel, withPoint } from '../../apps/slmsam2/ohif/points.js';
+
+test('the model that takes points', () => {
+  const models = { slmsam2: { type: 'scribbles' }, other: { type: 'deepgrow' }, slmsam2_slice: { type: 'deepgrow' } };
+  assert.equal(pointModel({ models }), 'slmsam2_slice');
+  assert.equal(pointModel({ models: { slmsam2: models.slmsam2 } }), null);
+  assert.equal(pointModel(null), null);
+});
+
+test('points gather on one slice of one structure', () => {
+  let clicked = withPoint(null, { value: 1, axis: 2, voxel: [3, 4, 7], inside: true });
+  clicked = withPoint(clicked, { value: 1, axis: 2, voxel: [5, 5, 7], inside: false });
+  assert.deepEqual(clicked, { value: 1, axis: 2, slice: 7, foreground: [[3, 4, 7]], background: [[5, 5, 7]] });
+  assert.deepEqual(withPoint(clicked, { value: 1, axis: 2, voxel: [3, 4, 8], inside: true }).background, []);
+  assert.deepEqual(withPoint(clicked, { value: 2, axis: 2, voxel: [3, 4, 7], inside: true }).background, []);
+});
+
+test('the answer replaces the structure on that slice only', () => {
+  const dims = [2, 1, 3];
+  const labels = Uint8Array.of(1, 1, 1, 2, 1, 1);
+  const drawn = Uint8Array.of(1, 0, 0, 1, 0, 0);
+  const clicked = { value: 1, axis: 2, slice: 1, foreground: [], background: [] };
+  assert.deepEqual([...drawnOn(labels, drawn, dims, clicked)], [1, 1, 0, 2, 1, 1]);
+});

@@ -1,0 +1,69 @@
+import assert from 'node:assert/strict';
+import { createServer } from 'node:http';
+import { after, before, test } from 'node:test';
+
+import { Server } from '../../apps/slmsam2/ohif/server.js';
+
+/** What the next requests are answered with, and what came. */
+const answers = [];
+const came = [];
+let web, server;
+
+before(async () => {
+  web = createServer(async (request, response) => {
+    const parts = [];
+    for await (const part of request) parts.push(part);
+    came.push({ method: request.method, url: request.url, body: Buffer.concat(parts).toString('latin1') });
+    const { status = 200, type = 'application/json', body = '{}' } = answers.shift() ?? {};
+    response.writeHead(status, { 'Content-Type': type });
+    response.end(body);
+  });
+  await new Promise(resolve => web.listen(0, '127.0.0.1', resolve));
+  server = new Server(`http://127.0.0.1:${web.address().port}`);
+});
+
+after(() => web.close());
+
+test('an inference: parameters and label go out, parameters and file come back', async () => {
+  const boundary = '0123456789abcdef0123456789abcdef';
+  const body = [
+    `--${boundary}`, 'Content-Disposition: form-data; name="params"', 'Content-Type: application/json', '', '{"axis": 2}',
+    `--${boundary}`, 'Content-Disposition: form-data; name="image"; filename="a.nii"', '', 'abc', `--${boundary}--`, '',
+  ].join('\r\n');
+  answers.push({ type: `multipart/form-data; boundary=${boundary}`, body });
+  const { params, file } = await server.infer('slmsam2', '1.2', { direction: 'both' }, Uint8Array.of(65, 66));
+  assert.deepEqual(params, { axis: 2 });
+  assert.equal(Buffer.from(file).toString(), 'abc');
+  const request = came.at(-1);
+  assert.equal(request.url, '/infer/slmsam2?image=1.2&output=all');
+  assert.match(request.body, /\{"direction":"both"\}/);
+  assert.match(request.body, /filename="label.bin"[\s\S]*AB\r\n/);
+});
+
+test('a refusal is the server\'s own sentence', async () => {
+  answers.push({ status: 400, body: '{"detail": "Nothing is painted."}' });
+  await assert.rejects(server.infer('slmsam2', '1.2', {}, null), { message: 'Nothing is painted.', status: 400 });
+  answers.push({ status: 500, type: 'text/plain', body: 'Internal Server Error' });
+  await assert.rejects(server.info(), /an error \(500\)/);
+});
+
+test('no answer at all', async () => {
+  await assert.rejects(new Server('http://127.0.0.1:1').info(), /does not answer. Your painting is safe/);
+});
+
+test('what is missing is null, not an error', async () => {
+  for (const ask of [() => server.progress('a'), () => server.savedLabel('1.2'), () => server.nextSample('random')]) {
+    answers.push(ask.toString().includes('nextSample') ? { body: '{}' } : { status: 404 });
+    assert.equal(await ask(), null);
+  }
+  answers.push({ status: 404 });
+  assert.equal(await server.isTraining(), false);
+});
+
+test('a saved label comes with the names of its structures', async () => {
+  answers.push({ type: 'application/octet-stream', body: 'abc' }, { body: '{"label_info": [{"name": "liver", "id": 1}]}' });
+  const saved = await server.savedLabel('1.2');
+  assert.equal(Buffer.from(saved.file).toString(), 'abc');
+  assert.deepEqual(saved.structures, [{ name: 'liver', id: 1 }]);
+  assert.match(came.at(-1).url, /label=1.2&tag=final/);
+});

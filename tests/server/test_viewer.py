@@ -1,0 +1,83 @@
+"""OHIF's files as the server sends them, and following an inference."""
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import requests
+from monailabel.client import MONAILabelClient
+from server_studies import painted_slice, phantom, refused, write_nifti
+
+pytestmark = pytest.mark.server
+
+MODULES = Path(__file__).resolve().parents[2] / "apps" / "slmsam2" / "ohif"
+SHAPE = (64, 60, 60)  # of the study "long"
+
+
+def test_the_viewer_loads_our_extension(server):
+    answer = requests.get(f"{server.url}/ohif/app-config.js", timeout=10)
+    assert answer.headers["content-type"].startswith("text/javascript")
+    assert answer.headers["cache-control"] == "no-cache"
+    assert "routerBasename: '/ohif/'" in answer.text  # MONAI Label's own comes first
+    assert answer.text.index("window.config = ") < answer.text.index("window.config.extensions.push")
+    assert "/slmsam2/ohif/extension.js" in answer.text
+    assert "<html" in requests.get(f"{server.url}/ohif/", timeout=10).text
+
+
+def test_every_module_is_sent_as_it_is(server):
+    modules = sorted(MODULES.glob("*.js"))
+    assert len(modules) > 20
+    for module in modules:
+        answer = requests.get(f"{server.url}/slmsam2/ohif/{module.name}", timeout=10)
+        assert answer.headers["content-type"].startswith("text/javascript")
+        assert answer.content == module.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["package.json", "missing.js", "..%2Fmain.py", "%2e%2e%2f%2e%2e%2fx.js"])
+def test_nothing_else_is_sent(server, name):
+    assert requests.get(f"{server.url}/slmsam2/ohif/{name}", timeout=10).status_code == 404
+
+
+def test_info_names_the_weights(client):
+    network = client.info()["models"]["slmsam2"]["network"]
+    assert network["name"] == "slm_sam2_nano"
+    assert network["version"]
+    assert network["trained"]
+
+
+def progress(server, request_id):
+    return requests.get(f"{server.url}/slmsam2/progress/{request_id}", timeout=10)
+
+
+def test_follow_and_cancel(server, client, tmp_path):
+    label = phantom(SHAPE)[1]
+    label[:, :, 1::4] = 0  # much to do
+    file = write_nifti(tmp_path / "label.nii.gz", label)
+    assert progress(server, "mine").status_code == 404
+    answers = []
+    thread = threading.Thread(
+        target=lambda: answers.append(refused(client, "long", {"request_id": "mine"}, label_in=str(file)))
+    )
+    thread.start()
+    seen = []
+    end = time.monotonic() + 120
+    while time.monotonic() < end and not (seen and seen[-1]["done"] > 0):
+        found = progress(server, "mine")
+        if found.ok:
+            seen.append(found.json())
+        time.sleep(0.05)
+    assert 0 < seen[-1]["done"] <= seen[-1]["total"]
+    assert requests.delete(f"{server.url}/slmsam2/progress/mine", timeout=10).json()["cancelled"]
+    thread.join(120)
+    assert answers == [(409, "This propagation was cancelled. Nothing has changed.")]
+    assert progress(server, "mine").status_code == 404
+    assert server.left_behind() == []
+
+
+def test_the_next_inference_after_a_cancelled_one(server, tmp_path):
+    label = write_nifti(tmp_path / "label.nii.gz", painted_slice(phantom()[1], 7))
+    client = MONAILabelClient(server.url, tmpdir=str(tmp_path))
+    _, reply = client.infer("slmsam2", "phantom", {"request_id": "other"}, label_in=str(label))
+    assert reply["report"]
+    assert progress(server, "other").status_code == 404
