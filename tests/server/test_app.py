@@ -50,6 +50,7 @@ def test_settings(tmp_path):
     assert read_configuration({}) == Configuration()
     given = {"model": "slm_sam2_hiera_t", "model_dir": str(tmp_path), "device": "cpu", "preset": "bone"}
     assert read_configuration(given) == Configuration("slm_sam2_hiera_t", tmp_path, "cpu", "bone")
+    assert read_configuration({"modalities": "ct, us"}).modalities == ("CT", "US")
 
 
 @pytest.mark.parametrize(
@@ -60,6 +61,7 @@ def test_settings(tmp_path):
         ({"model_dir": "/nowhere"}, "--conf model_dir"),
         ({"device": "toaster"}, "cpu"),
         ({"preset": "heart"}, "abdomen"),
+        ({"modalities": "CT;MR"}, "CT,MR"),
     ],
 )
 def test_bad_settings(conf, says):
