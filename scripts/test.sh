@@ -18,8 +18,11 @@ install_system_packages() {
     done
     [ ${#missing[@]} -gt 0 ] || return 0
     say "installing ${missing[*]} with apt-get (about 1 minute; once)"
-    # Orthanc is started by the tests themselves, never as a service of this machine.
-    { apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+    # Orthanc is for the tests to start, and listens on all addresses: it must not become a service of this machine.
+    if [ -d /run/systemd/system ] && [[ " ${missing[*]} " = *" orthanc "* ]]; then
+        systemctl --quiet mask orthanc.service && say "the service orthanc is masked (systemctl unmask orthanc)"
+    fi
+    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
         "${missing[@]}"; } >/dev/null || say "that failed: the tests that need them skip"
 }
 

@@ -77,7 +77,7 @@ def _dataset(series: Series, k: int, frame: str) -> FileDataset:
     ds.is_little_endian, ds.is_implicit_VR = True, False
     ds.SOPClassUID, ds.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
     ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.FrameOfReferenceUID = series.study, series.uid, frame
-    ds.PatientName, ds.PatientID = f"Test^{series.modality}", f"TEST-{series.modality}"
+    ds.PatientID = ds.PatientName = f"TEST-{series.study[-6:]}"
     ds.PatientBirthDate = ds.PatientSex = ds.AccessionNumber = ds.ReferringPhysicianName = ""
     ds.StudyID, ds.SeriesNumber, ds.InstanceNumber = "1", 1, k + 1
     ds.StudyDate = ds.SeriesDate = ds.ContentDate = "20240101"

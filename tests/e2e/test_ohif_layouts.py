@@ -38,7 +38,7 @@ def test_three_planes(open_viewer, server, ct, organs, tmp_path, pictures):
     viewer.screenshot(pictures / "ohif_mpr.png")
 
 
-def test_sagittal_series(open_viewer, server, mr, tmp_path, pictures):
+def test_sagittal_series(open_viewer, server, mr, tmp_path):
     viewer = open_viewer(mr)
     value = int(np.bincount(mr.label.ravel())[1:].argmax()) + 1
     k, painted = paint_largest_slice(viewer, mr.label == value, 5)
@@ -46,4 +46,3 @@ def test_sagittal_series(open_viewer, server, mr, tmp_path, pictures):
     assert np.array_equal(found[:, :, k], painted[:, :, k])
     assert len(slices_of(found)) > 1
     assert np.array_equal(found, by_python_client(server, mr.uid, viewer.sent()[0], tmp_path))
-    viewer.screenshot(pictures / "ohif_sagittal.png")

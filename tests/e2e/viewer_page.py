@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import re
 import time
 from pathlib import Path
 
 import numpy as np
+from dicom_series import Series
 from playwright.sync_api import Page, expect
 from scipy.ndimage import binary_erosion
 
@@ -33,6 +35,11 @@ READ_LABEL = """
   for (let n = 0; n < all.length; n += 8192) text += String.fromCharCode(...all.subarray(n, n + 8192));
   return { shape: [columns, rows, slices.length], data: btoa(text) };
 }
+"""
+
+HAS_SEGMENTATION = """
+() => Boolean(window.services.segmentationService.getActiveSegmentation(
+  window.services.viewportGridService.getActiveViewportId()))
 """
 
 # where voxels are on the screen, in the viewport that shows slice k (or the active one)
@@ -122,6 +129,7 @@ class ViewerPage:
 
     def label(self) -> np.ndarray:
         """uint8 (I, J, K)."""
+        self.page.wait_for_function(HAS_SEGMENTATION, timeout=60_000)  # a moment after a series was opened
         found = self.page.evaluate(READ_LABEL)
         data = np.frombuffer(base64.b64decode(found["data"]), np.uint8)
         return data.reshape(found["shape"], order="F")
@@ -132,6 +140,16 @@ class ViewerPage:
         box = strip.bounding_box()
         strip.click(position={"x": (k + 0.5) / count * box["width"], "y": 20})
         self.page.wait_for_timeout(300)
+
+    def show_series(self, series: Series) -> None:
+        """Open another series of the study, by a double click on its picture."""
+        pictures = self.page.locator("[data-cy=study-browser-thumbnail]")
+        pictures.filter(has_text=re.compile(rf"{series.modality}\b")).first.dblclick()
+        end = time.monotonic() + 60
+        while self.label().shape != series.array.shape:
+            assert time.monotonic() < end, "the series does not appear"
+            self.page.wait_for_timeout(500)
+        self.page.wait_for_timeout(1000)
 
     def choose_mpr(self) -> None:
         """Three planes, by OHIF's layout menu."""

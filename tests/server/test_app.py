@@ -70,6 +70,7 @@ def test_settings(tmp_path):
     assert read_configuration({}) == Configuration()
     given = {"model": "slm_sam2_hiera_t", "model_dir": str(tmp_path), "device": "cpu", "preset": "bone"}
     assert read_configuration(given) == Configuration("slm_sam2_hiera_t", tmp_path, "cpu", "bone")
+    assert read_configuration({"modalities": "ct, us"}).modalities == ("CT", "US")
 
 
 @pytest.mark.parametrize(
@@ -81,6 +82,7 @@ def test_settings(tmp_path):
         ({"device": "toaster"}, "cpu"),
         ({"preset": "heart"}, "abdomen"),
         ({"auto_train_every": "often"}, "a number of labels"),
+        ({"modalities": "CT;MR"}, "CT,MR"),
     ],
 )
 def test_bad_settings(conf, says):

@@ -21,6 +21,17 @@ export function element(tag, properties = {}, ...children) {
 }
 
 /**
+ * A button that does one of the panel's actions.
+ * @param {string} action its name, for tests and styles
+ * @param {string} title shown when the mouse rests on it
+ * @param {string} text
+ * @param {() => void} onclick
+ */
+export function actionButton(action, title, text, onclick) {
+  return element('button', { type: 'button', 'data-action': action, title, onclick }, text);
+}
+
+/**
  * A React component that hands its host element to `mount`, and calls what that returns when the host goes away.
  * React is not on `window`, and one element is all that is needed of it.
  * @param {(host: HTMLElement) => () => void} mount

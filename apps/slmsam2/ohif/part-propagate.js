@@ -1,12 +1,13 @@
 // Propagate, with progress and cancel; undo.
-import { element } from './element.js';
+import { actionButton, element } from './element.js';
 
 /** @type {import('./panel.js').MakePart} */
 export function propagatePart(controller) {
   const scope = menu('What to propagate', { all: 'All structures', active: 'Active structure' });
   const direction = menu('Which way', { both: 'Both directions', forward: 'Forward', backward: 'Backward' });
   const limit = element('input.slmsam2-number', {
-    type: 'number', min: 0, placeholder: 'end', title: 'The last slice to go to', onkeydown: event => event.stopPropagation(),
+    type: 'number', min: 0, placeholder: 'end', title: 'The last slice to go to',
+    onkeydown: event => event.stopPropagation(),
   });
   const choose = () => {
     controller.choice = {
@@ -20,12 +21,13 @@ export function propagatePart(controller) {
   scope.value = chosen.scope;
   direction.value = chosen.direction;
   limit.value = chosen.limit ?? '';
-  const go = element('button.slmsam2-main', { type: 'button', 'data-action': 'propagate', title: 'Propagate (P)', onclick: () => controller.propagate() }, 'Propagate');
-  const undo = element('button', { type: 'button', 'data-action': 'undo', title: 'Take the last propagation back (U)', onclick: () => controller.undo() }, 'Undo');
+  const go = actionButton('propagate', 'Propagate (P)', 'Propagate', () => controller.propagate());
+  const undo = actionButton('undo', 'Take the last propagation back (U)', 'Undo', () => controller.undo());
+  go.classList.add('slmsam2-main');
   const bar = element('progress');
-  const text = element('span');
-  const cancel = element('button', { type: 'button', 'data-action': 'cancel', onclick: () => controller.cancel() }, 'Cancel');
-  const running = element('div.slmsam2-row', {}, bar, text, cancel);
+  const words = element('span');
+  const cancel = actionButton('cancel', 'End it; nothing changes', 'Cancel', () => controller.cancel());
+  const running = element('div.slmsam2-row', {}, bar, words, cancel);
   return {
     node: element('section.slmsam2-part', {},
       element('div.slmsam2-row', {}, scope, direction), element('label.slmsam2-row', {}, 'Up to slice', limit),
@@ -38,7 +40,7 @@ export function propagatePart(controller) {
       running.hidden = !busy;
       if (total) Object.assign(bar, { max: total, value: done });
       else bar.removeAttribute('value');
-      text.textContent = total ? `${done} of ${total} slices` : 'waiting…';
+      words.textContent = total ? `${done} of ${total} slices` : 'waiting…';
     },
   };
 }

@@ -1,14 +1,12 @@
 // Submit, load what was saved, next sample.
-import { element } from './element.js';
+import { actionButton, element } from './element.js';
 
 /** @type {import('./panel.js').MakePart} */
 export function savePart(controller) {
-  const button = (action, title, text, onclick) =>
-    element('button', { type: 'button', 'data-action': action, title, onclick }, text);
-  const submit = button('submit', 'Save the label to the PACS as DICOM SEG', 'Submit', () => controller.submit());
-  const load = button('load', 'Go on from the newest label that is saved', 'Load saved', () => controller.load());
+  const submit = actionButton('submit', 'Save the label to the PACS as DICOM SEG', 'Submit', () => controller.submit());
+  const load = actionButton('load', 'Go on from the newest label that is saved', 'Load saved', () => controller.load());
   let warned = false;
-  const next = button('next-sample', 'Open an image without a label', 'Next sample', () => {
+  const next = actionButton('next-sample', 'Open an image without a label', 'Next sample', () => {
     const anyway = warned;
     warned = !anyway && controller.unsaved;
     controller.nextSample(anyway);

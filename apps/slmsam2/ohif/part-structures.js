@@ -4,7 +4,8 @@ import { element } from './element.js';
 /** @type {import('./panel.js').MakePart} */
 export function structuresPart(controller) {
   const list = element('ul.slmsam2-structures');
-  const add = element('button', { type: 'button', title: 'Add a structure', onclick: () => controller.addStructure('') }, '+ Add');
+  const onclick = () => controller.addStructure('');
+  const add = element('button', { type: 'button', title: 'Add a structure', onclick }, '+ Add');
   let drawn = '';
   return {
     node: element('section.slmsam2-part', {}, element('h3', {}, 'Structures', add), list),

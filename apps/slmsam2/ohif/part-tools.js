@@ -32,7 +32,8 @@ export function toolsPart(controller) {
   let prepared = false;
   return {
     node: element('section.slmsam2-part', {},
-      element('div.slmsam2-row', {}, ...buttons, points), element('label.slmsam2-row', {}, 'Radius', size, shown), threshold),
+      element('div.slmsam2-row', {}, ...buttons, points),
+      element('label.slmsam2-row', {}, 'Radius', size, shown), threshold),
     update() {
       const active = controller.session && viewer.activeTool();
       if (controller.session && !prepared) {

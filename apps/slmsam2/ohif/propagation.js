@@ -37,7 +37,8 @@ export class Propagation {
       const { params, file } = await asking;
       const result = await readLabels(file);
       if (String(result.dims) !== String(dims)) {
-        throw new Error(`The result has ${result.dims.join(' x ')} voxels, the series has ${dims.join(' x ')}: it was not taken.`);
+        const [found, expected] = [result.dims, dims].map(each => each.join(' x '));
+        throw new Error(`The result has ${found} voxels, the series has ${expected}: it was not taken.`);
       }
       session.report = params.report.structures;
       return { reply: params, changed: session.accept(result.data, wanted) };

@@ -21,7 +21,7 @@ class Segmentation:
         study, series: its own UIDs.
         image: UID of the image series it was drawn on.
         made: date and time of its content, as DICOM writes them: later ones sort behind.
-        segments: ``[{"name", "id", "color"}]``, the way clients send ``label_info``.
+        segments: ``[{"name", "id"}]``, the way clients send ``label_info``.
     """
 
     study: str
