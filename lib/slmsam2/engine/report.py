@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from slmsam2.engine.propagation import Prompts, Propagation
 from slmsam2.engine.structures import Found
+from slmsam2.prompts import Prompt
 from slmsam2.volume import SliceView
 
 
@@ -27,18 +28,20 @@ def structure_reports(
     Returns:
         name -> value; painted, first, last (slice numbers; the latter two None when nothing is there); found and
         empty (numbers of slices that the propagation visited); stopped, per direction: slice and reason;
-        confidence: slice -> 0..1.
+        redone: the slices computed for this request, the others being as before; confidence: slice -> 0..1;
+        region: [top, bottom, left, right] of the part of the (canonically turned) slices that was looked at.
     """
-    propagations = {value: part.propagation for part in found for value in part.propagation.objects}
+    parts = {value: part for part in found for value in part.propagation.objects}
     return {
-        name: _structure_report(propagations[value], prompts[value], result, value, view)
+        name: _structure_report(parts[value], prompts[value], result, value, view)
         for name, value in names.items()
     }
 
 
 def _structure_report(
-    propagation: Propagation, painted: dict[int, np.ndarray], result: np.ndarray, value: int, view: SliceView
+    part: Found, painted: Mapping[int, Prompt], result: np.ndarray, value: int, view: SliceView
 ) -> dict[str, Any]:
+    propagation, region = part.propagation, part.region
     column = propagation.objects.index(value)
     visited = np.flatnonzero(propagation.visited[:, column].numpy())
     present = np.array([index for index, labels in enumerate(result) if (labels == value).any()], int)
@@ -59,6 +62,8 @@ def _structure_report(
             directions[way]: {"slice": view.stored_index(stop.slice), "reason": stop.reason}
             for way, stop in propagation.stops[value].items()
         },
+        "redone": sorted(view.stored_index(s) for s in propagation.redone[value]),
+        "region": [region.top, region.bottom, region.left, region.right],
         "confidence": {
             view.stored_index(int(s)): 1.0
             if int(s) in painted

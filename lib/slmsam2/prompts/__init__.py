@@ -1,5 +1,17 @@
 """What the user gave, as prompts per structure and slice."""
 
+from slmsam2.prompts.marks import BOX_CORNERS, NEGATIVE, POSITIVE, Marks, Prompt, extent_of, is_empty
 from slmsam2.prompts.painted import MOST_STRUCTURES, painted_structures, prompts_from_label
 
-__all__ = ["MOST_STRUCTURES", "painted_structures", "prompts_from_label"]
+__all__ = [
+    "BOX_CORNERS",
+    "MOST_STRUCTURES",
+    "NEGATIVE",
+    "POSITIVE",
+    "Marks",
+    "Prompt",
+    "extent_of",
+    "is_empty",
+    "painted_structures",
+    "prompts_from_label",
+]

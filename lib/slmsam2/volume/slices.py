@@ -37,6 +37,7 @@ class SliceView:
         column, row = sorted(in_plane, key=lambda other: patient_axis[other])
         self.axis = axis
         self.num_slices = int(shape[axis])
+        self.slice_shape = (int(shape[row]), int(shape[column]))
         self._order = (axis, row, column)
         # Slices ascend along RAS+, rows and columns descend.
         self._flips = tuple(orientation[self._order, 1] * [1, -1, -1] < 0)
