@@ -9,7 +9,9 @@ from itertools import pairwise
 import numpy as np
 from scipy.ndimage import binary_fill_holes, gaussian_filter1d, generate_binary_structure, label
 
+from slmsam2.engine.labels import untouched_slices
 from slmsam2.engine.propagation import Prompts
+from slmsam2.engine.settings import Settings
 from slmsam2.prompts import Prompt, extent_of
 
 BETWEEN_SLICES = 1.0  # standard deviation in slices of the Gaussian that smooths masks from slice to slice
@@ -30,14 +32,18 @@ class Cleaning:
     smooth_slices: bool = False
 
 
-def clean(result: np.ndarray, prompts: Prompts, cleaning: Cleaning) -> None:
+def clean(result: np.ndarray, prompts: Prompts, cleaning: Cleaning, settings: Settings) -> None:
     """Post-process the structures in ``result``, integers (S, H, W), in place.
 
-    Voxels of other structures are never taken; what a structure loses becomes background.
+    Voxels of other structures are never taken; what a structure loses becomes background. Slices that the propagation
+    was told not to go to stay as they are.
 
     Args:
         prompts: {value: {slice: bool (H, W), or marks}}, as propagated.
+        settings: how it was propagated.
     """
+    if cleaning == Cleaning():
+        return
     for value, given in prompts.items():
         mask = result == value
         before = mask.copy()
@@ -47,7 +53,8 @@ def clean(result: np.ndarray, prompts: Prompts, cleaning: Cleaning) -> None:
             mask = np.stack([binary_fill_holes(slice_mask) for slice_mask in mask])
         if cleaning.keep_largest:
             mask = _largest(mask, given)
-        mask[list(given)] = before[list(given)]
+        kept = [*given, *untouched_slices(given, settings, len(result))]
+        mask[kept] = before[kept]
         result[before & ~mask] = 0
         result[mask & (result == 0)] = value
 

@@ -12,14 +12,16 @@ from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.infer_v2 import InferTask
 
+from slmsam2.engine import Workspace
 from slmsam2.errors import SlmSam2Error
 from slmsam2.server.answers import refusal
 from slmsam2.server.configuration import read_configuration
-from slmsam2.server.infer import STUDY, SlmSam2Infer
+from slmsam2.server.infer import KINDS, STUDY, SlmSam2Infer
+from slmsam2.server.memory import Memory
 from slmsam2.server.models import ModelStore
 from slmsam2.server.parameters import label_tag
 from slmsam2.server.received import received
-from slmsam2.server.study import find_study
+from slmsam2.server.study import LabelFrom, find_study
 
 logger = logging.getLogger(__name__)
 
@@ -58,8 +60,10 @@ class SlmSam2App(MONAILabelApp):
 
     def init_infers(self) -> dict[str, InferTask]:
         conf = self._configuration
+        memory, workspace = Memory(), Workspace()
         return {
-            "slmsam2": SlmSam2Infer(self._models, conf.device, conf.preset),
+            name: SlmSam2Infer(kind, self._models, memory, workspace, conf.device, conf.preset)
+            for name, kind in KINDS.items()
         }
 
     def infer(self, request: Mapping[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
@@ -74,7 +78,9 @@ class SlmSam2App(MONAILabelApp):
             known = ", ".join(self._infers)
             raise HTTPException(404, f"There is no model {model!r}. This server has: {known}.")
         try:
-            study = find_study(request, received.get(), datastore or self.datastore(), label_tag(request))
+            source = KINDS[model].label if model in KINDS else LabelFrom.UPLOAD_OR_DATASTORE
+            tag = label_tag(request)
+            study = find_study(request, received.get(), datastore or self.datastore(), tag, source)
             return super().infer({**request, STUDY: study}, datastore)
         except SlmSam2Error as error:
             logger.info("Refused: %s", error)

@@ -61,6 +61,15 @@ class SliceView:
         """Number along the stored axis of a slice numbered in the stack."""
         return self.stack_index(stack_slice)  # a reversal is its own inverse
 
+    def stack_position(self, point: tuple[int, int, int]) -> tuple[int, int, int]:
+        """(slice, row, column) in the stack of a stored voxel (i, j, k)."""
+        lengths = (self.num_slices, *self.slice_shape)
+        places = [
+            length - 1 - point[axis] if flipped else point[axis]
+            for axis, length, flipped in zip(self._order, lengths, self._flips, strict=True)
+        ]
+        return places[0], places[1], places[2]
+
     @property
     def _flip(self) -> tuple[slice, ...]:
         return tuple(slice(None, None, -1) if flipped else slice(None) for flipped in self._flips)
