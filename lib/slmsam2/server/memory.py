@@ -120,12 +120,6 @@ class Memory:
         with self._lock:
             self._steps.pop(key, None)
 
-    def structures(self, image: str, client: str) -> list[str]:
-        """Names of the structures that a client worked on in an image, the latest last."""
-        with self._lock:
-            self._forget_old()
-            return [key.structure for key in self._steps if (key.image, key.client) == (image, client)]
-
     def _forget_old(self) -> None:
         limit = self._clock() - self._most_seconds
         for key in [key for key, (touched, _) in self._steps.items() if touched < limit]:
