@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from slmsam2.engine.cleaning import Cleaning, clean
+from slmsam2.engine.confidence import read_calibration
 from slmsam2.engine.labels import write_labels
 from slmsam2.engine.propagation import Progress, Prompts
 from slmsam2.engine.regions import Region
@@ -83,7 +84,8 @@ def solve(
     stack = view.to_stack(result)
     write_labels(found, job.prompts, job.given, stack, job.settings)
     clean(stack, job.prompts, job.cleaning, job.settings)
-    reports = structure_reports(found, job.prompts, stack, names, view)
+    calibration = read_calibration(network.info.get("confidence"))
+    reports = structure_reports(found, job.prompts, stack, names, view, calibration)
     encoding = sum(part.encode_seconds for part in found)
     finished = time.perf_counter()
     report = {
