@@ -149,6 +149,9 @@ def test_saving_the_result(client, painted, tmp_path):
     objects = client.datastore()["objects"]
     saved = objects["phantom"]["labels"]["proposal"]["info"]
     assert saved["params"]["label_names"] == reply["label_names"] == {"liver": 1, "spleen": 2}
+    assert saved["params"]["suggested_slice"] == reply["suggested_slice"]
+    for name, facts in reply["report"]["structures"].items():
+        assert saved["params"]["report"]["structures"][name]["confidence"] == facts["confidence"]
     np.testing.assert_array_equal(read(client.download_label("phantom", "proposal"))[0], read(result)[0])
 
 

@@ -197,7 +197,7 @@ def test_options(slicer, truth, tmp_path):
     assert set(slices_of(part)) <= {6, 7, 8}
     hole = painted.copy()
     hole[14, 18, PAINTED] = False
-    options = {"keep_largest": True, "fill_holes": True, "smooth_slices": "true", "reset_state": True}
+    options = {"keep_largest": True, "fill_holes": True, "smooth_slices": "true", "start_anew": True}
     clean, _ = scribbles(slicer, tmp_path, hole, "liver", **options)
     np.testing.assert_array_equal(clean[:, :, PAINTED], hole[:, :, PAINTED])
     pieces = sitk.GetArrayFromImage(
@@ -253,14 +253,17 @@ def test_3d_clicks_are_propagated(slicer):
     assert reply["report"]["structures"]["liver"]["redone"] == []
 
 
-def test_3d_clicks_stand_beside_painted_slices_until_reset(slicer, truth, tmp_path):
+def test_3d_clicks_stand_beside_painted_slices_until_a_new_start(slicer, truth, tmp_path):
     painted = painted_slice(truth, PAINTED) == 1
     scribbles(slicer, tmp_path, painted, "liver")
     array, reply = smart_edit(slicer, "slmsam2_points", [], [[*LIVER, 10]])
     assert reply["report"]["structures"]["liver"]["painted"] == [PAINTED, 10]
     np.testing.assert_array_equal(array[:, :, PAINTED], painted[:, :, PAINTED])
     assert array[(*LIVER, 10)] == 0
-    _, reply = smart_edit(slicer, "slmsam2_points", [[*LIVER, 10]], reset_state=True)
+    # the module sends this whenever another segment is selected: no reason to lose what was painted
+    _, reply = smart_edit(slicer, "slmsam2_points", [], [[*LIVER, 10]], reset_state=True)
+    assert reply["report"]["structures"]["liver"]["painted"] == [PAINTED, 10]
+    _, reply = smart_edit(slicer, "slmsam2_points", [[*LIVER, 10]], start_anew=True)
     assert reply["report"]["structures"]["liver"]["painted"] == [10]
 
 
@@ -308,6 +311,14 @@ def test_clicks_that_cannot_be_served(slicer, params, says):
 def test_2d_needs_a_slice(slicer):
     assert "which slice" in clicks_refused(slicer, "slmsam2_slice", label="liver", roi=[1, 5, 1, 5, 3, 3])
     assert "There is no slice 99" in clicks_refused(slicer, "slmsam2_slice", label="liver", slice=99)
+
+
+def test_undo_of_clicks(slicer):
+    first, _ = smart_edit(slicer, "slmsam2_points", [[*LIVER, 7]])
+    smart_edit(slicer, "slmsam2_points", [[*LIVER, 7]], [[*LIVER, 9]])
+    back, reply = smart_edit(slicer, "slmsam2_points", [[*LIVER, 7]], undo=True)
+    np.testing.assert_array_equal(back, first)
+    assert reply["label_names"] == {"liver": 1}
 
 
 # ---- Auto Segmentation ---------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from slmsam2.engine.features import DEFAULT_CACHE_BYTES, FeatureCache
+from slmsam2.engine.interpolation import interpolate
 from slmsam2.engine.propagation import Progress, Prompts, Propagation, propagate_frames
 from slmsam2.engine.regions import Region, region_around, whole_slices
 from slmsam2.engine.settings import Settings
@@ -59,8 +60,8 @@ def propagate_structures(
 
     Networks with a ``crop_margin`` see a region around what was painted, so that a small structure gets more of
     their few tokens. A structure that comes to the region's edge is propagated again in one twice as wide.
-    Structures in the same region share the image encoder. Networks with ``smoothing`` get their mask logits smoothed
-    within and between slices.
+    Structures in the same region share the image encoder. Networks with ``interpolation`` get the shape between two
+    prompts mixed in, those with ``smoothing`` their mask logits smoothed within and between slices.
 
     Args:
         stack: (S, H, W), real numbers.
@@ -74,7 +75,8 @@ def propagate_structures(
     margin = inference.get("crop_margin")
     waiting: dict[Region, list[int]] = {}
     for value, given in prompts.items():
-        region = _region(network, stack, window, given, spacing, margin, (regions or {}).get(value))
+        earlier = (regions or {}).get(value)
+        region = _region(network, stack, window, given, spacing, margin, earlier, workspace)
         waiting.setdefault(region, []).append(value)
     found: list[Found] = []
     counter = _Counter(progress, len(waiting))
@@ -95,6 +97,8 @@ def propagate_structures(
             progress=counter.report,
         )
         counter.next()
+        if "interpolation" in inference:
+            interpolate(result, inference["interpolation"])
         if "smoothing" in inference:
             smooth(result, inference["smoothing"])
         if not region.is_whole and _is_cut_off(result, region):
@@ -114,6 +118,7 @@ def _region(
     spacing: tuple[float, float],
     margin: float | None,
     earlier: Region | None,
+    workspace: Workspace | None,
 ) -> Region:
     """The region to look at one structure in."""
     extents = {index: extent_of(prompt) for index, prompt in prompts.items()}
@@ -123,7 +128,7 @@ def _region(
         return earlier
     if not any(_tells_size(prompt) for prompt in prompts.values()):
         for index, prompt in prompts.items():
-            extents[index] = extents[index] | _found_alone(network, stack[index], window, prompt)
+            extents[index] = extents[index] | _found_alone(network, stack[index], window, prompt, workspace)
     return region_around([mask for mask in extents.values() if mask.any()], spacing, margin)
 
 
@@ -135,11 +140,14 @@ def _tells_size(prompt: Prompt) -> bool:
 
 
 @torch.no_grad()
-def _found_alone(network: SLMSAM2, pixels: np.ndarray, window: Window, prompt: Prompt) -> np.ndarray:
+def _found_alone(
+    network: SLMSAM2, pixels: np.ndarray, window: Window, prompt: Prompt, workspace: Workspace | None
+) -> np.ndarray:
     """The mask, bool (H, W), that clicks give on the whole slice (H, W) without any other."""
     if not isinstance(prompt, Marks) or not prompt.any:
         return np.zeros(pixels.shape, bool)
-    features = FeatureCache(network, Frames(pixels[None], window, network.image_size))
+    frames = Frames(pixels[None], window, network.image_size)
+    features = FeatureCache(network, frames, workspace=workspace)
     logits = ObjectTracker(network, features).mark(0, prompt)["pred_masks"]
     size = torch.nn.functional.interpolate(logits, pixels.shape, mode="bilinear", align_corners=False)
     return (size[0, 0] > 0).cpu().numpy()

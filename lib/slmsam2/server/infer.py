@@ -188,7 +188,7 @@ class SlmSam2Infer(InferTask):
     ) -> Request:
         known = {}
         for name, key in keys.items():
-            if parameters.reset:
+            if parameters.start_anew:
                 self._memory.forget(key)
             facts = self._memory.recall(key)
             if facts is not None:
@@ -254,7 +254,8 @@ def _config(kind: Kind, device: str | None, preset: str | None) -> dict[str, Any
         "axis": [AUTO, *AXES],
     }
     if kind.dimension == 3:
-        config |= {"direction": list(DIRECTIONS), "first_slice": "", "last_slice": "", "undo": False}
+        config |= {"direction": list(DIRECTIONS), "first_slice": "", "last_slice": ""}
+        config |= {"undo": False, "start_anew": False}
     return config | dict.fromkeys(CLEANING, False)
 
 

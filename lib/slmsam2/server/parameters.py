@@ -52,7 +52,7 @@ class Parameters:
         first_slice, last_slice: where propagation ends, both included; None: the volume's own ends.
         cleaning: post-processing.
         undo: take back the last request instead.
-        reset: forget what was done on the structures before.
+        start_anew: forget what was done on the structures before.
         client: whose request it is; None: unknown, nothing is remembered.
         tag: which saved label to use when none is uploaded.
         device: display or torch name; None: the server's own choice.
@@ -70,7 +70,7 @@ class Parameters:
     last_slice: int | None
     cleaning: Cleaning
     undo: bool
-    reset: bool
+    start_anew: bool
     client: str | None
     tag: str | None
     device: str | None
@@ -107,7 +107,7 @@ def parse_parameters(request: Mapping[str, Any], preset: str | None = None) -> P
         last_slice=last,
         cleaning=Cleaning(**{name: _flag(request, name) for name in CLEANING}),
         undo=_flag(request, "undo"),
-        reset=_flag(request, "reset_state"),
+        start_anew=_flag(request, "start_anew"),
         client=_text(request, "client_id"),
         tag=label_tag(request),
         device=_text(request, "device"),
