@@ -66,6 +66,14 @@ def test_earlier_prompts_stay_and_later_ones_replace_them(returned, known):
     assert not prompts[6].any()
 
 
+def test_when_the_only_painted_slice_is_erased_the_rest_counts(returned, known):
+    came = returned.copy()
+    came[4] = False
+    prompts = painted_prompts(came, NOWHERE, known, None)
+    assert sorted(prompts) == [2, 3, 4, 5, 6, 7]
+    assert not prompts[4].any()
+
+
 def test_named_slices_and_nothing_else(returned, known):
     prompts = painted_prompts(returned, NOWHERE, known, [9, 3])
     assert list(prompts) == [3, 9]

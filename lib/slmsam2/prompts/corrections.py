@@ -60,7 +60,7 @@ def painted_prompts(
     """The prompts that a label holds for one structure.
 
     Slices that were ``chosen`` are taken as they are, and nothing else. Of an edited proposal, the corrected slices
-    join the earlier prompts. In any other label, every slice that is painted counts.
+    join the earlier prompts; if that leaves only empty ones, and in any other label, every painted slice counts.
 
     Args:
         came, hidden: see :func:`corrected_slices`.
@@ -71,12 +71,12 @@ def painted_prompts(
     corrected = None
     if known is not None and known.returned.shape == came.shape:
         corrected = corrected_slices(came, hidden, known.returned)
+    painted: dict[int, Prompt] = {int(index): came[index] for index in np.flatnonzero(came.any(axis=(1, 2)))}
     if known is None or corrected is None:
-        return {int(index): came[index] for index in np.flatnonzero(came.any(axis=(1, 2)))}
-    changed: dict[int, Prompt] = {
-        index: came[index] | (known.returned[index] & hidden[index]) for index in corrected
-    }
-    return {**known.prompts, **changed}
+        return painted
+    changed = {index: came[index] | (known.returned[index] & hidden[index]) for index in corrected}
+    prompts = {**known.prompts, **changed}
+    return {**painted, **changed} if all(map(is_empty, prompts.values())) else prompts
 
 
 def with_marks(prompts: Mapping[int, Prompt], marks: Mapping[int, Marks]) -> dict[int, Prompt]:
