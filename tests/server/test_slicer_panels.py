@@ -128,13 +128,16 @@ def test_two_annotators_do_not_see_each_other(connect, truth, tmp_path):
 
 
 def test_named_slices_are_enough_without_any_memory(slicer, connect, truth, tmp_path):
+    """The same for an annotator the server knows, and for one it does not."""
     first, _ = scribbles(slicer, tmp_path, painted_slice(truth, PAINTED) == 1, "liver")
     edited = first.copy()
-    edited[:, :, 10:] = 0
-    by_memory, _ = scribbles(slicer, tmp_path, np.where(np.arange(SHAPE[2]) == 10, 0, first), "liver")
-    stranger = connect("stranger")
-    alone, reply = scribbles(stranger, tmp_path, edited, "liver", prompt_slices=[PAINTED, 10])
+    edited[:, :, 10] = 0
+    by_memory, _ = scribbles(slicer, tmp_path, edited, "liver")
+    named = {"prompt_slices": [PAINTED, 10]}
+    again, _ = scribbles(slicer, tmp_path, edited, "liver", **named)
+    alone, reply = scribbles(connect("stranger"), tmp_path, edited, "liver", **named)
     assert reply["report"]["structures"]["liver"]["painted"] == [PAINTED, 10]
+    np.testing.assert_array_equal(alone, again)
     assert slices_of(alone) == slices_of(by_memory)
 
 

@@ -65,6 +65,8 @@ def assemble(request: Request) -> tuple[Job, dict[str, int]]:
     only = _only_slice(request, view)
     settings = _settings(request, view, only)
     known = {name: facts for name, facts in request.known.items() if facts.axis == axis}
+    if request.parameters.prompt_slices is not None:
+        known = {}  # such a request says all itself: its answer is the same for everybody
     prompts: dict[int, dict[int, Prompt]] = {}
     for name, given in _given(request, view, known, only).items():
         first = 0 if settings.first is None else settings.first
