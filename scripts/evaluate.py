@@ -20,7 +20,7 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
 from slmsam2.errors import SlmSam2Error
-from slmsam2.evaluation import METHODS, Benchmark, Score, read_benchmark, score, tasks_of
+from slmsam2.evaluation import METHODS, Benchmark, Score, benchmark_of, score, tasks_of
 from slmsam2.evaluation.tables import summaries, write_csv, write_figure
 from slmsam2.evaluation.tasks import PROMPTS
 from slmsam2.modeling import SLMSAM2, build_model, checkpoint_path
@@ -59,7 +59,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 
 
 def evaluate(args: argparse.Namespace) -> None:
-    benchmark = chosen_benchmark(args)
+    benchmark = benchmark_of(args.benchmark, args.volumes, BENCHMARKS)
     weights = args.checkpoint or checkpoint_path(args.model)
     model = build_model(args.model, checkpoint=weights, device=args.device)
     scores = run(benchmark, model, args.methods, tuple(args.prompts))
@@ -68,14 +68,6 @@ def evaluate(args: argparse.Namespace) -> None:
     write_figure(args.output / "scores.png", scores)
     print_table(scores, benchmark)
     print(f"\n{model.info['model']} {model.info['version']}; every score: {args.output / 'scores.csv'}")
-
-
-def chosen_benchmark(args: argparse.Namespace) -> Benchmark:
-    if args.benchmark is None:
-        names = sorted(path.parent.name for path in args.volumes.glob("*/labels.json"))
-        return Benchmark(args.volumes, {name: [] for name in names}, dict.fromkeys(names, "not stated"))
-    named = BENCHMARKS / f"{args.benchmark}.yaml"
-    return read_benchmark(named if named.is_file() else Path(args.benchmark), args.volumes)
 
 
 def run(benchmark: Benchmark, model: SLMSAM2, methods: list[str], prompts: tuple[str, ...]) -> list[Score]:

@@ -175,3 +175,16 @@ def test_a_clip_of_pictures(network, tmp_path):
     assert report["axis"] == 2
     assert np.array_equal(result[..., 2], label[..., 2])
     assert report["structures"]["structure_1"]["found"] == 5
+
+
+def test_slices_that_it_may_not_go_to_stay_as_they_came(network, phantom):
+    volume, label = phantom
+    label[..., 1] = label[..., PAINTED] == 3
+    label[..., 1] *= 3
+    kwargs = {"model": network, "structures": [3], "prompt_slices": [PAINTED]}
+    result, _ = propagate_volume(volume, label, direction="forward", **kwargs)
+    assert np.array_equal(result[..., 1] == 3, label[..., 1] == 3)
+    assert not (result[..., 2] == 3).any()
+    result, _ = propagate_volume(volume, label, first_slice=2, **kwargs)
+    assert np.array_equal(result[..., 1] == 3, label[..., 1] == 3)
+    assert (result[..., 2] == 3).any()

@@ -93,7 +93,7 @@ def test_bad_settings(conf, says):
 def test_without_weights(studies, model_dir, caplog):
     app = SlmSam2App(str(APP), str(studies), {"model_dir": str(model_dir), "model": OWN})
     assert "there is no weights file" in caplog.text
-    assert list(app.info()["models"]) == ["slmsam2"]
+    assert "slmsam2" in app.info()["models"]
     app.datastore().save_label("phantom", str(studies / "constant.nii.gz"), "final", {})
     with pytest.raises(HTTPException) as refused:
         app.infer({"model": "slmsam2", "image": "phantom"})

@@ -42,9 +42,17 @@ def painted(truth):
 
 def test_info(client):
     info = client.info()
-    assert list(info["models"]) == ["slmsam2"]
+    kinds = {name: (m["type"], m["dimension"], m["labels"]) for name, m in info["models"].items()}
+    assert kinds == {
+        "slmsam2": ("scribbles", 3, []),
+        "slmsam2_slice": ("deepgrow", 2, []),
+        "slmsam2_points": ("deepgrow", 3, []),
+        "slmsam2_saved": ("segmentation", 3, []),
+    }
     model = info["models"]["slmsam2"]
-    assert (model["type"], model["dimension"], model["labels"]) == ("scribbles", 3, [])
+    for option in ("undo", "keep_largest", "fill_holes", "smooth_slices"):
+        assert model["config"][option] is False
+    assert model["config"]["first_slice"] == model["config"]["last_slice"] == ""
     assert model["config"]["preset"] == ["auto", "abdomen", "lung", "bone", "brain", "mediastinum"]
     assert model["config"]["direction"] == ["both", "forward", "backward"]
     assert info["labels"] == []
@@ -142,6 +150,9 @@ def test_saving_the_result(client, painted, tmp_path):
     objects = client.datastore()["objects"]
     saved = objects["phantom"]["labels"]["proposal"]["info"]
     assert saved["params"]["label_names"] == reply["label_names"] == {"liver": 1, "spleen": 2}
+    assert saved["params"]["suggested_slice"] == reply["suggested_slice"]
+    for name, facts in reply["report"]["structures"].items():
+        assert saved["params"]["report"]["structures"][name]["confidence"] == facts["confidence"]
     np.testing.assert_array_equal(read(client.download_label("phantom", "proposal"))[0], read(result)[0])
 
 
@@ -163,19 +174,6 @@ def test_selected_segment_as_slicer_asks(client, painted, tmp_path):
     assert not array[painted == 1].any()
     assert params["report"]["structures"]["spleen"]["value"] == 1
     assert list(params["report"]["structures"]) == ["spleen"]
-
-
-def test_slicers_scribble_layers(client, painted, tmp_path):
-    """What is painted in the Scribbles panel's own layers belongs to the selected segment."""
-    scribbles = np.where(painted == 2, 4, 0).astype(np.uint8)
-    scribbles[:3, :3, :] = 3
-    label = write_nrrd(tmp_path / "label.nrrd", scribbles)
-    names = ["liver", "spleen", "background_scribbles", "foreground_scribbles"]
-    info = [{"name": name, "id": n + 1} for n, name in enumerate(names)]
-    asked = {"label_info": info, "selected_label_name": "spleen"}
-    result, params = client.infer("slmsam2", "phantom", asked, label_in=str(label))
-    array = check(result, params, (painted == 2).astype(np.uint8), names={"spleen": 1})
-    assert not array[:3, :3].any()
 
 
 def test_chosen_structures_leave_the_others_as_painted(client, painted, tmp_path):

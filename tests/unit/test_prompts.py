@@ -81,7 +81,10 @@ def test_prompts_per_value_and_slice(label: np.ndarray) -> None:
 def test_prompt_slices_restrict(label: np.ndarray) -> None:
     stack = label.transpose(2, 0, 1)
     prompts = prompts_from_label(stack, [1, 2, 9], prompt_slices=[5, 0, 5])
-    assert {value: list(slices) for value, slices in prompts.items()} == {1: [5], 2: [5]}
+    assert {value: list(slices) for value, slices in prompts.items()} == {1: [0, 5], 2: [0, 5]}
+    assert not prompts[1][0].any()  # chosen, and nothing is painted there: "not here"
+    some = prompts_from_label(stack, [1, 2, 9], prompt_slices=[3, 5])
+    assert {value: list(slices) for value, slices in some.items()} == {1: [3, 5], 2: [5]}
     with pytest.raises(PromptError, match="No structure is painted on the chosen slices"):
         prompts_from_label(stack, [1, 2, 9], prompt_slices=[0, 2])
     for outside in (-1, 8):

@@ -1,14 +1,15 @@
-"""Image features of slices, each computed once and shared by structures and directions."""
+"""Image features of slices, each computed once and shared by structures, directions and requests."""
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 
+from slmsam2.engine.workspace import BoundedCache, Workspace, tensor_bytes
 from slmsam2.modeling import SLMSAM2
 
 DEFAULT_CACHE_BYTES = 2 * 1024**3
@@ -37,20 +38,26 @@ class FeatureCache:
     Args:
         model: the network; its device is where features are computed and kept.
         frames: float32 (S, 3, N, N) tensor, or a sequence that gives (3, N, N) per slice.
-        max_bytes: bound on what is kept.
+        max_bytes: bound on what is kept when there is no workspace.
+        workspace: keeps the features for later requests, too.
 
     Attributes:
         seconds: time spent encoding so far.
     """
 
     def __init__(
-        self, model: SLMSAM2, frames: Sequence[Tensor] | Tensor, max_bytes: int = DEFAULT_CACHE_BYTES
+        self,
+        model: SLMSAM2,
+        frames: Sequence[Tensor] | Tensor,
+        max_bytes: int = DEFAULT_CACHE_BYTES,
+        workspace: Workspace | None = None,
     ):
         self._model = model
         self._frames = frames
-        self._max_bytes = max_bytes
-        self._kept: OrderedDict[int, tuple[list[Tensor], Tensor | None]] = OrderedDict()
-        self._pos: tuple[list[Tensor], list[tuple[int, int]]] | None = None
+        self.workspace = workspace
+        self._kept = workspace.features if workspace else BoundedCache(max_bytes)
+        self._number = workspace.number_of(model) if workspace else 0
+        self._digests: dict[int, bytes] = {}
         self.seconds = 0.0
 
     def __len__(self) -> int:
@@ -59,24 +66,26 @@ class FeatureCache:
     @property
     def num_bytes(self) -> int:
         """Size of what is kept now."""
-        return sum(t.numel() * t.element_size() for feats, _ in self._kept.values() for t in feats)
+        return self._kept.bytes
 
     def __getitem__(self, index: int) -> SliceFeatures:
-        kept = self._kept.pop(index, None) or self._encode(index)
-        self._kept[index] = kept
-        feats, thumbnail = kept
-        each = sum(t.numel() * t.element_size() for t in feats)
-        while len(self._kept) > 1 and len(self._kept) * each > self._max_bytes:
-            self._kept.popitem(last=False)
-        pos, sizes = self._pos  # type: ignore[misc]  # set by the first _encode
-        return SliceFeatures(feats, pos, sizes, thumbnail)
+        key = index if self.workspace is None else (self._number, self.digest(index))
+        return self._kept.get_or_make(key, lambda: self._encode(index), lambda made: tensor_bytes(made.feats))
 
-    def _encode(self, index: int) -> tuple[list[Tensor], Tensor | None]:
+    def digest(self, index: int) -> bytes:
+        """A fingerprint of what the network sees of a slice."""
+        if index not in self._digests:
+            frame = self._frames[index]
+            self._digests[index] = hashlib.blake2b(frame.cpu().numpy().tobytes(), digest_size=16).digest()
+        return self._digests[index]
+
+    def _encode(self, index: int) -> SliceFeatures:
         start = time.perf_counter()
         frame = self._frames[index].to(self._model.device).float()[None]
         encoded = self._model.forward_image(frame)
         _, feats, pos, sizes = self._model._prepare_backbone_features(encoded)
-        self._pos = self._pos or (pos, sizes)
+        # the encodings are equal for all slices: kept once
+        pos = self._kept.get_or_make((self._number, "positions"), lambda: pos, tensor_bytes)
         thumbnail = self._model.thumbnails(frame)
         self.seconds += time.perf_counter() - start
-        return feats, thumbnail
+        return SliceFeatures(feats, pos, sizes, thumbnail)

@@ -2,31 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from slmsam2.engine.propagation import Prompts
+from slmsam2.engine.settings import Settings
 from slmsam2.engine.structures import Found
+from slmsam2.prompts import Marks, Prompt
 
 
-def write_labels(found: Sequence[Found], prompts: Prompts, given: np.ndarray, result: np.ndarray) -> None:
+def write_labels(
+    found: Sequence[Found], prompts: Prompts, given: np.ndarray, result: np.ndarray, settings: Settings
+) -> None:
     """Decide each voxel's structure and write it into ``result``.
 
     The structure with the highest logit wins where it is positive. A painted slice is taken as it is for its
-    structure; voxels painted for another structure, propagated or not, are never overwritten.
+    structure, a marked pixel as marked; voxels painted for another structure, propagated or not, are never
+    overwritten. Slices that the propagation was told not to go to stay as they came.
 
     Args:
         found: propagations whose objects are label values.
-        prompts: {value: {slice: bool (H, W)}}, as propagated.
+        prompts: {value: {slice: bool (H, W), or marks}}, as propagated.
         given: integers (S, H, W), the label that came with the request.
         result: (S, H, W) of ``given``'s dtype, all of it written.
+        settings: how it was propagated.
     """
+    untouched = {value: untouched_slices(masks, settings, len(given)) for value, masks in prompts.items()}
     for index in range(len(given)):
-        result[index] = np.where(np.isin(given[index], list(prompts)), 0, given[index])
-        painted = {value: masks[index] for value, masks in prompts.items() if index in masks}
+        redone = [value for value in prompts if index not in untouched[value]]
+        result[index] = np.where(np.isin(given[index], redone), 0, given[index])
+        of_slice = {value: masks[index] for value, masks in prompts.items() if index in masks}
+        painted = {value: mask for value, mask in of_slice.items() if isinstance(mask, np.ndarray)}
         for value, mask in painted.items():
-            result[index][mask] = value
+            result[index][mask & (result[index] == 0)] = value
         best = np.zeros(given.shape[1:], np.float32)  # a structure needs a positive logit
         free = result[index] == 0
         for part in found:
@@ -34,6 +43,23 @@ def write_labels(found: Sequence[Found], prompts: Prompts, given: np.ndarray, re
                 continue
             for value, logits in part.slice_logits(index).items():
                 if value not in painted:
+                    _keep_marks(logits, of_slice.get(value))
                     wins = free & (logits > best)
                     result[index][wins] = value
                     best[wins] = logits[wins]
+
+
+def untouched_slices(prompts: Mapping[int, Prompt], settings: Settings, num_slices: int) -> set[int]:
+    """The slices of a structure that its propagation may not change: out of the range, or against the direction."""
+    low = 0 if settings.first is None else settings.first
+    high = num_slices - 1 if settings.last is None else settings.last
+    low = low if settings.down else max(low, min(prompts))
+    high = high if settings.up else min(high, max(prompts))
+    return set(range(num_slices)) - set(range(low, high + 1))
+
+
+def _keep_marks(logits: np.ndarray, prompt: Prompt | None) -> None:
+    """Make mask logits (H, W) say what was marked."""
+    if isinstance(prompt, Marks):
+        logits[prompt.inside] = np.inf
+        logits[prompt.outside] = -np.inf

@@ -2,54 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from slmsam2.engine.features import FeatureCache
-from slmsam2.engine.tracker import ObjectTracker, absent_logits, is_absent
+from slmsam2.engine.published import propagate_published
+from slmsam2.engine.settings import Order, Settings, Stop
+from slmsam2.engine.spans import Span, SpanTracker, Tracked, blend, slices_to_visit, spans_between
+from slmsam2.engine.tracker import absent_logits
 from slmsam2.errors import ConfigurationError, PromptError
 from slmsam2.modeling import SLMSAM2
 from slmsam2.modeling.network import SliceOutput
+from slmsam2.prompts import Marks, Prompt, is_empty
 
-Prompts = dict[int, dict[int, np.ndarray]]
+Prompts = Mapping[int, Mapping[int, Prompt]]
 Progress = Callable[[int, int], None]
-Order = Literal["independent", "published"]
 ABSENT_SCORE = -10.0
-BLEND_LIMIT = 10.0
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How to propagate.
-
-    Attributes:
-        order: "published": forward, then backward reading forward memories; "independent": the directions do not
-            see each other and are blended between painted slices.
-        up, down: whether to go towards higher, towards lower slice numbers.
-        first, last: the slice range to stay in, inclusive; None for the volume's ends.
-        stop_after: slices in a row without the object after which a direction ends; None goes to the range's end.
-    """
-
-    order: Order = "independent"
-    up: bool = True
-    down: bool = True
-    first: int | None = None
-    last: int | None = None
-    stop_after: int | None = None
-
-
-@dataclass(frozen=True)
-class Stop:
-    """Where and why a direction ended: ``reason`` is "end of the structure" or "end of the range"."""
-
-    slice: int
-    reason: str
 
 
 @dataclass
@@ -62,18 +34,24 @@ class Propagation:
             nothing was found or the propagation did not go.
         object_score: float32 (S, O) logit that the object is on the slice.
         iou: float32 (S, O) overlap that the network expects of its mask.
+        agreement: float32 (S, O), Dice coefficient of what the two directions found; NaN where only one went.
         visited: bool (S, O).
         out_size: (h, w) of the slices.
         stops: per object, "up" and "down" -> where and why that direction ended.
+        spans: per object, the slices between its prompts and beyond them.
+        redone: per object, the slices that were computed now and not taken from a request before.
     """
 
     objects: list[int]
     low_res: Tensor
     object_score: Tensor
     iou: Tensor
+    agreement: Tensor
     visited: Tensor
     out_size: tuple[int, int]
     stops: dict[int, dict[str, Stop]] = field(default_factory=dict)
+    spans: dict[int, list[Span]] = field(default_factory=dict)
+    redone: dict[int, set[int]] = field(default_factory=dict)
 
     def slice_logits(self, index: int) -> Tensor:
         """Mask logits of one slice at the slices' own size, float32 (O, h, w)."""
@@ -104,8 +82,8 @@ def propagate_frames(
     Args:
         model: the network in eval mode.
         frames: float32 (S, 3, N, N), normalised; or a sequence that gives (3, N, N) per slice.
-        prompts: {object id: {slice: bool (h, w)}}; at least one slice per object. A mask without a voxel says that
-            the object is not on that slice.
+        prompts: {object id: {slice: bool (h, w), or marks}}; at least one slice per object with something on it. A
+            mask without a pixel says that the object is not on that slice: nothing goes past it.
         out_size: (h, w) of the slices.
         order: see :class:`Settings`; ignored when ``settings`` is given.
         recent_n: slices the short-term memory reads, when other than the network's own.
@@ -114,7 +92,7 @@ def propagate_frames(
 
     Raises:
         PromptError: no prompt, or one outside the volume or the range.
-        ConfigurationError: an unknown order.
+        ConfigurationError: an unknown order, or marks in the published one.
     """
     settings = settings or Settings(order=order)
     if settings.order not in ("independent", "published"):
@@ -124,11 +102,12 @@ def propagate_frames(
     objects = sorted(prompts)
     result = _empty_result(model, objects, len(features), out_size)
     counter = _Counter(progress, _slices_to_visit(prompts, len(features), settings))
+    propagate = _propagate_published if settings.order == "published" else _propagate_object
     own_recent_n = model.recent_n
     model.recent_n = recent_n or own_recent_n
     try:
         for column, obj in enumerate(objects):
-            _propagate_object(model, features, prompts[obj], settings, result, column, counter)
+            propagate(model, features, prompts[obj], settings, result, column, counter)
     finally:
         model.recent_n = own_recent_n
     return result
@@ -137,74 +116,58 @@ def propagate_frames(
 def _propagate_object(
     model: SLMSAM2,
     features: FeatureCache,
-    painted: dict[int, np.ndarray],
+    prompts: Mapping[int, Prompt],
     settings: Settings,
     result: Propagation,
     column: int,
     counter: _Counter,
 ) -> None:
-    """Both directions of one object, written into ``result``."""
-    prompted = ObjectTracker(model, features)
-    for index, mask in sorted(painted.items()):
-        _store(result, index, column, prompted.prompt(index, mask))
-        counter.tick()
-    last, first = max(painted), min(painted)
-    low, high = _bounds(len(features), settings)
-    published = settings.order == "published"
-    stops = result.stops.setdefault(result.objects[column], {})
-    up: dict[int, SliceOutput] = {}
-    down: dict[int, SliceOutput] = {}
-    if settings.up:
-        tracker = prompted if published else prompted.fork()
-        up, stops["up"] = _travel(tracker, range(first + 1, high + 1), painted, settings, first, counter)
-    if settings.down:
-        tracker = prompted if published else prompted.fork()
-        start = first if published else last
-        route = range(start - 1, low - 1, -1)
-        down, stops["down"] = _travel(tracker, route, painted, settings, start, counter)
-    for index in sorted(up.keys() | down.keys()):
-        both = [out for out in (up.get(index), down.get(index)) if out is not None]
-        weights = _blend_weights(index, sorted(painted)) if len(both) == 2 else [1.0]
-        _store_blend(result, index, column, both, weights)
+    """Both directions of one object, span by span, written into ``result``."""
+    bounds = _bounds(len(features), settings)
+    tracked = SpanTracker(model, features, settings, bounds, counter.tick).run(dict(prompts))
+    _store_tracked(result, column, tracked)
 
 
-def _travel(
-    tracker: ObjectTracker,
-    route: range,
-    painted: dict[int, np.ndarray],
+def _propagate_published(
+    model: SLMSAM2,
+    features: FeatureCache,
+    prompts: Mapping[int, Prompt],
     settings: Settings,
-    start: int,
+    result: Propagation,
+    column: int,
     counter: _Counter,
-) -> tuple[dict[int, SliceOutput], Stop]:
-    """Follow the object along ``route``; after its end, go on only from the next painted slice."""
-    outputs: dict[int, SliceOutput] = {}
-    absent, ended = 0, None
-    for index in route:
-        if index in painted:
-            absent, ended = 0, None
-            continue
-        if ended is None:
-            outputs[index] = _compact(tracker.advance(index, reverse=route.step < 0))
-            tracker.forget_beyond((index, start))
-            absent = absent + 1 if is_absent(outputs[index]) else 0
-            if settings.stop_after is not None and absent >= settings.stop_after:
-                ended = Stop(index - route.step * (absent - 1), "end of the structure")
-        counter.tick()
-    reached = route[-1] if len(route) else start
-    return outputs, ended or Stop(reached, "end of the range")
+) -> None:
+    """One object in the published order."""
+    if any(isinstance(prompt, Marks) for prompt in prompts.values()):
+        raise ConfigurationError(
+            "The published order takes painted slices only: use 'independent' with clicks."
+        )
+    bounds = _bounds(len(features), settings)
+    masks = {index: prompt for index, prompt in prompts.items() if not isinstance(prompt, Marks)}
+    tracked = propagate_published(model, features, masks, settings, bounds, counter.tick)
+    tracked.spans = spans_between(masks, bounds)
+    _store_tracked(result, column, tracked)
 
 
-def _compact(out: SliceOutput) -> SliceOutput:
-    """The parts of a slice's output that the result needs, so that its memory can be dropped."""
-    return {key: out[key] for key in ("pred_masks", "object_score_logits", "iou")}
+def _store_tracked(result: Propagation, column: int, tracked: Tracked) -> None:
+    obj = result.objects[column]
+    result.stops[obj], result.spans[obj], result.redone[obj] = tracked.stops, tracked.spans, tracked.redone
+    for index, out in tracked.prompted.items():
+        _store(result, index, column, out)
+    for span in tracked.spans:
+        for index in range(span.first, span.last + 1):
+            both = [way[index] for way in (tracked.up, tracked.down) if index in way]
+            if both:
+                _store(result, index, column, blend(index, span, both))
+            if len(both) == 2:
+                result.agreement[index, column] = _agreement(*both)
 
 
-def _blend_weights(index: int, painted: list[int]) -> list[float]:
-    """Weights of the upward and downward pass between two painted slices: the nearer one counts more."""
-    below = max(p for p in painted if p < index)
-    above = min(p for p in painted if p > index)
-    share = (index - below) / (above - below)
-    return [1.0 - share, share]
+def _agreement(one: SliceOutput, other: SliceOutput) -> float:
+    """Dice coefficient of the masks of two outputs; two empty ones agree."""
+    a, b = one["pred_masks"] > 0, other["pred_masks"] > 0
+    total = int(a.sum()) + int(b.sum())
+    return 2.0 * int((a & b).sum()) / total if total else 1.0
 
 
 def _store(result: Propagation, index: int, column: int, out: SliceOutput) -> None:
@@ -212,20 +175,6 @@ def _store(result: Propagation, index: int, column: int, out: SliceOutput) -> No
     result.object_score[index, column] = out["object_score_logits"][0, 0].float().cpu()
     result.iou[index, column] = out["iou"][0].float().cpu()
     result.visited[index, column] = True
-
-
-def _store_blend(
-    result: Propagation, index: int, column: int, outputs: list[SliceOutput], weights: list[float]
-) -> None:
-    """Write one output, or the weighted mean of two; logits are clamped first, so that "absent" is only a vote."""
-    if len(outputs) == 1:
-        _store(result, index, column, outputs[0])
-        return
-    pairs = list(zip(outputs, weights, strict=True))
-    masks = sum(w * out["pred_masks"].clamp(-BLEND_LIMIT, BLEND_LIMIT) for out, w in pairs)
-    scores = sum(w * out["object_score_logits"] for out, w in pairs)
-    ious = sum(w * out["iou"] for out, w in pairs)
-    _store(result, index, column, {"pred_masks": masks, "object_score_logits": scores, "iou": ious})
 
 
 def _empty_result(
@@ -237,6 +186,7 @@ def _empty_result(
         low_res=absent_logits(size).expand(num_slices, count, size, size).clone(),
         object_score=torch.full((num_slices, count), ABSENT_SCORE),
         iou=torch.zeros(num_slices, count),
+        agreement=torch.full((num_slices, count), torch.nan),
         visited=torch.zeros(num_slices, count, dtype=torch.bool),
         out_size=out_size,
     )
@@ -252,22 +202,28 @@ def _check_prompts(prompts: Prompts, num_slices: int, settings: Settings) -> Non
     low, high = _bounds(num_slices, settings)
     if not 0 <= low <= high < num_slices:
         raise PromptError(f"The slice range {low} to {high} does not fit a volume of {num_slices} slices.")
-    if not prompts or not all(prompts.values()):
+    if not prompts or not all(_says_where(marked) for marked in prompts.values()):
         raise PromptError("Nothing is painted: paint the structure on at least one slice and try again.")
     outside = sorted({s for painted in prompts.values() for s in painted if not low <= s <= high})
     if outside:
         raise PromptError(f"Painted slices {outside} are outside the slice range {low} to {high}.")
 
 
+def _says_where(prompts: Mapping[int, Prompt]) -> bool:
+    return not all(is_empty(prompt) for prompt in prompts.values())
+
+
 def _slices_to_visit(prompts: Prompts, num_slices: int, settings: Settings) -> int:
-    low, high = _bounds(num_slices, settings)
+    bounds = _bounds(num_slices, settings)
+    if settings.order == "independent":
+        return sum(slices_to_visit(dict(given), settings, bounds) for given in prompts.values())
+    low, high = bounds
     total = 0
     for painted in prompts.values():
-        first, last = min(painted), max(painted)
-        start = first if settings.order == "published" else last
+        first = min(painted)
         total += len(painted)
         total += settings.up * (high - first - sum(s > first for s in painted))
-        total += settings.down * (start - low - sum(s < start for s in painted))
+        total += settings.down * (first - low)
     return total
 
 
@@ -279,5 +235,6 @@ class _Counter:
 
     def tick(self) -> None:
         self._done += 1
+        self._total = max(self._total, self._done)
         if self._progress is not None:
             self._progress(self._done, self._total)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from slmsam2.prompts import Marks, Prompt
+
 LEAST_SIDE = 32  # pixels
 BORDER = 2  # pixels: a mask this close to a region's edge may go on outside
 
@@ -34,6 +36,19 @@ class Region:
     def cut(self, array: np.ndarray) -> np.ndarray:
         """(..., H, W) to (..., h, w), a view."""
         return array[..., self.top : self.bottom, self.left : self.right]
+
+    def cut_prompt(self, prompt: Prompt) -> Prompt:
+        """A prompt for whole slices as one for the region."""
+        if isinstance(prompt, Marks):
+            return prompt.cut(self.cut, self.left, self.top)
+        return self.cut(prompt)
+
+    def holds(self, mask: np.ndarray) -> bool:
+        """Whether a mask, bool (H, W), lies in the region, away from its open edges."""
+        if mask.shape != self.shape:
+            return False
+        inside = self.cut(mask)
+        return bool(inside.sum() == mask.sum()) and not self.is_touched_by(inside)
 
     def is_touched_by(self, mask: np.ndarray) -> bool:
         """Whether a mask, bool (h, w), comes close to an edge of the region that is not an edge of the slice."""

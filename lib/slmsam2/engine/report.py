@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from slmsam2.engine.confidence import Calibration, expected_dice, gains, slice_facts
 from slmsam2.engine.propagation import Prompts, Propagation
 from slmsam2.engine.structures import Found
+from slmsam2.prompts import Prompt
 from slmsam2.volume import SliceView
 
 
 def structure_reports(
-    found: Sequence[Found], prompts: Prompts, result: np.ndarray, names: dict[str, int], view: SliceView
+    found: Sequence[Found],
+    prompts: Prompts,
+    result: np.ndarray,
+    names: dict[str, int],
+    view: SliceView,
+    calibration: Calibration | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Facts per structure, ready for JSON.
 
@@ -23,22 +30,27 @@ def structure_reports(
         result: the final label stack, integers (S, H, W).
         names: name -> value of the structures that were propagated.
         view: for slice numbers as stored.
+        calibration: of the confidence.
 
     Returns:
         name -> value; painted, first, last (slice numbers; the latter two None when nothing is there); found and
         empty (numbers of slices that the propagation visited); stopped, per direction: slice and reason;
-        confidence: slice -> 0..1.
+        redone: the slices computed for this request, the others being as before; region: [top, bottom, left, right] of
+        the part of the (canonically turned) slices that was looked at; confidence: slice -> 0..1;
+        suggested_slice and expected_gain: see :func:`slmsam2.engine.confidence.gains`.
     """
-    propagations = {value: part.propagation for part in found for value in part.propagation.objects}
+    parts = {value: part for part in found for value in part.propagation.objects}
     return {
-        name: _structure_report(propagations[value], prompts[value], result, value, view)
+        name: _structure_report(parts[value], prompts[value], result, value, view)
+        | _sureness(parts[value].propagation, prompts[value], value, view, calibration)
         for name, value in names.items()
     }
 
 
 def _structure_report(
-    propagation: Propagation, painted: dict[int, np.ndarray], result: np.ndarray, value: int, view: SliceView
+    part: Found, painted: Mapping[int, Prompt], result: np.ndarray, value: int, view: SliceView
 ) -> dict[str, Any]:
+    propagation, region = part.propagation, part.region
     column = propagation.objects.index(value)
     visited = np.flatnonzero(propagation.visited[:, column].numpy())
     present = np.array([index for index, labels in enumerate(result) if (labels == value).any()], int)
@@ -59,32 +71,31 @@ def _structure_report(
             directions[way]: {"slice": view.stored_index(stop.slice), "reason": stop.reason}
             for way, stop in propagation.stops[value].items()
         },
-        "confidence": {
-            view.stored_index(int(s)): 1.0
-            if int(s) in painted
-            else round(_confidence(propagation, int(s), column), 4)
-            for s in visited
-        },
+        "redone": sorted(view.stored_index(s) for s in propagation.redone[value]),
+        "region": [region.top, region.bottom, region.left, region.right],
     }
 
 
-def _confidence(propagation: Propagation, index: int, column: int) -> float:
-    """How sure the network is of a slice, 0..1.
-
-    Where it found the structure: the probability that it is there times the overlap it expects of its mask. Where
-    it did not: the probability that it is absent.
-    """
-    present = float(propagation.object_score[index, column].sigmoid())
-    overlap = float(propagation.iou[index, column].clamp(0, 1))
-    return present * overlap if present > 0.5 else 1.0 - present
+def _sureness(
+    propagation: Propagation,
+    prompts: Mapping[int, Prompt],
+    value: int,
+    view: SliceView,
+    calibration: Calibration | None,
+) -> dict[str, Any]:
+    facts = slice_facts(propagation, value, prompts)
+    confidence = expected_dice(facts, calibration)
+    gain = gains(facts, confidence)
+    best = int(gain.argmax())
+    stored = [view.stored_index(int(index)) for index in facts.slices]
+    return {
+        "confidence": {index: round(float(sure), 4) for index, sure in zip(stored, confidence, strict=True)},
+        "suggested_slice": stored[best] if gain[best] > 0 else None,
+        "expected_gain": round(float(gain[best]), 4),
+    }
 
 
 def suggested_slice(reports: dict[str, dict[str, Any]]) -> int | None:
-    """The slice whose correction should help most: the least confident one that is not painted."""
-    candidates = [
-        (sureness, index)
-        for report in reports.values()
-        for index, sureness in report["confidence"].items()
-        if index not in report["painted"]
-    ]
-    return min(candidates)[1] if candidates else None
+    """The slice whose correction should help most, whichever structure it is for."""
+    best = max(reports.values(), key=lambda report: report["expected_gain"], default=None)
+    return None if best is None else best["suggested_slice"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,16 +10,15 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from slmsam2.engine.features import DEFAULT_CACHE_BYTES, FeatureCache
-from slmsam2.engine.propagation import (
-    BLEND_LIMIT,
-    Progress,
-    Prompts,
-    Propagation,
-    Settings,
-    propagate_frames,
-)
+from slmsam2.engine.interpolation import interpolate
+from slmsam2.engine.propagation import Progress, Prompts, Propagation, propagate_frames
 from slmsam2.engine.regions import Region, region_around, twice_as_wide, whole_slices
+from slmsam2.engine.settings import Settings
+from slmsam2.engine.spans import BLEND_LIMIT
+from slmsam2.engine.tracker import ObjectTracker
+from slmsam2.engine.workspace import Workspace
 from slmsam2.modeling import SLMSAM2
+from slmsam2.prompts import Marks, Prompt, extent_of
 from slmsam2.volume import Frames, Window
 
 
@@ -53,23 +53,31 @@ def propagate_structures(
     spacing: tuple[float, float],
     settings: Settings,
     progress: Progress | None = None,
+    workspace: Workspace | None = None,
+    regions: Mapping[int, Region] | None = None,
 ) -> list[Found]:
     """Propagate each structure.
 
     Networks with a ``crop_margin`` see a region around what was painted, so that a small structure gets more of
     their few tokens. A structure that comes to the region's edge is propagated again in one twice as wide.
-    Structures in the same region share the image encoder. Networks with ``smoothing`` get their mask logits smoothed
-    within and between slices.
+    Structures in the same region share the image encoder. Networks with ``interpolation`` get the shape between two
+    prompts mixed in, those with ``smoothing`` their mask logits smoothed within and between slices.
 
     Args:
         stack: (S, H, W), real numbers.
-        prompts: {value: {slice: bool (H, W)}}.
+        prompts: {value: {slice: bool (H, W), or marks}}.
         spacing: between rows and between columns, in mm.
         progress: called with (slices done, slices to do as known so far).
+        workspace: what earlier requests left, and later ones may use.
+        regions: value -> region of an earlier request, to be kept while all prompts lie in it.
     """
     inference = network.info["inference"]
     margin = inference.get("crop_margin")
-    waiting = _by_region(prompts, spacing, margin)
+    waiting: dict[Region, list[int]] = {}
+    for value, given in prompts.items():
+        earlier = (regions or {}).get(value)
+        region = _region(network, stack, window, given, spacing, margin, earlier, workspace)
+        waiting.setdefault(region, []).append(value)
     found: list[Found] = []
     counter = _Counter(progress, len(waiting))
     while waiting:
@@ -77,8 +85,8 @@ def propagate_structures(
         frames = Frames(region.cut(stack), window, network.image_size)
         # one structure painted on one slice passes each slice once: nothing to keep
         revisited = sum(len(prompts[value]) for value in values) > 1
-        features = FeatureCache(network, frames, DEFAULT_CACHE_BYTES if revisited else 0)
-        inside = {v: {s: region.cut(mask) for s, mask in prompts[v].items()} for v in values}
+        features = FeatureCache(network, frames, DEFAULT_CACHE_BYTES if revisited else 0, workspace)
+        inside = {v: {s: region.cut_prompt(prompt) for s, prompt in prompts[v].items()} for v in values}
         result = propagate_frames(
             network,
             frames,
@@ -89,6 +97,8 @@ def propagate_structures(
             progress=counter.report,
         )
         counter.next()
+        if "interpolation" in inference:
+            interpolate(result, inference["interpolation"])
         if "smoothing" in inference:
             smooth(result, inference["smoothing"])
         if not region.is_whole and _is_cut_off(result, region):
@@ -99,25 +109,64 @@ def propagate_structures(
     return found
 
 
-def _by_region(
-    prompts: Prompts, spacing: tuple[float, float], margin: float | None
-) -> dict[Region, list[int]]:
-    regions: dict[Region, list[int]] = {}
-    for value, painted in prompts.items():
-        masks = list(painted.values())
-        region = whole_slices(masks[0]) if margin is None else region_around(masks, spacing, margin)
-        regions.setdefault(region, []).append(value)
-    return regions
+def _region(
+    network: SLMSAM2,
+    stack: np.ndarray,
+    window: Window,
+    prompts: Mapping[int, Prompt],
+    spacing: tuple[float, float],
+    margin: float | None,
+    earlier: Region | None,
+    workspace: Workspace | None,
+) -> Region:
+    """The region to look at one structure in."""
+    extents = {index: extent_of(prompt) for index, prompt in prompts.items()}
+    if margin is None:
+        return whole_slices(next(iter(extents.values())))
+    if earlier is not None and all(earlier.holds(mask) for mask in extents.values()):
+        return earlier
+    if not any(_tells_size(prompt) for prompt in prompts.values()):
+        for index, prompt in prompts.items():
+            extents[index] = extents[index] | _found_alone(network, stack[index], window, prompt, workspace)
+    return region_around([mask for mask in extents.values() if mask.any()], spacing, margin)
+
+
+def _tells_size(prompt: Prompt) -> bool:
+    """Whether a prompt says how large the structure is: clicks alone do not."""
+    if isinstance(prompt, Marks):
+        return prompt.box is not None or (prompt.base is not None and bool(prompt.base.any()))
+    return bool(prompt.any())
+
+
+@torch.no_grad()
+def _found_alone(
+    network: SLMSAM2, pixels: np.ndarray, window: Window, prompt: Prompt, workspace: Workspace | None
+) -> np.ndarray:
+    """The mask, bool (H, W), that clicks give on the whole slice (H, W) without any other."""
+    if not isinstance(prompt, Marks) or not prompt.any:
+        return np.zeros(pixels.shape, bool)
+    frames = Frames(pixels[None], window, network.image_size)
+    features = FeatureCache(network, frames, workspace=workspace)
+    logits = ObjectTracker(network, features).mark(0, prompt)["pred_masks"]
+    size = torch.nn.functional.interpolate(logits, pixels.shape, mode="bilinear", align_corners=False)
+    return (size[0, 0] > 0).cpu().numpy()
 
 
 def smooth(result: Propagation, sigma: float) -> None:
     """Smooth each object's mask logits in place, by a Gaussian of ``sigma`` slices and mask pixels.
 
-    Logits are clamped first, so that "absent" weighs no more than a clear "no".
+    Each span is smoothed by itself, with the prompted slices at its ends, so that a prompt has no effect beyond the
+    next ones. Logits are clamped first, so that "absent" weighs no more than a clear "no".
     """
-    for column in range(len(result.objects)):
-        logits = result.low_res[:, column].clamp(-BLEND_LIMIT, BLEND_LIMIT)
-        result.low_res[:, column] = torch.from_numpy(gaussian_filter(logits.numpy(), sigma))
+    for column, obj in enumerate(result.objects):
+        logits = result.low_res[:, column].clamp(-BLEND_LIMIT, BLEND_LIMIT).numpy()
+        for span in result.spans[obj]:
+            low = span.first if span.low is None else span.low
+            high = span.last if span.high is None else span.high
+            if span.first <= span.last:
+                smoothed = gaussian_filter(logits[low : high + 1], sigma, mode="nearest")
+                inside = smoothed[span.first - low : span.last + 1 - low]
+                result.low_res[span.first : span.last + 1, column] = torch.from_numpy(inside)
 
 
 def _is_cut_off(result: Propagation, region: Region) -> bool:

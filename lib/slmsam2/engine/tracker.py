@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import cast
 
 import numpy as np
 import torch
@@ -12,7 +14,10 @@ from torch import Tensor
 
 from slmsam2.engine.features import FeatureCache, SliceFeatures
 from slmsam2.modeling import SLMSAM2
-from slmsam2.modeling.network import MemoryBank, SliceOutput
+from slmsam2.modeling.network import LOGIT_LIMIT, MemoryBank, SliceOutput
+from slmsam2.prompts import BOX_CORNERS, Marks
+
+PRESENT_SCORE = 10.0  # object score of a slice on which the user marked the structure
 
 
 class ObjectTracker:
@@ -28,21 +33,67 @@ class ObjectTracker:
         self._features = features
         self.bank: MemoryBank = {"cond_frame_outputs": {}, "non_cond_frame_outputs": {}}
 
-    def fork(self) -> ObjectTracker:
-        """A tracker that starts from the same prompted slices (shared, not computed again) and nothing else."""
-        tracker = ObjectTracker(self._model, self._features)
-        tracker.bank["cond_frame_outputs"] = dict(self.bank["cond_frame_outputs"])
-        return tracker
-
     def prompt(self, index: int, mask: np.ndarray) -> SliceOutput:
         """Make slice ``index`` a conditioning slice with a painted mask, bool (h, w) at any resolution."""
         prompt = square_mask(mask, self._model.image_size).to(self._model.device)
-        out = self._step(index, mask=prompt, is_prompt=True, reverse=False, encode=False)
+        return self._condition(index, self._step(index, mask=prompt, is_prompt=True))
+
+    def mark(self, index: int, marks: Marks, prior: Tensor | None = None) -> SliceOutput:
+        """Make slice ``index`` a conditioning slice with clicks, strokes or a box, as the network was trained.
+
+        Without a mask to correct, the first of box and clicks alone gives one; then all of them correct it.
+
+        Args:
+            marks: at any resolution; they say where the structure is, or there is a ``prior``.
+            prior: mask logits (n, n) to correct, when the marks come without a painted mask.
+        """
+        if marks.base is not None:
+            prior = mask_logits(square_mask(marks.base, self._model.image_size))[0, 0]
+        points = self._points(marks)
+        out: SliceOutput | None = None
+        with self._taken_as_present(marks.any):
+            if prior is None:
+                first = 2 if points["point_labels"][0, 0] == BOX_CORNERS[0] else 1
+                part = {key: value[:, :first] for key, value in points.items()}
+                out = self._step(index, points=part, is_prompt=True)
+                prior = out["pred_masks"][0, 0]
+                points = points if points["point_labels"].shape[1] > first else {}
+            if points:
+                logits = prior.clamp(-LOGIT_LIMIT, LOGIT_LIMIT)[None, None].to(self._model.device)
+                out = self._step(index, points=points, carried=logits, is_prompt=True)
+        out = cast(SliceOutput, out)
+        if marks.any:
+            out["object_score_logits"] = torch.full_like(out["object_score_logits"], PRESENT_SCORE)
+        return self._condition(index, out)
+
+    def _points(self, marks: Marks) -> dict[str, Tensor]:
+        """SAM's point prompts, in pixels of the network's square input."""
+        points, labels = marks.points()
+        height, width = marks.inside.shape
+        size = self._model.image_size
+        coords = torch.from_numpy(points) * torch.tensor([size / width, size / height])
+        device = self._model.device
+        return {
+            "point_coords": coords[None].to(device),
+            "point_labels": torch.from_numpy(labels)[None].to(device),
+        }
+
+    @contextmanager
+    def _taken_as_present(self, present: bool) -> Iterator[None]:
+        """While open, an object score that says "absent" does not blank the mask: the user says it is there."""
+        gated = self._model.pred_obj_scores
+        self._model.pred_obj_scores = gated and not present
+        try:
+            yield
+        finally:
+            self._model.pred_obj_scores = gated
+
+    def _condition(self, index: int, out: SliceOutput) -> SliceOutput:
+        """Put a prompted slice into the memory bank."""
         slice_features = self._features[index]
+        size = (self._model.image_size, self._model.image_size)
         # As in SAM 2's predictor: the memory of a prompted slice is made from the kept, low-resolution logits.
-        high_res = F.interpolate(
-            out["pred_masks"], size=prompt.shape[-2:], mode="bilinear", align_corners=False
-        )
+        high_res = F.interpolate(out["pred_masks"], size=size, mode="bilinear", align_corners=False)
         memory, pos = self._model._encode_new_memory(
             slice_features.feats,
             slice_features.sizes,
@@ -56,7 +107,10 @@ class ObjectTracker:
 
     def advance(self, index: int, *, reverse: bool) -> SliceOutput:
         """Propagate to slice ``index``; ``reverse`` when travelling towards lower slice numbers."""
-        out = self._step(index, mask=None, is_prompt=False, reverse=reverse, encode=True)
+        carried = self._model.carried_mask(
+            index, self._features[index].thumbnail, self.bank, track_in_reverse=reverse
+        )
+        out = self._step(index, carried=carried, is_prompt=False, reverse=reverse)
         out["maskmem_features"] = out["maskmem_features"].to(torch.bfloat16)
         self.bank["non_cond_frame_outputs"][index] = out
         return out
@@ -69,31 +123,50 @@ class ObjectTracker:
             del kept[index]
 
     def _step(
-        self, index: int, *, mask: Tensor | None, is_prompt: bool, reverse: bool, encode: bool
+        self,
+        index: int,
+        *,
+        mask: Tensor | None = None,
+        points: dict[str, Tensor] | None = None,
+        carried: Tensor | None = None,
+        is_prompt: bool,
+        reverse: bool = False,
     ) -> SliceOutput:
         slice_features: SliceFeatures = self._features[index]
-        carried = None
-        if not is_prompt:
-            carried = self._model.carried_mask(
-                index, slice_features.thumbnail, self.bank, track_in_reverse=reverse
-            )
         out = self._model.track_step(
             frame_idx=index,
             is_init_cond_frame=is_prompt,
             current_vision_feats=slice_features.feats,
             current_vision_pos_embeds=slice_features.pos,
             feat_sizes=slice_features.sizes,
-            point_inputs=None,
+            point_inputs=points,
             mask_inputs=mask,
             output_dict=self.bank,
             num_frames=len(self._features),
             track_in_reverse=reverse,
-            run_mem_encoder=encode,
+            run_mem_encoder=not is_prompt,
             prev_sam_mask_logits=carried,
         )
         out["thumbnail"] = slice_features.thumbnail
-        out.pop("pred_masks_high_res")
+        for unused in ("pred_masks_high_res", "point_inputs", "mask_inputs"):
+            out.pop(unused)
         return out
+
+
+def absent_output(size: int) -> SliceOutput:
+    """The output of a slice that the structure is not on by the user's word; logits (1, 1, size, size)."""
+    return {
+        "pred_masks": absent_logits(size)[None, None],
+        "object_score_logits": torch.full((1, 1), -PRESENT_SCORE),
+        "iou": torch.ones(1),
+    }
+
+
+def mask_logits(square: Tensor) -> Tensor:
+    """A mask (1, 1, N, N) as SAM 2 puts it among its outputs: logits (1, 1, N / 4, N / 4) of +-10."""
+    size = (square.shape[-2] // 4, square.shape[-1] // 4)
+    scaled = square * 2 * LOGIT_LIMIT - LOGIT_LIMIT
+    return F.interpolate(scaled, size=size, align_corners=False, mode="bilinear", antialias=True)
 
 
 def is_absent(out: SliceOutput) -> bool:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from slmsam2.engine.labels import write_labels
-from slmsam2.engine.propagation import Order, Progress, Settings
-from slmsam2.engine.report import structure_reports, suggested_slice
-from slmsam2.engine.structures import propagate_structures
+from slmsam2.engine.cleaning import Cleaning
+from slmsam2.engine.job import Job, solve
+from slmsam2.engine.propagation import Progress
+from slmsam2.engine.regions import Region
+from slmsam2.engine.settings import Order, Settings
+from slmsam2.engine.workspace import Workspace
 from slmsam2.errors import ConfigurationError, GridError, PromptError
 from slmsam2.modeling import SLMSAM2, build_model, checkpoint_path
 from slmsam2.prompts import painted_structures, prompts_from_label
@@ -49,9 +51,12 @@ def propagate_volume(
     last_slice: int | None = None,
     stop_after: int | None = 3,
     order: Order = "independent",
+    cleaning: Cleaning | None = None,
+    regions: Mapping[str, Sequence[int]] | None = None,
     model_dir: str | Path | None = None,
     device: str = "cpu",
     progress: Progress | None = None,
+    workspace: Workspace | None = None,
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """Propagate painted slices through a volume.
 
@@ -65,16 +70,20 @@ def propagate_volume(
         axis: stored axis to go along; None: the one that was painted on, else the coarsest, else the axial one.
         structures: names or values to propagate; None for all that are painted.
         label_names: structure name -> value.
-        prompt_slices: painted slices to take; the others are found anew. None takes all.
+        prompt_slices: painted slices to take; the others are found anew. On a slice where none of the structures is
+            painted, they are not. None takes all painted ones.
         window, preset: intensity window ("level/width" or [level, width]; or a preset's name). None: chosen from
             the data.
         direction: "both", "forward" (towards higher slice numbers) or "backward".
         first_slice, last_slice: range to stay in, inclusive.
         stop_after: slices in a row without the structure after which a direction ends; None never ends early.
         order: see :class:`slmsam2.engine.Settings`.
+        cleaning: optional post-processing.
+        regions: structure name -> region of an earlier report, to be looked at again if it still suits.
         model_dir: see :func:`slmsam2.modeling.model_directory`.
         device: where a model given by name runs.
         progress: called with (slices done, slices to do at most); what it raises ends the run.
+        workspace: keeps what later calls on the same image can use; the answer is the same without.
 
     Returns:
         The label volume, integers (I, J, K) on the image's own grid, painted slices verbatim; and a report, ready
@@ -89,38 +98,15 @@ def propagate_volume(
     painted = _label_array(label, volume)
     names = painted_structures(painted, names=label_names, selected=structures)
     values = list(names.values())
-    axis, chosen = _axis_and_window(volume, _is_one_of(painted, values), axis, parse_window(window, preset))
+    axis, chosen = axis_and_window(volume, _is_one_of(painted, values), axis, parse_window(window, preset))
     view = SliceView(volume.shape, volume.affine, axis)
     given = view.to_stack(painted)
     prompts = prompts_from_label(given, values, prompt_slices=_stack_slices(prompt_slices, view))
     names = {name: value for name, value in names.items() if value in prompts}
-    settings = _settings(view, direction, first_slice, last_slice, stop_after, order)
+    settings = slice_settings(view, direction, first_slice, last_slice, stop_after, order)
     network = model if isinstance(model, SLMSAM2) else load_model(model, model_dir, device)
-    loaded = time.perf_counter()
-    found = propagate_structures(
-        network, view.to_stack(volume.array), chosen, prompts, view.spacing[1:], settings, progress
-    )
-    encoding = sum(part.encode_seconds for part in found)
-    result = np.zeros(volume.shape, painted.dtype)
-    stack = view.to_stack(result)
-    write_labels(found, prompts, given, stack)
-    reports = structure_reports(found, prompts, stack, names, view)
-    finished = time.perf_counter()
-    report = {
-        "axis": axis,
-        "window": [chosen.low, chosen.high],
-        "suggested_slice": suggested_slice(reports),
-        "model": network.info["model"],
-        "version": network.info["version"],
-        "structures": reports,
-        "latencies": {
-            "load": round(loaded - start, 4),
-            "encode": round(encoding, 4),
-            "propagate": round(finished - loaded - encoding, 4),
-            "total": round(finished - start, 4),
-        },
-    }
-    return result, report
+    job = Job(view, given, prompts, chosen, settings, cleaning or Cleaning(), _regions(regions, names, view))
+    return solve(network, volume, job, names, progress=progress, workspace=workspace, start=start)
 
 
 def _is_one_of(label: np.ndarray, values: Sequence[int]) -> np.ndarray:
@@ -131,7 +117,7 @@ def _is_one_of(label: np.ndarray, values: Sequence[int]) -> np.ndarray:
     return result
 
 
-def _axis_and_window(
+def axis_and_window(
     volume: Volume, wanted: np.ndarray, axis: int | None, window: Window | None
 ) -> tuple[int, Window]:
     """What was asked for, else what suits the painted voxels ``wanted``, bool (I, J, K)."""
@@ -171,10 +157,10 @@ def _label_array(label: Source, volume: Volume) -> np.ndarray:
 
 
 def _stack_slices(slices: Sequence[int] | None, view: SliceView) -> list[int] | None:
-    return None if slices is None else [_stack_slice(s, view) for s in slices]
+    return None if slices is None else [stack_slice(s, view) for s in slices]
 
 
-def _stack_slice(stored: int, view: SliceView) -> int:
+def stack_slice(stored: int, view: SliceView) -> int:
     if not 0 <= stored < view.num_slices:
         raise PromptError(
             f"There is no slice {stored}: along axis {view.axis} slices are 0 to {view.num_slices - 1}."
@@ -182,7 +168,15 @@ def _stack_slice(stored: int, view: SliceView) -> int:
     return view.stack_index(stored)
 
 
-def _settings(
+def _regions(
+    regions: Mapping[str, Sequence[int]] | None, names: dict[str, int], view: SliceView
+) -> dict[int, Region]:
+    """value -> region of an earlier report."""
+    known = {names[name]: edges for name, edges in (regions or {}).items() if name in names}
+    return {value: Region(*edges, shape=view.slice_shape) for value, edges in known.items()}  # type: ignore[misc, arg-type]
+
+
+def slice_settings(
     view: SliceView,
     direction: Direction,
     first_slice: int | None,
@@ -196,8 +190,8 @@ def _settings(
     if stop_after is not None and stop_after < 1:
         raise ConfigurationError("stop_after must be 1 or more slices.")
     ends = [
-        _stack_slice(0 if first_slice is None else first_slice, view),
-        _stack_slice(view.num_slices - 1 if last_slice is None else last_slice, view),
+        stack_slice(0 if first_slice is None else first_slice, view),
+        stack_slice(view.num_slices - 1 if last_slice is None else last_slice, view),
     ]
     if first_slice is not None and last_slice is not None and first_slice > last_slice:
         raise PromptError(f"first_slice {first_slice} comes after last_slice {last_slice}: exchange them.")

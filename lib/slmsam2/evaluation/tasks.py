@@ -85,6 +85,22 @@ def read_benchmark(path: Path, folder: Path) -> Benchmark:
     return Benchmark(folder, structures, references)
 
 
+def benchmark_of(name: str | None, folder: Path, benchmarks: Path) -> Benchmark:
+    """The benchmark to run.
+
+    Args:
+        name: of a file in ``benchmarks``, or a path; None: all structures of all volumes in ``folder``.
+
+    Raises:
+        ConfigurationError: see :func:`read_benchmark`.
+    """
+    if name is None:
+        names = sorted(path.parent.name for path in folder.glob("*/labels.json"))
+        return Benchmark(folder, {name: [] for name in names}, dict.fromkeys(names, "not stated"))
+    named = benchmarks / f"{name}.yaml"
+    return read_benchmark(named if named.is_file() else Path(name), folder)
+
+
 def tasks_of(benchmark: Benchmark, volume_name: str, prompts: tuple[str, ...] = PROMPTS) -> Iterator[Task]:
     """The tasks of one volume, structure by structure.
 

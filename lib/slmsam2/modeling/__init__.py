@@ -1,6 +1,6 @@
 """The network: SLM-SAM 2 on top of the sam2 package's modules, its configurations and its weights."""
 
-from slmsam2.modeling.build import build_model, checkpoint_path, load_config, model_directory
+from slmsam2.modeling.build import build_model, checkpoint_path, confidence_path, load_config, model_directory
 from slmsam2.modeling.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
 from slmsam2.modeling.network import SLMSAM2
 
@@ -9,6 +9,7 @@ __all__ = [
     "Checkpoint",
     "build_model",
     "checkpoint_path",
+    "confidence_path",
     "load_config",
     "model_directory",
     "read_checkpoint",

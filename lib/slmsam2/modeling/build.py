@@ -146,7 +146,24 @@ def build_model(
     network.info = _describe(config, network, loaded)
     network.info["inference"] = dict(settings.get("inference", {}))
     network.info["learning"] = OmegaConf.to_container(settings.get("learning", OmegaConf.create()))
+    network.info["confidence"] = _confidence_settings(network.info["model"], model_dir)
     return network.to(device).eval()
+
+
+def confidence_path(name: str, model_dir: str | Path | None = None) -> Path:
+    """Where the coefficients of model ``name``'s confidence are: ``<model_dir>/confidence/<name>.yaml``."""
+    return model_directory(model_dir) / "confidence" / f"{name}.yaml"
+
+
+def _confidence_settings(name: str, model_dir: str | Path | None) -> dict[str, Any] | None:
+    """What is in that file, else in the repository's; None when there is none."""
+    for path in (
+        confidence_path(name, model_dir),
+        confidence_path(name, Path(__file__).resolve().parents[3] / "model"),
+    ):
+        if path.is_file():
+            return dict(OmegaConf.to_container(OmegaConf.load(path)))  # type: ignore[arg-type]
+    return None
 
 
 def _override(settings: DictConfig, values: dict[str, Any]) -> None:

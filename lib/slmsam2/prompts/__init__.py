@@ -1,6 +1,33 @@
 """What the user gave, as prompts per structure and slice."""
 
+from slmsam2.prompts.corrections import (
+    Known,
+    corrected_slices,
+    painted_prompts,
+    with_marks,
+    within,
+    without_marks,
+)
+from slmsam2.prompts.marks import BOX_CORNERS, NEGATIVE, POSITIVE, Marks, Prompt, extent_of, is_empty
 from slmsam2.prompts.names import named_values
 from slmsam2.prompts.painted import MOST_STRUCTURES, painted_structures, prompts_from_label
 
-__all__ = ["MOST_STRUCTURES", "named_values", "painted_structures", "prompts_from_label"]
+__all__ = [
+    "BOX_CORNERS",
+    "MOST_STRUCTURES",
+    "NEGATIVE",
+    "POSITIVE",
+    "Known",
+    "Marks",
+    "Prompt",
+    "corrected_slices",
+    "extent_of",
+    "is_empty",
+    "named_values",
+    "painted_prompts",
+    "painted_structures",
+    "prompts_from_label",
+    "with_marks",
+    "within",
+    "without_marks",
+]

@@ -82,7 +82,8 @@ def prompts_from_label(
     Args:
         stack: (S, H, W) integers, the label in slice order.
         values: the structures' values.
-        prompt_slices: stack indices of the slices to take; None for all that are painted.
+        prompt_slices: stack indices of the slices to take; None for all that are painted. On a slice taken where none
+            of the structures is painted, none of them is: their masks there are empty.
 
     Returns:
         value -> {stack index: bool (H, W)}, by ascending index. Values painted on none of the
@@ -94,11 +95,11 @@ def prompts_from_label(
     taken = range(len(stack)) if prompt_slices is None else sorted(set(prompt_slices))
     if any(not 0 <= index < len(stack) for index in taken):
         raise PromptError(f"A chosen slice lies outside the volume. Its slices are 0 to {len(stack) - 1}.")
+    present = {index: set(np.unique(stack[index]).tolist()).intersection(values) for index in taken}
     prompts: dict[int, dict[int, np.ndarray]] = {}
-    for index in taken:
-        present = set(np.unique(stack[index]).tolist())
-        for value in present.intersection(values):
-            prompts.setdefault(value, {})[index] = stack[index] == value
+    for value in sorted(set().union(*present.values())):
+        said = [s for s in taken if value in present[s] or (prompt_slices is not None and not present[s])]
+        prompts[value] = {index: stack[index] == value for index in said}
     if not prompts:
         raise PromptError("No structure is painted on the chosen slices. Choose slices that are painted.")
     return {value: prompts[value] for value in values if value in prompts}

@@ -1,1 +1,1 @@
-"""The only part that knows MONAI Label: the app, its infer task, its routes."""
+"""The only part that knows MONAI Label: the app, its infer tasks, its routes."""

@@ -15,11 +15,13 @@ from monailabel.interfaces.tasks.scoring import ScoringMethod
 from monailabel.interfaces.tasks.strategy import Strategy
 from monailabel.interfaces.tasks.train import TrainTask
 
+from slmsam2.engine import Workspace
 from slmsam2.errors import SlmSam2Error
 from slmsam2.server.answers import refusal, unreachable
 from slmsam2.server.auto_train import AutoTrainer
 from slmsam2.server.configuration import read_configuration
-from slmsam2.server.infer import STUDY, SlmSam2Infer
+from slmsam2.server.infer import KINDS, STUDY, SlmSam2Infer
+from slmsam2.server.memory import Memory
 from slmsam2.server.models import ModelStore
 from slmsam2.server.pacs import PacsDatastore
 from slmsam2.server.parameters import label_tag, request_id
@@ -35,7 +37,7 @@ from slmsam2.server.sampling import (
     record_confidence,
 )
 from slmsam2.server.scoring import KEY, DiceScoring, InBackground, correction_summary
-from slmsam2.server.study import find_study
+from slmsam2.server.study import LabelFrom, find_study
 from slmsam2.server.train import SlmSam2Train
 from slmsam2.training.registry import Registry
 
@@ -92,8 +94,10 @@ class SlmSam2App(MONAILabelApp):
 
     def init_infers(self) -> dict[str, InferTask]:
         conf = self._configuration
+        memory, workspace = Memory(), Workspace()
         return {
-            TASK: SlmSam2Infer(self._models, conf.device, conf.preset),
+            name: SlmSam2Infer(kind, self._models, memory, workspace, conf.device, conf.preset)
+            for name, kind in KINDS.items()
         }
 
     def init_trainers(self) -> dict[str, TrainTask]:
@@ -128,8 +132,10 @@ class SlmSam2App(MONAILabelApp):
             known = ", ".join(self._infers)
             raise HTTPException(404, f"There is no model {model!r}. This server has: {known}.")
         try:
+            source = KINDS[model].label if model in KINDS else LabelFrom.UPLOAD_OR_DATASTORE
+            tag = label_tag(request)
             with runs.follow(request_id(request)):
-                study = find_study(request, received.get(), datastore or self.datastore(), label_tag(request))
+                study = find_study(request, received.get(), datastore or self.datastore(), tag, source)
                 result = super().infer({**request, STUDY: study}, datastore)
         except SlmSam2Error as error:
             logger.info("Refused: %s", error)

@@ -1,58 +1,126 @@
-"""The ``slmsam2`` task: painted slices in, the labelled volume out."""
+"""The infer tasks: painted slices, clicks, boxes or a saved label in, the labelled volume out."""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 from monailabel.utils.others.generic import device_list
 
-from slmsam2 import propagate_volume
-from slmsam2.errors import ConfigurationError
+from slmsam2.engine import Workspace
+from slmsam2.engine.job import Job, solve
+from slmsam2.errors import ConfigurationError, PromptError
+from slmsam2.prompts import Known
+from slmsam2.server.assembly import Request, assemble
 from slmsam2.server.devices import resolve_device
+from slmsam2.server.memory import Key, Memory
 from slmsam2.server.models import ModelStore
-from slmsam2.server.painted import Painted, read_painted
-from slmsam2.server.parameters import AUTO, AXES, DIRECTIONS, Parameters, ReplyFormat, parse_parameters
+from slmsam2.server.painted import Painted, nothing_painted, read_painted
+from slmsam2.server.parameters import (
+    AUTO,
+    AXES,
+    CLEANING,
+    DIRECTIONS,
+    Parameters,
+    ReplyFormat,
+    parse_parameters,
+)
+from slmsam2.server.points import parse_clicks
 from slmsam2.server.results import write_result
 from slmsam2.server.runs import Run, runs
-from slmsam2.server.study import Study
-from slmsam2.volume import PRESETS, Volume, read_volume
+from slmsam2.server.study import LabelFrom, Study
+from slmsam2.volume import PRESETS, SliceView, Volume, read_volume
 
 logger = logging.getLogger(__name__)
 
 STUDY = "study"  # where the app leaves the Study in a request
+UNNAMED = "structure"  # what is clicked on when the request names nothing
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What tells the tasks apart.
+
+    Attributes:
+        type: decides in which panel of 3D Slicer and OHIF the task is listed, and so what is sent.
+        dimension: 2: one slice is asked for.
+        label: where the label comes from.
+        clicks: whether points and boxes are looked at.
+    """
+
+    type: InferType
+    dimension: int
+    description: str
+    label: LabelFrom
+    clicks: bool = False
+
+
+KINDS = {
+    "slmsam2": Kind(
+        InferType.SCRIBBLES,
+        3,
+        "SLM-SAM 2: paint one slice of a structure, get the volume",
+        LabelFrom.UPLOAD_OR_DATASTORE,
+    ),
+    "slmsam2_slice": Kind(
+        InferType.DEEPGROW,
+        2,
+        "SLM-SAM 2: click on a structure or draw a box, get it on this slice",
+        LabelFrom.UPLOAD_IF_ANY,
+        clicks=True,
+    ),
+    "slmsam2_points": Kind(
+        InferType.DEEPGROW,
+        3,
+        "SLM-SAM 2: click on a structure or draw a box on any slices, get the volume",
+        LabelFrom.UPLOAD_IF_ANY,
+        clicks=True,
+    ),
+    "slmsam2_saved": Kind(
+        InferType.SEGMENTATION,
+        3,
+        "SLM-SAM 2: go on with the label that is saved on the server for this image",
+        LabelFrom.DATASTORE,
+    ),
+}
 
 
 class SlmSam2Infer(InferTask):
-    """Propagates painted slices through the volume.
+    """Propagates what the user gave through the volume.
 
-    Its type is "scribbles": the only one for which 3D Slicer sends what was painted. It announces no labels,
-    or Slicer would run it by itself on every new image.
+    It announces no labels, or Slicer would run it by itself on every new image.
 
     Args:
+        kind: which of the tasks.
         models: where the network comes from.
+        memory: what is remembered of earlier requests.
+        workspace: what earlier requests computed.
         device: for requests that name none; None: the best there is.
         preset: intensity preset for requests that ask for no window.
     """
 
-    def __init__(self, models: ModelStore, device: str | None = None, preset: str | None = None) -> None:
+    def __init__(
+        self,
+        kind: Kind,
+        models: ModelStore,
+        memory: Memory,
+        workspace: Workspace,
+        device: str | None = None,
+        preset: str | None = None,
+    ) -> None:
         super().__init__(
-            type=InferType.SCRIBBLES,
+            type=kind.type,
             labels=[],
-            dimension=3,
-            description="SLM-SAM 2: paint one slice of a structure, get the volume",
-            config={
-                "device": _first(device, device_list()),
-                "preset": _first(preset, [AUTO, *PRESETS]),
-                "direction": list(DIRECTIONS),
-                "axis": [AUTO, *AXES],
-            },
+            dimension=kind.dimension,
+            description=kind.description,
+            config=_config(kind, device, preset),
         )
-        self._models = models
+        self._kind, self._models, self._memory, self._workspace = kind, models, memory, workspace
         self._device = device
         self._preset = preset
 
@@ -83,17 +151,23 @@ class SlmSam2Infer(InferTask):
         parameters = parse_parameters(request, self._preset)
         study: Study = request[STUDY]
         image = read_volume(study.image)
-        painted = read_painted(study, image, parameters)
+        painted = self._painted(study, image, parameters)
         _check_values(painted, parameters.reply)
+        keys = _keys(study, parameters, painted)
+        if parameters.undo:
+            return self._undo(keys, painted, image, parameters)
+        asked = self._request(request, image, painted, parameters, keys)
         read = time.perf_counter()
         device = resolve_device(parameters.device or self._device)
         run = runs.find(parameters.request_id) or Run()
         with self._models.busy(device):
             waited = time.perf_counter()
             run.check()
-            array, report = self._propagate(image, painted, parameters, device, run)
+            array, report, job = self._solve(asked, device, run)
         done = time.perf_counter()
-        array, names = _merge(array, painted)
+        if not asked.flat:
+            self._remember(keys, asked, job, array, report)
+        array, names = _for_client(array, painted)
         path = write_result(array, image, parameters.reply)
         report["latencies"] |= {
             "read": round(read - begin, 3),
@@ -103,30 +177,108 @@ class SlmSam2Infer(InferTask):
         }
         return path, _reply(report, names)
 
-    def _propagate(
-        self, image: Volume, painted: Painted, parameters: Parameters, device: str, run: Run
-    ) -> tuple[np.ndarray, dict[str, Any]]:
-        window = parameters.window
-        return propagate_volume(
-            image,
-            painted.label,
-            model=self._models.get(device),
-            axis=parameters.axis,
-            structures=list(painted.structures),
-            label_names=painted.names,
-            prompt_slices=parameters.prompt_slices,
-            window=None if window is None else [window.level, window.width],
-            direction=parameters.direction,
-            first_slice=parameters.first_slice,
-            last_slice=parameters.last_slice,
-            device=device,
-            progress=run.progress,
+    def _painted(self, study: Study, image: Volume, parameters: Parameters) -> Painted:
+        if study.label is not None:
+            return read_painted(study.label, study, image, parameters, marked=self._kind.clicks)
+        wanted = parameters.structures or [parameters.selected or UNNAMED]
+        if len(wanted) > 1:
+            raise PromptError(f"Clicks are for one structure at a time. Send one of: {', '.join(wanted)}.")
+        return nothing_painted(image, wanted[0])
+
+    def _request(
+        self,
+        request: Mapping[str, Any],
+        image: Volume,
+        painted: Painted,
+        parameters: Parameters,
+        keys: Mapping[str, Key],
+    ) -> Request:
+        known = {}
+        for name, key in keys.items():
+            if parameters.start_anew:
+                self._memory.forget(key)
+            facts = self._memory.recall(key)
+            if facts is not None:
+                known[name] = facts
+        clicks = parse_clicks(request, image.shape) if self._kind.clicks else None
+        flat = self._kind.dimension == 2
+        return Request(image, painted, clicks, flat, parameters, known)
+
+    def _solve(self, asked: Request, device: str, run: Run) -> tuple[np.ndarray, dict[str, Any], Job]:
+        job, names = assemble(asked)
+        network = self._models.get(device)
+        array, report = solve(
+            network, asked.image, job, names, progress=run.progress, workspace=self._workspace
         )
+        return array, report, job
+
+    def _remember(
+        self, keys: Mapping[str, Key], asked: Request, job: Job, array: np.ndarray, report: dict[str, Any]
+    ) -> None:
+        result = job.view.to_stack(array)
+        for name, facts in report["structures"].items():
+            if name in keys:
+                value = asked.painted.structures[name]
+                known = Known(
+                    axis=job.view.axis,
+                    given=job.given == value,
+                    returned=result == value,
+                    prompts=dict(job.prompts[value]),
+                    region=tuple(facts["region"]),
+                    window=(job.window.level, job.window.width),
+                )
+                self._memory.remember(keys[name], known)
+
+    def _undo(
+        self, keys: Mapping[str, Key], painted: Painted, image: Volume, parameters: Parameters
+    ) -> tuple[str, dict[str, Any]]:
+        """The structures as they were before the last request."""
+        array = painted.label.copy()
+        undone = []
+        for name, key in keys.items():
+            known = self._memory.recall(key)
+            before = self._memory.undo(key)
+            if known is None or before is None:
+                continue
+            value = painted.structures[name]
+            stack = SliceView(image.shape, image.affine, known.axis).to_stack(array)
+            stack[stack == value] = 0
+            stack[before & (stack == 0)] = value
+            undone.append(name)
+        if not undone:
+            raise PromptError(
+                "There is nothing to undo: the server remembers no step for "
+                f"{', '.join(painted.structures)}. Use the undo of your viewer."
+            )
+        array, names = _for_client(array, painted)
+        path = write_result(array, image, parameters.reply)
+        return path, {"label_names": names, "undone": undone}
+
+
+def _config(kind: Kind, device: str | None, preset: str | None) -> dict[str, Any]:
+    """The options that clients show; clients take the first of a list."""
+    config: dict[str, Any] = {
+        "device": _first(device, device_list()),
+        "preset": _first(preset, [AUTO, *PRESETS]),
+        "axis": [AUTO, *AXES],
+    }
+    if kind.dimension == 3:
+        config |= {"direction": list(DIRECTIONS), "first_slice": "", "last_slice": ""}
+        config |= {"undo": False, "start_anew": False}
+    return config | dict.fromkeys(CLEANING, False)
 
 
 def _first(default: str | None, choices: list[str]) -> list[str]:
     """The choices with the server's default in front: clients take the first."""
     return list(dict.fromkeys([default or choices[0], *choices]))
+
+
+def _keys(study: Study, parameters: Parameters, painted: Painted) -> dict[str, Key]:
+    """Where each structure is remembered; nowhere without a client's id, or for an image that does not last."""
+    image = study.lasting_id
+    if image is None or parameters.client is None:
+        return {}
+    return {name: Key(image, parameters.client, name) for name in painted.structures}
 
 
 def _check_values(painted: Painted, reply: ReplyFormat) -> None:
@@ -139,13 +291,12 @@ def _check_values(painted: Painted, reply: ReplyFormat) -> None:
         )
 
 
-def _merge(array: np.ndarray, painted: Painted) -> tuple[np.ndarray, dict[str, int]]:
+def _for_client(array: np.ndarray, painted: Painted) -> tuple[np.ndarray, dict[str, int]]:
     """The volume to send and its structures.
 
-    What is painted as another structure stays that. 3D Slicer takes value 1 of the reply into the selected
-    segment and leaves its other segments alone, so a selected segment comes back by itself, as value 1.
+    3D Slicer takes value 1 of the reply into the selected segment and leaves its other segments alone, so a selected
+    segment comes back by itself, as value 1.
     """
-    array = np.where(painted.kept, painted.label, array)
     if not painted.alone:
         return array, painted.names
     (name, value), *_ = painted.structures.items()

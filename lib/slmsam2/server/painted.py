@@ -30,40 +30,55 @@ class Painted:
         structures: name -> value of what is to be propagated.
         alone: the reply holds the one structure only, as value 1, the way 3D Slicer takes it into its
             selected segment; else everything painted comes back under its own value.
-        kept: (I, J, K) bool, painted as something else: not for the structures to grow into.
+        strokes: (I, J, K) bool twice, where the selected structure is and is not, from Slicer's scribbles layers;
+            None without.
     """
 
     label: np.ndarray
     names: dict[str, int]
     structures: dict[str, int]
     alone: bool
-    kept: np.ndarray
+    strokes: tuple[np.ndarray, np.ndarray] | None = None
 
 
-def read_painted(study: Study, image: Volume, parameters: Parameters) -> Painted:
-    """Read the label of a study and sort out its structures.
+def read_painted(
+    path: Path, study: Study, image: Volume, parameters: Parameters, *, marked: bool = False
+) -> Painted:
+    """Read a label file for a study and sort out its structures.
+
+    Args:
+        marked: whether clicks may say where the selected structure is, so that nothing needs to be painted.
 
     Raises:
         VolumeError, GridError: the label cannot be read or lies elsewhere.
         PromptError: nothing is painted, or not what was asked for.
     """
-    label = label_on_grid(read_saved(study.label, image), image)
+    label = label_on_grid(read_saved(path, image), image)
     listed = parameters.label_info
     info = label_names(study.saved_info) if listed is None else listed_names(listed)
     selected = None if parameters.structures else parameters.selected
-    background = np.zeros(label.shape, bool)
+    strokes = None
     if selected is not None:
-        label, info, background = _join_scribbles(label, info, selected)
-    present = [int(v) for v in np.unique(label[label != 0])]
+        label, info, strokes = _take_scribbles(label, info)
     by_value = {value: name for name, value in info.items()}
+    present = [int(v) for v in np.unique(label[label != 0])]
+    if (strokes is not None or marked) and selected in info:
+        present = sorted({*present, info[selected]})
     names = {by_value.get(value, f"structure_{value}"): value for value in present}
     alone = selected in info
     if alone and selected not in names:
         raise PromptError(_empty_segment(str(selected), names))
-    wanted = [str(selected)] if alone else parameters.structures
-    structures = painted_structures(label, names=names, selected=wanted)
-    kept = ((label != 0) & ~np.isin(label, list(structures.values()))) | background
-    return Painted(label, names, structures, alone, kept)
+    if alone:
+        structures = {str(selected): names[str(selected)]}
+    else:
+        structures = painted_structures(label, names=names, selected=parameters.structures)
+    return Painted(label, names, structures, alone, strokes)
+
+
+def nothing_painted(image: Volume, name: str) -> Painted:
+    """A structure of which only marks are known."""
+    label = np.zeros(image.shape, np.int32)
+    return Painted(label, {name: 1}, {name: 1}, True)
 
 
 def _empty_segment(selected: str, names: dict[str, int]) -> str:
@@ -116,17 +131,17 @@ def label_names(info: dict[str, Any]) -> dict[str, int]:
     return listed_names([{"name": n, "id": v} for n, v in names.items()] if isinstance(names, dict) else [])
 
 
-def _join_scribbles(
-    label: np.ndarray, info: dict[str, int], selected: str
-) -> tuple[np.ndarray, dict[str, int], np.ndarray]:
-    """Foreground scribbles become part of the selected segment; background is where it must not be.
+def _take_scribbles(
+    label: np.ndarray, info: dict[str, int]
+) -> tuple[np.ndarray, dict[str, int], tuple[np.ndarray, np.ndarray] | None]:
+    """Take Slicer's two layers out of the label.
 
     Returns:
-        label (I, J, K); name -> value without the two layers; background (I, J, K) bool.
+        label (I, J, K); name -> value without the layers; foreground and background, bool (I, J, K), or None when
+        both are empty.
     """
     structures = {name: value for name, value in info.items() if name not in (FOREGROUND, BACKGROUND)}
-    background = label == info.get(BACKGROUND, -1)
-    label = np.where(background, 0, label)
-    if selected in structures:
-        label[label == info.get(FOREGROUND, -1)] = structures[selected]
-    return label, structures, background
+    inside, outside = (label == info.get(layer, -1) for layer in (FOREGROUND, BACKGROUND))
+    if not (inside.any() or outside.any()):
+        return label, structures, None
+    return np.where(inside | outside, 0, label), structures, (inside, outside)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, cast
 
 import numpy as np
 
+from slmsam2.engine import Cleaning
 from slmsam2.engine.volume import Direction
 from slmsam2.errors import ConfigurationError, PromptError
 from slmsam2.volume import Window, parse_window
@@ -16,6 +17,7 @@ from slmsam2.volume import Window, parse_window
 AUTO = "auto"
 AXES = ("0", "1", "2")
 DIRECTIONS = ("both", "forward", "backward")
+CLEANING = tuple(field.name for field in fields(Cleaning))
 EXTENSIONS = (".nii.gz", ".nii", ".nrrd", ".mha")
 DTYPES = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float32")
 
@@ -48,6 +50,10 @@ class Parameters:
         window: intensity window; None: chosen from the image.
         direction: "both", "forward" (towards higher slice numbers) or "backward".
         first_slice, last_slice: where propagation ends, both included; None: the volume's own ends.
+        cleaning: post-processing.
+        undo: take back the last request instead.
+        start_anew: forget what was done on the structures before.
+        client: whose request it is; None: unknown, nothing is remembered.
         tag: which saved label to use when none is uploaded.
         device: display or torch name; None: the server's own choice.
         request_id: the client's own name for this run, to follow and to cancel it.
@@ -63,6 +69,10 @@ class Parameters:
     direction: Direction
     first_slice: int | None
     last_slice: int | None
+    cleaning: Cleaning
+    undo: bool
+    start_anew: bool
+    client: str | None
     tag: str | None
     device: str | None
     request_id: str | None
@@ -80,7 +90,7 @@ def parse_parameters(request: Mapping[str, Any], preset: str | None = None) -> P
         preset: intensity preset for requests that ask for no window.
 
     Raises:
-        PromptError: slices, structures, axis, direction or tag that cannot be used.
+        PromptError: slices, structures, axis, direction, tag or an option that cannot be used.
         ConfigurationError: window, preset or result settings that are not allowed.
     """
     first, last = (_slice(request, name) for name in ("first_slice", "last_slice"))
@@ -97,6 +107,10 @@ def parse_parameters(request: Mapping[str, Any], preset: str | None = None) -> P
         direction=cast(Direction, _choice(request, "direction", DIRECTIONS, "both")),
         first_slice=first,
         last_slice=last,
+        cleaning=Cleaning(**{name: _flag(request, name) for name in CLEANING}),
+        undo=_flag(request, "undo"),
+        start_anew=_flag(request, "start_anew"),
+        client=_text(request, "client_id"),
         tag=label_tag(request),
         device=_text(request, "device"),
         request_id=request_id(request),
@@ -147,6 +161,15 @@ def _choice(request: Mapping[str, Any], name: str, allowed: tuple[str, ...], def
     if chosen not in allowed or isinstance(value, bool):
         raise PromptError(f"{name} {value!r} is not known. Choose one of: {', '.join(allowed)}.")
     return chosen
+
+
+def _flag(request: Mapping[str, Any], name: str) -> bool:
+    value = _value(request, name)
+    if isinstance(value, str):
+        value = {"true": True, "false": False}.get(value.strip().lower(), value)
+    if value not in (None, True, False):
+        raise PromptError(f"{name} must be true or false, not {value!r}.")
+    return bool(value)
 
 
 def _slice(request: Mapping[str, Any], name: str) -> int | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from pathlib import Path
 from typing import Any
 
@@ -24,31 +25,57 @@ class Study:
     Attributes:
         image_id: id in the datastore; None for a session or an upload.
         image: file or folder.
-        label: labelmap file, uploaded with the request or saved before.
+        label: labelmap file, uploaded with the request or saved before; None when there is none and none is needed.
         saved_info: what was saved with a saved label.
+        uploaded: whether the image came with the request and will be gone with it.
     """
 
     image_id: str | None
     image: Path
-    label: Path
+    label: Path | None
     saved_info: dict[str, Any] = field(default_factory=dict)
+    uploaded: bool = False
+
+    @property
+    def lasting_id(self) -> str | None:
+        """What tells this image from others, and from another one under the same name; None for an upload."""
+        if self.uploaded:
+            return None
+        return f"{self.image_id or self.image} {self.image.stat().st_mtime_ns}"
 
 
-def find_study(request: Mapping[str, Any], came: Received, datastore: Datastore, tag: str | None) -> Study:
+class LabelFrom(Enum):
+    """Where a task takes its label from."""
+
+    UPLOAD_OR_DATASTORE = auto()
+    UPLOAD_IF_ANY = auto()
+    DATASTORE = auto()
+
+
+def find_study(
+    request: Mapping[str, Any],
+    came: Received,
+    datastore: Datastore,
+    tag: str | None,
+    source: LabelFrom = LabelFrom.UPLOAD_OR_DATASTORE,
+) -> Study:
     """Locate the image and the label of a request.
 
     Args:
         request: MONAI Label's request; ``image`` and ``label`` are file names only where ``came`` says so.
         came: what was uploaded.
         tag: which saved label to use when none was uploaded; None: final, else original, else the newest.
+        source: where the label may come from.
 
     Raises:
         HTTPException: 404, unknown image or session; 502, the datastore cannot be reached.
         PromptError: no label was uploaded and none is saved.
     """
     image_id, image = _find_image(request, came, datastore)
-    if came.label_uploaded:
-        return Study(image_id, image, Path(request["label"]))
+    if came.label_uploaded and source is not LabelFrom.DATASTORE:
+        return Study(image_id, image, Path(request["label"]), uploaded=came.image_uploaded)
+    if source is LabelFrom.UPLOAD_IF_ANY:
+        return Study(image_id, image, None, uploaded=came.image_uploaded)
     if image_id is None:
         raise PromptError(
             "No label came with this request. Paint one slice and send the label map as 'label'."

@@ -37,6 +37,7 @@ class SliceView:
         column, row = sorted(in_plane, key=lambda other: patient_axis[other])
         self.axis = axis
         self.num_slices = int(shape[axis])
+        self.slice_shape = (int(shape[row]), int(shape[column]))
         self._order = (axis, row, column)
         # Slices ascend along RAS+, rows and columns descend.
         self._flips = tuple(orientation[self._order, 1] * [1, -1, -1] < 0)
@@ -59,6 +60,15 @@ class SliceView:
     def stored_index(self, stack_slice: int) -> int:
         """Number along the stored axis of a slice numbered in the stack."""
         return self.stack_index(stack_slice)  # a reversal is its own inverse
+
+    def stack_position(self, point: tuple[int, int, int]) -> tuple[int, int, int]:
+        """(slice, row, column) in the stack of a stored voxel (i, j, k)."""
+        lengths = (self.num_slices, *self.slice_shape)
+        places = [
+            length - 1 - point[axis] if flipped else point[axis]
+            for axis, length, flipped in zip(self._order, lengths, self._flips, strict=True)
+        ]
+        return places[0], places[1], places[2]
 
     @property
     def _flip(self) -> tuple[slice, ...]:

@@ -1,0 +1,149 @@
+"""How good each proposed slice is expected to be, and which one to correct next.
+
+The expected Dice coefficient of a slice is ``1 / (1 + exp(-(b + w . x)))`` of a few facts ``x`` about it, with one set
+of coefficients for slices on which the structure was found and one for those on which it was not. They are fitted on
+synthetic volumes by ``scripts/calibrate_confidence.py`` and kept in ``model/confidence/<model>.yaml``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from slmsam2.engine.propagation import Propagation
+from slmsam2.prompts import Prompt, is_empty
+
+FACTS = (
+    "presence",  # object score (logit), a tenth of it, within +-1
+    "overlap",  # that the network expects of its mask, 0 to 1
+    "sharpness",  # Dice coefficient that the mask's probabilities expect of it; of no mask, how sure that is
+    "both",  # 1 between two prompts, where both directions went
+    "agreement",  # Dice coefficient of the two directions' masks; 0 where only one went
+    "distance",  # log(1 + slices to the nearest prompt with something on it)
+    "overlap_before",  # Dice coefficient with the mask of the next slice towards that prompt
+    "area_before",  # log of the areas of mask and that next slice's mask, within +-2
+    "area",  # log of the areas of mask and prompt, within +-4
+)
+NOTHING = 1e-4  # area of an empty mask, as a share of the region
+
+
+@dataclass(frozen=True, eq=False)
+class SliceFacts:
+    """What is known of the slices of one structure that the propagation visited.
+
+    Attributes:
+        slices: ascending slice numbers (n).
+        found: bool (n), whether the structure was found there.
+        facts: float (n, len(FACTS)).
+        areas: float (n), pixels of the mask, as a share of the region; where nothing was found, what is at stake: the
+            area of the nearest mask towards the prompt.
+        distances: int (n), slices to the nearest prompt with something on it.
+        painted: bool (n), given by the user as a mask.
+    """
+
+    slices: np.ndarray
+    found: np.ndarray
+    facts: np.ndarray
+    areas: np.ndarray
+    distances: np.ndarray
+    painted: np.ndarray
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Coefficients of the expected Dice coefficient, the constant first.
+
+    Attributes:
+        found, empty: 1 + len(FACTS) numbers each.
+    """
+
+    found: tuple[float, ...]
+    empty: tuple[float, ...]
+
+
+def read_calibration(settings: Mapping[str, Any] | None) -> Calibration | None:
+    """The calibration in a model's settings; None when it has none for the facts that are looked at here."""
+    if not settings or tuple(settings.get("facts", ())) != FACTS:
+        return None
+    return Calibration(tuple(settings["found"]), tuple(settings["empty"]))
+
+
+def slice_facts(result: Propagation, value: int, prompts: Mapping[int, Prompt]) -> SliceFacts:
+    """The facts of one structure's slices."""
+    column = result.objects.index(value)
+    slices = np.flatnonzero(result.visited[:, column].numpy())
+    masks = (result.low_res[:, column] > 0).numpy()
+    area = masks.mean(axis=(1, 2))
+    present = np.array(sorted(index for index, prompt in prompts.items() if not is_empty(prompt)))
+    nearest = present[np.abs(slices[:, None] - present).argmin(axis=1)]
+    before = slices - np.sign(slices - nearest)
+    stakes = area.copy()
+    for index in slices[np.argsort(np.abs(slices - nearest), kind="stable")]:
+        if not stakes[index]:
+            stakes[index] = stakes[before[slices == index][0]]
+    facts = [_facts(result, column, *places, masks) for places in zip(slices, before, nearest, strict=True)]
+    return SliceFacts(
+        slices=slices,
+        found=area[slices] > 0,
+        facts=np.array(facts, np.float64).reshape(-1, len(FACTS)),
+        areas=stakes[slices],
+        distances=np.abs(slices - nearest),
+        painted=np.array([isinstance(prompts.get(int(s)), np.ndarray) for s in slices]),
+    )
+
+
+def _facts(
+    result: Propagation, column: int, index: int, before: int, nearest: int, masks: np.ndarray
+) -> list[float]:
+    probability = result.low_res[index, column].sigmoid().numpy()
+    mask, last = masks[index], masks[before]
+    agreement = float(result.agreement[index, column])
+    area, area_before, area_prompt = (max(float(m.mean()), NOTHING) for m in (mask, last, masks[nearest]))
+    if mask.any():
+        sharpness = 2 * float(probability[mask].sum()) / float(probability.sum() + mask.sum())
+    else:
+        sharpness = 1.0 - float(probability.max())
+    return [
+        float(result.object_score[index, column].clamp(-10, 10)) / 10,
+        float(result.iou[index, column].clamp(0, 1)),
+        sharpness,
+        float(not np.isnan(agreement)),
+        0.0 if np.isnan(agreement) else agreement,
+        float(np.log1p(abs(int(index) - int(nearest)))),
+        2.0 * float((mask & last).sum()) / max(int(mask.sum()) + int(last.sum()), 1),
+        float(np.clip(np.log(area / area_before), -2, 2)),
+        float(np.clip(np.log(area / area_prompt), -4, 4)),
+    ]
+
+
+def expected_dice(facts: SliceFacts, calibration: Calibration | None) -> np.ndarray:
+    """Confidence per visited slice, float (n) in 0..1; 1 where the user painted.
+
+    Without a calibration: where the structure was found, the probability that it is there times the overlap that the
+    network expects; where not, the probability that it is absent.
+    """
+    if calibration is None:
+        present = 1 / (1 + np.exp(-10 * facts.facts[:, 0]))
+        sureness = np.where(facts.found, present * facts.facts[:, 1], 1 - present)
+    else:
+        found, empty = (np.array(c) for c in (calibration.found, calibration.empty))
+        chosen = np.where(facts.found[:, None], found, empty)
+        sureness = 1 / (1 + np.exp(-(chosen[:, 0] + (chosen[:, 1:] * facts.facts).sum(axis=1))))
+    return np.where(facts.painted, 1.0, sureness)
+
+
+def gains(facts: SliceFacts, confidence: np.ndarray) -> np.ndarray:
+    """What correcting each slice should gain, float (n): the share of the structure that would come right.
+
+    A slice lacks ``(1 - confidence) * area``. The corrected slice gains that; each other one, up to the prompts around
+    it, the part by which it comes nearer to a prompt.
+    """
+    lacks = (1 - confidence) * facts.areas / max(facts.areas.sum(), NOTHING)
+    apart = np.abs(facts.slices[:, None] - facts.slices[None, :])
+    nearer = np.clip(1 - apart / np.maximum(facts.distances, 1), 0, 1)
+    gain = (lacks * nearer).sum(axis=1)
+    gain[facts.painted] = 0
+    return gain

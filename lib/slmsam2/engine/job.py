@@ -1,0 +1,105 @@
+"""One piece of work: prompts on a volume in, the label volume and a report out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from slmsam2.engine.cleaning import Cleaning, clean
+from slmsam2.engine.confidence import read_calibration
+from slmsam2.engine.labels import write_labels
+from slmsam2.engine.propagation import Progress, Prompts
+from slmsam2.engine.regions import Region
+from slmsam2.engine.report import structure_reports, suggested_slice
+from slmsam2.engine.settings import Settings
+from slmsam2.engine.structures import propagate_structures
+from slmsam2.engine.workspace import Workspace
+from slmsam2.modeling import SLMSAM2
+from slmsam2.volume import SliceView, Volume, Window
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be propagated, and how; slices are numbered as in the stack.
+
+    Attributes:
+        view: the volume as a stack (S, H, W).
+        given: integers (S, H, W), the label that came with the request.
+        prompts: {value: {slice: bool (H, W), or marks}}.
+        window: intensities that the network sees.
+        settings: directions, range, stop rule.
+        cleaning: post-processing.
+        regions: value -> region of an earlier request.
+    """
+
+    view: SliceView
+    given: np.ndarray
+    prompts: Prompts
+    window: Window
+    settings: Settings
+    cleaning: Cleaning = field(default_factory=Cleaning)
+    regions: Mapping[int, Region] = field(default_factory=dict)
+
+
+def solve(
+    network: SLMSAM2,
+    volume: Volume,
+    job: Job,
+    names: dict[str, int],
+    *,
+    progress: Progress | None = None,
+    workspace: Workspace | None = None,
+    start: float | None = None,
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """Do a job.
+
+    Args:
+        volume: the image of ``job.view``.
+        names: name -> value of the structures in ``job.prompts``.
+        start: when the work on this request began (``time.perf_counter``), for the latencies.
+
+    Returns:
+        The label volume (I, J, K) as stored, of the type of ``job.given``; and the report, see
+        :func:`slmsam2.engine.propagate_volume`.
+    """
+    loaded = time.perf_counter()
+    start = loaded if start is None else start
+    view = job.view
+    found = propagate_structures(
+        network,
+        view.to_stack(volume.array),
+        job.window,
+        job.prompts,
+        view.spacing[1:],
+        job.settings,
+        progress,
+        workspace,
+        job.regions,
+    )
+    result = np.zeros(volume.shape, job.given.dtype)
+    stack = view.to_stack(result)
+    write_labels(found, job.prompts, job.given, stack, job.settings)
+    clean(stack, job.prompts, job.cleaning, job.settings)
+    calibration = read_calibration(network.info.get("confidence"))
+    reports = structure_reports(found, job.prompts, stack, names, view, calibration)
+    encoding = sum(part.encode_seconds for part in found)
+    finished = time.perf_counter()
+    report = {
+        "axis": view.axis,
+        "window": [job.window.low, job.window.high],
+        "suggested_slice": suggested_slice(reports),
+        "model": network.info["model"],
+        "version": network.info["version"],
+        "structures": reports,
+        "latencies": {
+            "load": round(loaded - start, 4),
+            "encode": round(encoding, 4),
+            "propagate": round(finished - loaded - encoding, 4),
+            "total": round(finished - start, 4),
+        },
+    }
+    return result, report

@@ -1,0 +1,37 @@
+"""How to propagate, and where a propagation ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Order = Literal["independent", "published"]
+END_OF_RANGE, END_OF_STRUCTURE, SAID_ABSENT = "end of the range", "end of the structure", "marked as absent"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to propagate.
+
+    Attributes:
+        order: "published": forward, then backward reading forward memories; "independent": the directions do not
+            see each other, start anew at each painted slice, and are blended between painted slices.
+        up, down: whether to go towards higher, towards lower slice numbers.
+        first, last: the slice range to stay in, inclusive; None for the volume's ends.
+        stop_after: slices in a row without the object after which a direction ends; None goes to the range's end.
+    """
+
+    order: Order = "independent"
+    up: bool = True
+    down: bool = True
+    first: int | None = None
+    last: int | None = None
+    stop_after: int | None = None
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Where and why a direction ended: "end of the structure", "end of the range", or "marked as absent"."""
+
+    slice: int
+    reason: str

@@ -1,0 +1,272 @@
+"""Propagation by spans: the slices between two neighbouring prompts, or beyond the outermost ones.
+
+What is found in a span depends on the prompts at its ends alone, so a new prompt changes only the span it lies in, and
+passes found before are taken from the workspace.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+from torch import Tensor
+
+from slmsam2.engine.features import FeatureCache
+from slmsam2.engine.settings import END_OF_RANGE, END_OF_STRUCTURE, SAID_ABSENT, Settings, Stop
+from slmsam2.engine.tracker import ObjectTracker, absent_output, is_absent
+from slmsam2.engine.workspace import tensor_bytes
+from slmsam2.modeling import SLMSAM2
+from slmsam2.modeling.network import SliceOutput
+from slmsam2.prompts import Marks, Prompt, is_empty
+
+BLEND_LIMIT = 10.0
+
+
+@dataclass(frozen=True)
+class Span:
+    """Slices ``first`` to ``last``; ``low`` and ``high`` are the prompted slices at its ends, None at the range's."""
+
+    low: int | None
+    high: int | None
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One way through a span: what was found per slice, in order, and why it ended."""
+
+    outputs: dict[int, SliceOutput]
+    stop: Stop
+
+
+@dataclass
+class Tracked:
+    """What the spans of one object gave.
+
+    Attributes:
+        prompted: slice -> output of each prompted slice.
+        up, down: slice -> output of the passes towards higher, towards lower slice numbers.
+        stops: where and why each direction ended, beyond the outermost prompts.
+        spans: all of them, ascending.
+        redone: slices that were computed for this request.
+    """
+
+    prompted: dict[int, SliceOutput] = field(default_factory=dict)
+    up: dict[int, SliceOutput] = field(default_factory=dict)
+    down: dict[int, SliceOutput] = field(default_factory=dict)
+    stops: dict[str, Stop] = field(default_factory=dict)
+    spans: list[Span] = field(default_factory=list)
+    redone: set[int] = field(default_factory=set)
+
+
+class SpanTracker:
+    """Propagates one object between its prompts.
+
+    Args:
+        model: the network in eval mode.
+        features: features of the volume's slices; their workspace keeps the passes.
+        settings: directions, range and stop rule.
+        bounds: first and last slice of the range.
+        tick: called for each prompt, and for each slice on each way through a span.
+    """
+
+    def __init__(
+        self,
+        model: SLMSAM2,
+        features: FeatureCache,
+        settings: Settings,
+        bounds: tuple[int, int],
+        tick: Callable[[], None],
+    ):
+        self._model, self._features, self._settings = model, features, settings
+        self._bounds, self._tick = bounds, tick
+        self._outputs: dict[int, SliceOutput] = {}
+        self._digests: dict[int, bytes] = {}
+        self._result = Tracked()
+
+    def run(self, prompts: dict[int, Prompt]) -> Tracked:
+        """All spans of an object.
+
+        Painted slices are taken first. Marked ones follow in the order given, each as a correction of what is found on
+        its slice from those before; those that only say where the structure is not come last.
+
+        Args:
+            prompts: {slice: prompt}, at least one of which is not empty.
+        """
+        marked = {index: prompt for index, prompt in prompts.items() if isinstance(prompt, Marks)}
+        for index in sorted(prompts.keys() - marked.keys()):
+            self._settle(index, prompts[index], None)
+        for index, marks in sorted(marked.items(), key=lambda item: not item[1].any):
+            self._settle(index, marks, self._prior(index) if marks.base is None else None)
+        result = self._result
+        result.prompted = dict(self._outputs)
+        result.spans = spans_between(self._outputs, self._bounds)
+        for span in result.spans:
+            up, down = self._passes(span, self._tick)
+            if up is not None:
+                result.up |= up.outputs
+                result.stops["up"] = up.stop
+            if down is not None:
+                result.down |= down.outputs
+                result.stops.setdefault("down", down.stop)
+        return result
+
+    def _settle(self, index: int, prompt: Prompt, prior: Tensor | None) -> None:
+        """Make a slice a prompted one."""
+        known = [self._features.digest(index), prompt_digest(prompt), _bytes(prior), self._model.recent_n]
+        self._digests[index] = _digest(known)
+        key = ("prompt", self._digests[index])
+        self._outputs[index] = self._kept(key, lambda: self._prompt(index, prompt, prior), _output_bytes)
+        self._tick()
+
+    def _prompt(self, index: int, prompt: Prompt, prior: Tensor | None) -> SliceOutput:
+        self._result.redone.add(index)
+        tracker = ObjectTracker(self._model, self._features)
+        if is_empty(prompt) and prior is None:
+            return absent_output(self._model.image_size // 4)
+        return (
+            tracker.mark(index, prompt, prior) if isinstance(prompt, Marks) else tracker.prompt(index, prompt)
+        )
+
+    def _present(self) -> set[int]:
+        """The prompted slices that the object is on, and that can be started from."""
+        return {index for index, out in self._outputs.items() if "maskmem_features" in out}
+
+    def _prior(self, index: int) -> Tensor | None:
+        """Mask logits (n, n) of a slice from the prompts so far; None where nothing is found."""
+        if not self._present():
+            return None
+        span = next(s for s in spans_between(self._outputs, self._bounds) if s.first <= index <= s.last)
+        ways = [way.outputs for way in self._passes(span, lambda: None) if way is not None]
+        outputs = [way[index] for way in ways if index in way]
+        if not outputs or all(is_absent(out) for out in outputs):
+            return None
+        return blend(index, span, outputs)["pred_masks"][0, 0]
+
+    def _passes(self, span: Span, tick: Callable[[], None]) -> tuple[Pass | None, Pass | None]:
+        """The way up and the way down through a span, each from an end that the object is on."""
+        present = self._present()
+        slices = range(span.first, span.last + 1)
+        up = self._settings.up and span.low in present
+        down = self._settings.down and span.high in present
+        return (
+            self._pass(span, span.low, span.high, slices, tick) if up else None,  # type: ignore[arg-type]
+            self._pass(span, span.high, span.low, slices[::-1], tick) if down else None,  # type: ignore[arg-type]
+        )
+
+    def _pass(self, span: Span, start: int, end: int | None, route: range, tick: Callable[[], None]) -> Pass:
+        """One way through a span, computed now or before."""
+        model, settings = self._model, self._settings
+        ends = [index for index in (start, end) if index in self._present()]
+        seen = [self._features.digest(index) for index in route] if self._features.workspace else []
+        how = [span, route, settings.stop_after, model.recent_n, model.short_branch, len(self._features)]
+        key = ("pass", _digest([*how, *seen, *(self._digests[index] for index in ends)]))
+        made = False
+
+        def travel() -> Pass:
+            nonlocal made
+            made = True
+            tracker = ObjectTracker(model, self._features)
+            tracker.bank["cond_frame_outputs"] = {index: self._outputs[index] for index in ends}
+            return self._travel(tracker, start, end, route, tick)
+
+        done: Pass = self._kept(key, travel, lambda way: sum(map(_output_bytes, way.outputs.values())))
+        if made:
+            self._result.redone.update(done.outputs)
+        for _ in range(0 if made else len(route)):
+            tick()
+        return done
+
+    def _travel(
+        self, tracker: ObjectTracker, start: int, end: int | None, route: range, tick: Callable[[], None]
+    ) -> Pass:
+        """Follow the object along ``route`` until its end."""
+        stop = Stop(route[-1] if len(route) else start, END_OF_RANGE)
+        if end is not None and end not in self._present():
+            stop = Stop(end, SAID_ABSENT)
+        outputs: dict[int, SliceOutput] = {}
+        absent, ended = 0, False
+        for index in route:
+            if not ended:
+                out = tracker.advance(index, reverse=route.step < 0)
+                tracker.forget_beyond((index, start))
+                outputs[index] = {
+                    key: out[key].clone() for key in ("pred_masks", "object_score_logits", "iou")
+                }
+                absent = absent + 1 if is_absent(out) else 0
+                if self._settings.stop_after is not None and absent >= self._settings.stop_after:
+                    ended, stop = True, Stop(index - route.step * (absent - 1), END_OF_STRUCTURE)
+            tick()
+        return Pass(outputs, stop)
+
+    def _kept(self, key: tuple, make: Callable[[], Any], size: Callable[[Any], int]) -> Any:
+        """What the workspace keeps under ``key`` for this network, else made now."""
+        workspace = self._features.workspace
+        if workspace is None:
+            return make()
+        return workspace.passes.get_or_make((workspace.number_of(self._model), *key), make, size)
+
+
+def spans_between(prompted: Collection[int], bounds: tuple[int, int]) -> list[Span]:
+    """The spans between prompted slices and beyond them, within ``bounds``; some may have no slice."""
+    ends = [None, *sorted(prompted), None]
+    return [
+        Span(low, high, bounds[0] if low is None else low + 1, bounds[1] if high is None else high - 1)
+        for low, high in pairwise(ends)
+    ]
+
+
+def slices_to_visit(prompts: dict[int, Prompt], settings: Settings, bounds: tuple[int, int]) -> int:
+    """How many times :class:`SpanTracker` will tick, as far as can be known before."""
+    total = len(prompts)
+    for span in spans_between(prompts, bounds):
+        ways = (span.low, settings.up), (span.high, settings.down)
+        starts = sum(on and end is not None and not is_empty(prompts[end]) for end, on in ways)
+        total += starts * (span.last + 1 - span.first)
+    return total
+
+
+def blend(index: int, span: Span, outputs: list[SliceOutput]) -> SliceOutput:
+    """One output as it is; of two, up and down, the mean in which the nearer prompt counts more.
+
+    Logits are clamped first, so that "absent" is only a vote.
+    """
+    if len(outputs) == 1 or span.low is None or span.high is None:
+        return outputs[0]
+    share = (index - span.low) / (span.high - span.low)
+    pairs = list(zip(outputs, (1.0 - share, share), strict=True))
+    return {
+        "pred_masks": sum(w * out["pred_masks"].clamp(-BLEND_LIMIT, BLEND_LIMIT) for out, w in pairs),
+        "object_score_logits": sum(w * out["object_score_logits"] for out, w in pairs),
+        "iou": sum(w * out["iou"] for out, w in pairs),
+    }
+
+
+def prompt_digest(prompt: Prompt) -> bytes:
+    """A fingerprint of a prompt."""
+    if not isinstance(prompt, Marks):
+        return _digest([prompt.shape, prompt.tobytes()])
+    base = b"" if prompt.base is None else prompt.base.tobytes()
+    marks = [prompt.inside.tobytes(), prompt.outside.tobytes()]
+    return _digest([prompt.inside.shape, *marks, prompt.box, prompt.base is None, base])
+
+
+def _digest(parts: Iterable[Any]) -> bytes:
+    text = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        text.update(part if isinstance(part, bytes) else repr(part).encode())
+        text.update(b"|")
+    return text.digest()
+
+
+def _bytes(logits: Tensor | None) -> bytes:
+    return b"" if logits is None else logits.cpu().numpy().tobytes()
+
+
+def _output_bytes(out: SliceOutput) -> int:
+    listed = [v for value in out.values() for v in (value if isinstance(value, list) else [value])]
+    return tensor_bytes([v for v in listed if isinstance(v, Tensor)])

@@ -1,0 +1,165 @@
+"""A simulated annotator: paints one slice, then corrects slice after slice from the reference."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from slmsam2.engine import Workspace, propagate_volume
+from slmsam2.evaluation.tasks import Task
+from slmsam2.metrics import dice, only_slice
+from slmsam2.modeling import SLMSAM2
+
+
+@dataclass(frozen=True)
+class Round:
+    """What the annotator has after some corrections.
+
+    Attributes:
+        strategy: how the slices to correct were chosen.
+        corrections: slices corrected so far, beside the one painted at first.
+        slice: the last one given, as stored.
+        dice: of the whole volume.
+        redone, slices: slices computed in this round, and slices looked at altogether.
+        cpu_seconds: of this round.
+    """
+
+    volume: str
+    structure: str
+    strategy: str
+    corrections: int
+    slice: int
+    dice: float
+    redone: int
+    slices: int
+    cpu_seconds: float
+
+
+@dataclass(frozen=True)
+class SliceScore:
+    """One slice that was found and not given: what the report says of it, and how good it is."""
+
+    volume: str
+    structure: str
+    strategy: str
+    corrections: int
+    slice: int
+    confidence: float
+    dice: float
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A round's outcome: bool (I, J, K), the whole report, and the structure's part of it."""
+
+    mask: np.ndarray
+    report: dict[str, Any]
+    facts: dict[str, Any]
+
+
+Choice = Callable[[Task, Proposal, list[int], np.random.Generator], int | None]
+
+
+def suggested(_task: Task, proposal: Proposal, _given: list[int], _random: np.random.Generator) -> int | None:
+    """The slice that the report suggests."""
+    return proposal.report["suggested_slice"]
+
+
+def at_random(task: Task, proposal: Proposal, given: list[int], random: np.random.Generator) -> int | None:
+    """Any slice that shows the proposal or the reference."""
+    wrong = _per_slice(proposal.mask | task.reference, task.axis)
+    candidates = [index for index in np.flatnonzero(wrong) if index not in given]
+    return int(random.choice(candidates)) if candidates else None
+
+
+def truly_worst(task: Task, proposal: Proposal, given: list[int], _random: np.random.Generator) -> int | None:
+    """The slice with the most wrong voxels, as nobody can know."""
+    wrong = _per_slice(proposal.mask ^ task.reference, task.axis)
+    wrong[given] = 0
+    return int(wrong.argmax()) if wrong.any() else None
+
+
+STRATEGIES: dict[str, Choice] = {"suggested": suggested, "random": at_random, "worst": truly_worst}
+
+
+def annotate(
+    task: Task, model: SLMSAM2, strategy: str, corrections: int, workspace: Workspace, seed: int = 0
+) -> Iterator[tuple[Round, list[SliceScore]]]:
+    """Annotate one structure.
+
+    Args:
+        strategy: one of :data:`STRATEGIES`.
+        corrections: how many slices are corrected at most.
+        workspace: for all that is done on this structure.
+        seed: of the random choices.
+    """
+    random = np.random.default_rng(seed)
+    given, proposal = [task.slice], None
+    for count in range(corrections + 1):
+        begin = time.process_time()
+        proposal = _propose(task, model, given, proposal, workspace)
+        seconds = time.process_time() - begin
+        yield _round(task, strategy, given, proposal, seconds), _slices(task, strategy, given, proposal)
+        chosen = STRATEGIES[strategy](task, proposal, given, random) if count < corrections else None
+        if chosen is None:
+            return
+        given = [*given, chosen]
+
+
+def _propose(
+    task: Task, model: SLMSAM2, given: list[int], before: Proposal | None, workspace: Workspace
+) -> Proposal:
+    label = np.zeros(task.reference.shape, np.uint8)
+    for index in given:
+        label |= only_slice(task.reference, task.axis, index).astype(np.uint8)
+    label, report = propagate_volume(
+        task.image,
+        label,
+        model=model,
+        axis=task.axis,
+        prompt_slices=given,
+        regions={"structure_1": before.facts["region"]} if before else None,
+        workspace=workspace,
+    )
+    return Proposal(label > 0, report, report["structures"]["structure_1"])
+
+
+def _round(task: Task, strategy: str, given: list[int], proposal: Proposal, seconds: float) -> Round:
+    facts = proposal.facts
+    return Round(
+        volume=task.volume_name,
+        structure=task.structure,
+        strategy=strategy,
+        corrections=len(given) - 1,
+        slice=given[-1],
+        dice=dice(proposal.mask, task.reference),
+        redone=len(facts["redone"]),
+        slices=facts["found"] + facts["empty"],
+        cpu_seconds=seconds,
+    )
+
+
+def _slices(task: Task, strategy: str, given: list[int], proposal: Proposal) -> list[SliceScore]:
+    found, reference = (np.moveaxis(m, task.axis, 0) for m in (proposal.mask, task.reference))
+    return [
+        SliceScore(
+            task.volume_name,
+            task.structure,
+            strategy,
+            len(given) - 1,
+            index,
+            confidence,
+            dice(found[index], reference[index]),
+        )
+        for index, confidence in proposal.facts["confidence"].items()
+        if index not in given
+    ]
+
+
+def _per_slice(mask: np.ndarray, axis: int) -> np.ndarray:
+    """Number of voxels of a mask on each slice."""
+    return np.count_nonzero(mask, axis=tuple(other for other in range(mask.ndim) if other != axis))

@@ -1,0 +1,103 @@
+"""What the user marked on a slice without painting the structure: clicks, strokes, a box."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+NEGATIVE, POSITIVE, BOX_CORNERS = 0, 1, (2, 3)  # SAM's labels of points
+MOST_POINTS = 8  # of a kind and slice that the network is given; strokes are thinned out to these
+
+
+@dataclass(frozen=True, eq=False)
+class Marks:
+    """Clicks, strokes and a box on one slice.
+
+    Attributes:
+        inside, outside: bool (H, W), pixels marked as the structure, and as not the structure.
+        box: (left, top, right, bottom) in pixels, the latter two exclusive; None without.
+        base: bool (H, W), a painted mask that the marks correct; None without.
+    """
+
+    inside: np.ndarray
+    outside: np.ndarray
+    box: tuple[float, float, float, float] | None = None
+    base: np.ndarray | None = None
+
+    @property
+    def any(self) -> bool:
+        """Whether anything says where the structure is."""
+        based = self.base is not None and bool(self.base.any())
+        return bool(self.inside.any()) or self.box is not None or based
+
+    @property
+    def extent(self) -> np.ndarray:
+        """Bool (H, W): every pixel that the structure is said to be at."""
+        extent = self.inside.copy()
+        if self.base is not None:
+            extent |= self.base
+        if self.box is not None:
+            left, top, right, bottom = (round(edge) for edge in self.box)
+            extent[max(top, 0) : max(bottom, top + 1), max(left, 0) : max(right, left + 1)] = True
+        return extent
+
+    def cut(self, cut: Callable[[np.ndarray], np.ndarray], left: int, top: int) -> Marks:
+        """The marks in a part of the slice; ``cut`` takes it out of (H, W), its corner is at (``left``, ``top``)."""
+        box = self.box
+        if box is not None:
+            box = (box[0] - left, box[1] - top, box[2] - left, box[3] - top)
+        base = None if self.base is None else cut(self.base)
+        return Marks(cut(self.inside), cut(self.outside), box, base)
+
+    def with_base(self, base: np.ndarray | None) -> Marks:
+        """The same marks on another mask."""
+        return replace(self, base=base)
+
+    def points(self) -> tuple[np.ndarray, np.ndarray]:
+        """The marks as SAM takes them.
+
+        Returns:
+            float32 (P, 2), x and y in pixels of the slice, a pixel's centre at + 0.5; and int32 (P,), SAM's labels: the
+            box's two corners, then points inside, then points outside.
+        """
+        corners = [] if self.box is None else [self.box[:2], self.box[2:]]
+        inside, outside = spread_pixels(self.inside), spread_pixels(self.outside)
+        labels = [
+            *BOX_CORNERS[: len(corners)],
+            *[POSITIVE] * len(inside),
+            *[NEGATIVE] * len(outside),
+        ]
+        places = [*corners, *inside, *outside]
+        return np.array(places, np.float32).reshape(-1, 2), np.array(labels, np.int32)
+
+
+Prompt = np.ndarray | Marks
+"""What is given for one slice: a painted mask, bool (H, W), empty for "not on this slice"; or marks."""
+
+
+def is_empty(prompt: Prompt) -> bool:
+    """Whether a prompt says that the structure is not on the slice."""
+    return not prompt.any if isinstance(prompt, Marks) else not prompt.any()
+
+
+def extent_of(prompt: Prompt) -> np.ndarray:
+    """Bool (H, W): where a prompt says that the structure is."""
+    return prompt.extent if isinstance(prompt, Marks) else prompt
+
+
+def spread_pixels(mask: np.ndarray, most: int = MOST_POINTS) -> list[tuple[float, float]]:
+    """Up to ``most`` pixels of a mask, bool (H, W), as far from each other as can be: the centres' x and y.
+
+    The first is the one deepest in the mask's middle, each further one the farthest from those chosen before.
+    """
+    pixels = np.argwhere(mask).astype(np.float64)
+    if not len(pixels):
+        return []
+    chosen = [int(((pixels - pixels.mean(axis=0)) ** 2).sum(axis=1).argmin())]
+    distance = ((pixels - pixels[chosen[0]]) ** 2).sum(axis=1)
+    while len(chosen) < min(most, len(pixels)):
+        chosen.append(int(distance.argmax()))
+        distance = np.minimum(distance, ((pixels - pixels[chosen[-1]]) ** 2).sum(axis=1))
+    return [(float(x) + 0.5, float(y) + 0.5) for y, x in pixels[chosen]]

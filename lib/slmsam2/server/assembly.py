@@ -1,0 +1,223 @@
+"""From what came with a request, and what is remembered, to a job for the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from slmsam2.engine.job import Job
+from slmsam2.engine.regions import Region
+from slmsam2.engine.settings import Settings
+from slmsam2.engine.volume import slice_settings, stack_slice
+from slmsam2.errors import PromptError
+from slmsam2.prompts import (
+    Known,
+    Marks,
+    Prompt,
+    corrected_slices,
+    extent_of,
+    is_empty,
+    painted_prompts,
+    with_marks,
+    within,
+    without_marks,
+)
+from slmsam2.server.painted import Painted
+from slmsam2.server.parameters import Parameters
+from slmsam2.server.points import Clicks, marks_of, roi_slices
+from slmsam2.volume import SliceView, Volume, Window, choose_window, default_axis, painted_axis
+
+STOP_AFTER = 3  # slices in a row without the structure end a direction
+SLICE_AXIS = 2  # 3D Slicer and OHIF count the slices of a 2D request along k
+
+
+@dataclass(frozen=True)
+class Request:
+    """All that a request says.
+
+    Attributes:
+        image: the volume.
+        painted: the label that came, or was saved.
+        clicks: points and box; None for tasks that take none.
+        flat: whether one slice is asked for.
+        parameters: the rest.
+        known: structure name -> what is remembered of it.
+    """
+
+    image: Volume
+    painted: Painted
+    clicks: Clicks | None
+    flat: bool
+    parameters: Parameters
+    known: Mapping[str, Known]
+
+
+def assemble(request: Request) -> tuple[Job, dict[str, int]]:
+    """The job, and name -> value of the structures that it propagates.
+
+    Raises:
+        PromptError: nothing says where a structure is, or slices do not exist.
+    """
+    axis = _axis(request)
+    view = SliceView(request.image.shape, request.image.affine, axis)
+    only = _only_slice(request, view)
+    settings = _settings(request, view, only)
+    known = {name: facts for name, facts in request.known.items() if facts.axis == axis}
+    if request.parameters.prompt_slices is not None:
+        known = {}  # such a request says all itself: its answer is the same for everybody
+    prompts: dict[int, dict[int, Prompt]] = {}
+    for name, given in _given(request, view, known, only).items():
+        first = 0 if settings.first is None else settings.first
+        last = view.num_slices - 1 if settings.last is None else settings.last
+        given = within(given, first, last)
+        if any(not is_empty(prompt) for prompt in given.values()):
+            prompts[request.painted.structures[name]] = given
+    if not prompts:
+        raise PromptError(_nothing_given(request))
+    names = {name: value for name, value in request.painted.structures.items() if value in prompts}
+    job = Job(
+        view=view,
+        given=view.to_stack(request.painted.label),
+        prompts=prompts,
+        window=_window(request, known, prompts, view),
+        settings=settings,
+        cleaning=request.parameters.cleaning,
+        regions={
+            names[name]: Region(*facts.region, shape=view.slice_shape)  # type: ignore[misc]
+            for name, facts in known.items()
+            if name in names and facts.region is not None
+        },
+    )
+    return job, names
+
+
+def _axis(request: Request) -> int:
+    """What was asked for; else that of the proposal that comes back corrected; else the one painted on."""
+    parameters, painted = request.parameters, request.painted
+    if parameters.axis is not None:
+        return parameters.axis
+    if request.flat:
+        return SLICE_AXIS
+    for name, known in request.known.items():
+        view = SliceView(request.image.shape, request.image.affine, known.axis)
+        came = view.to_stack(painted.label == painted.structures[name])
+        corrected = corrected_slices(came, _hidden(request, name, view), known.returned)
+        if corrected is not None or not painted.label.any():
+            return known.axis
+    wanted = np.isin(painted.label, list(painted.structures.values()))
+    return painted_axis(wanted, default_axis(request.image))
+
+
+def _hidden(request: Request, name: str, view: SliceView) -> np.ndarray:
+    """Bool (S, H, W): where something else lies over a structure, so that its own extent cannot be seen."""
+    label, value = request.painted.label, request.painted.structures[name]
+    hidden = (label != 0) & (label != value)
+    for layer in request.painted.strokes or ():
+        hidden |= layer
+    return view.to_stack(hidden)
+
+
+def _only_slice(request: Request, view: SliceView) -> int | None:
+    """The one slice (of the stack) that a 2D request is about."""
+    if not request.flat or request.clicks is None:
+        return None
+    clicks = request.clicks
+    if clicks.slice is not None:
+        return stack_slice(clicks.slice, view)
+    if clicks.foreground:
+        return view.stack_position(clicks.foreground[-1])[0]
+    raise PromptError("Say which slice is meant: send its number as 'slice', or click on the structure.")
+
+
+def _settings(request: Request, view: SliceView, only: int | None) -> Settings:
+    if only is not None:
+        return Settings(up=False, down=False, first=only, last=only)
+    parameters = request.parameters
+    first, last = parameters.first_slice, parameters.last_slice
+    span = roi_slices(request.clicks, view) if request.clicks else None
+    if span is not None:
+        first, last = span[0] if first is None else first, span[1] if last is None else last
+    return slice_settings(view, parameters.direction, first, last, STOP_AFTER, "independent")
+
+
+def _given(
+    request: Request, view: SliceView, known: Mapping[str, Known], only: int | None
+) -> dict[str, dict[int, Prompt]]:
+    """structure name -> its prompts."""
+    painted, parameters = request.painted, request.parameters
+    stack = view.to_stack(painted.label)
+    marks = _marks(request, view, only)
+    target = _target(request) if marks else None
+    given: dict[str, dict[int, Prompt]] = {}
+    for name, value in painted.structures.items():
+        facts = known.get(name)
+        if only is not None:
+            shown = facts.returned[only] if facts else stack[only] == value
+            prompts: dict[int, Prompt] = {only: shown} if shown.any() else {}
+        elif painted.label.any():
+            chosen = _chosen(parameters.prompt_slices, stack, painted, value, view)
+            prompts = painted_prompts(stack == value, _hidden(request, name, view), facts, chosen)
+        else:
+            prompts = without_marks(facts.prompts) if facts else {}
+        given[name] = with_marks(prompts, marks) if name == target else prompts
+    return given
+
+
+def _chosen(
+    prompt_slices: list[int] | None, stack: np.ndarray, painted: Painted, value: int, view: SliceView
+) -> list[int] | None:
+    """The slices asked for on which this structure is painted, or none is."""
+    if prompt_slices is None:
+        return None
+    slices = [stack_slice(index, view) for index in prompt_slices]
+    values = list(painted.structures.values())
+    return [s for s in slices if (stack[s] == value).any() or not np.isin(stack[s], values).any()]
+
+
+def _marks(request: Request, view: SliceView, only: int | None) -> dict[int, Marks]:
+    """Clicks and box, or the strokes of Slicer's scribbles layers, per slice."""
+    if request.clicks is not None:
+        return marks_of(request.clicks, view, only)
+    if request.painted.strokes is None:
+        return {}
+    inside, outside = (view.to_stack(layer) for layer in request.painted.strokes)
+    marked = np.flatnonzero((inside | outside).any(axis=(1, 2)))
+    return {int(index): Marks(inside[index].copy(), outside[index].copy()) for index in marked}
+
+
+def _target(request: Request) -> str:
+    """The structure that marks are about."""
+    names = list(request.painted.structures)
+    selected = request.parameters.selected
+    if selected in names:
+        return str(selected)
+    if len(names) == 1:
+        return names[0]
+    raise PromptError(
+        f"Say which structure the clicks are for: send selected_label_name, one of: {', '.join(names)}."
+    )
+
+
+def _window(
+    request: Request, known: Mapping[str, Known], prompts: Mapping[int, Mapping[int, Prompt]], view: SliceView
+) -> Window:
+    """What was asked for, else that of the requests before, else what suits the voxels given."""
+    if request.parameters.window is not None:
+        return request.parameters.window
+    for facts in known.values():
+        if facts.window is not None:
+            return Window(*facts.window)
+    wanted = np.zeros(request.image.shape, bool)
+    stack = view.to_stack(wanted)
+    for given in prompts.values():
+        for index, prompt in given.items():
+            stack[index] |= extent_of(prompt)
+    return choose_window(request.image, wanted)
+
+
+def _nothing_given(request: Request) -> str:
+    if request.clicks is not None:
+        return "Nothing says where the structure is. Click on it, or draw a box around it, and try again."
+    return "Nothing is painted: paint the structure on at least one slice and try again."

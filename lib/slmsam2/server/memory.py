@@ -1,0 +1,126 @@
+"""What the server remembers of an annotator's work: a help, never needed.
+
+Kept per image, client and structure, for a while and within a bound; two clients do not see each other's.
+"""
+
+from __future__ import annotations
+
+import pickle
+import threading
+import time
+import zlib
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from slmsam2.prompts.corrections import Known
+
+MOST_BYTES = 256 * 1024**2
+MOST_SECONDS = 4 * 3600.0  # since a structure was last worked on
+MOST_STEPS = 10  # that can be undone
+
+
+@dataclass(frozen=True)
+class Key:
+    """Whose work on what: the image's id and time stamp, the client's id, the structure's name."""
+
+    image: str
+    client: str
+    structure: str
+
+
+@dataclass(frozen=True)
+class _Packed:
+    """A :class:`Known`, compressed; it never leaves this process."""
+
+    data: bytes
+    shape: tuple[int, ...]
+
+    def unpack(self) -> Known:
+        known, given, returned = pickle.loads(zlib.decompress(self.data))
+        size = int(np.prod(self.shape))
+        masks = [np.unpackbits(bits, count=size).view(bool).reshape(self.shape) for bits in (given, returned)]
+        return replace(known, given=masks[0], returned=masks[1])
+
+
+def _pack(known: Known) -> _Packed:
+    nothing = np.zeros(0, bool)
+    content = (
+        replace(known, given=nothing, returned=nothing),
+        np.packbits(known.given),
+        np.packbits(known.returned),
+    )
+    return _Packed(zlib.compress(pickle.dumps(content), 1), known.returned.shape)
+
+
+class Memory:
+    """The steps of each structure, the newest last.
+
+    Args:
+        most_bytes: bound on all of them; the structures not worked on for longest are forgotten first.
+        most_seconds: how long a structure is remembered after it was last worked on.
+        clock: seconds that only grow.
+    """
+
+    def __init__(
+        self,
+        most_bytes: int = MOST_BYTES,
+        most_seconds: float = MOST_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._most_bytes, self._most_seconds, self._clock = most_bytes, most_seconds, clock
+        self._steps: OrderedDict[Key, tuple[float, list[_Packed]]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._steps)
+
+    @property
+    def bytes(self) -> int:
+        """What is kept at present."""
+        return sum(len(step.data) for _, steps in self._steps.values() for step in steps)
+
+    def recall(self, key: Key) -> Known | None:
+        """The last step of a structure."""
+        with self._lock:
+            self._forget_old()
+            _, steps = self._steps.get(key, (0.0, []))
+            return steps[-1].unpack() if steps else None
+
+    def remember(self, key: Key, known: Known) -> None:
+        """Add a step."""
+        packed = _pack(known)
+        with self._lock:
+            _, steps = self._steps.pop(key, (0.0, []))
+            self._steps[key] = (self._clock(), [*steps, packed][-MOST_STEPS:])
+            self._forget_old()
+            while self.bytes > self._most_bytes:
+                oldest = next(iter(self._steps))
+                self._steps.pop(oldest)
+
+    def undo(self, key: Key) -> np.ndarray | None:
+        """Take back the last step.
+
+        Returns:
+            Bool (S, H, W), the structure as it was before; None when there is nothing to take back.
+        """
+        with self._lock:
+            self._forget_old()
+            _, steps = self._steps.pop(key, (0.0, []))
+            if not steps:
+                return None
+            if steps[:-1]:
+                self._steps[key] = (self._clock(), steps[:-1])
+            return steps[-2].unpack().returned if steps[:-1] else steps[-1].unpack().given
+
+    def forget(self, key: Key) -> None:
+        """Start anew with a structure."""
+        with self._lock:
+            self._steps.pop(key, None)
+
+    def _forget_old(self) -> None:
+        limit = self._clock() - self._most_seconds
+        for key in [key for key, (touched, _) in self._steps.items() if touched < limit]:
+            del self._steps[key]

@@ -1,0 +1,61 @@
+"""The shape between two prompts."""
+
+import numpy as np
+import pytest
+import torch
+
+from slmsam2.engine.interpolation import Shape, between, interpolate
+from slmsam2.engine.propagation import Propagation
+from slmsam2.engine.spans import spans_between
+from slmsam2.metrics import dice
+
+pytestmark = pytest.mark.integration
+
+SIZE = 40
+
+
+def disc(row, column, radius):
+    rows, columns = np.mgrid[:SIZE, :SIZE]
+    return (rows - row) ** 2 + (columns - column) ** 2 <= radius**2
+
+
+def test_a_disc_between_two_discs():
+    low, high = Shape(disc(10, 12, 4)), Shape(disc(26, 28, 10))
+    assert dice(between(low, high, 0) > 0, disc(10, 12, 4)) == 1
+    assert dice(between(low, high, 1) > 0, disc(26, 28, 10)) == 1
+    assert dice(between(low, high, 0.5) > 0, disc(18, 20, 7)) > 0.95
+
+
+@pytest.fixture
+def result():
+    """Prompts on the slices 1 and 5 of 8; the network found a square on all but slice 4."""
+    low_res = torch.full((8, 1, SIZE, SIZE), -1024.0)
+    low_res[:, 0, :10, :10] = 4.0
+    low_res[4] = -1024.0
+    for index, mask in ((1, disc(20, 20, 6)), (5, disc(20, 20, 10))):
+        low_res[index, 0] = torch.from_numpy(20.0 * mask - 10)
+    rest = torch.zeros(8, 1)
+    found = Propagation([3], low_res, rest, rest, rest, torch.ones(8, 1, dtype=torch.bool), (SIZE, SIZE))
+    found.spans[3] = spans_between([1, 5], (0, 7))
+    return found
+
+
+def test_it_is_mixed_in_between_prompts_only(result):
+    before = result.low_res.clone()
+    interpolate(result, 1.0)
+    assert dice((result.low_res[3, 0] > 0).numpy(), disc(20, 20, 8)) > 0.95
+    assert dice((result.low_res[4, 0] > 0).numpy(), disc(20, 20, 9)) > 0.95
+    for index in (0, 1, 5, 6, 7):
+        assert torch.equal(result.low_res[index], before[index])
+    result.low_res[:] = before
+    interpolate(result, 0.5)
+    assert dice((result.low_res[4, 0] > 0).numpy(), disc(20, 20, 9)) > 0.95  # nothing was found there
+    assert result.low_res[3, 0, 20, 20] == pytest.approx(0.5 * 10 - 0.5 * 10)
+    assert result.low_res[3, 0, 2, 2] == pytest.approx(0.5 * -10 + 0.5 * 4)
+
+
+def test_nothing_between_a_prompt_and_an_empty_slice(result):
+    result.low_res[5] = -1024.0
+    before = result.low_res.clone()
+    interpolate(result, 1.0)
+    assert torch.equal(result.low_res, before)

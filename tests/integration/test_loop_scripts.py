@@ -1,0 +1,72 @@
+"""The command-line tools of the annotator's loop, on something small."""
+
+import csv
+import importlib.util
+import json
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import yaml
+
+from slmsam2.engine.confidence import FACTS, read_calibration
+from slmsam2.evaluation import calibration
+
+pytestmark = pytest.mark.integration
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+
+
+def script(name):
+    spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def volumes(ball_volume, tmp_path):
+    folder = tmp_path / "volumes" / "ball"
+    folder.mkdir(parents=True)
+    array = np.asarray(ball_volume.array)
+    nib.save(nib.Nifti1Image(array, ball_volume.affine), folder / "image.nii.gz")
+    nib.save(nib.Nifti1Image((array > 350).astype(np.uint8), ball_volume.affine), folder / "label.nii.gz")
+    (folder / "labels.json").write_text(json.dumps({"ball": 1}))
+    return folder.parent
+
+
+def test_simulate_annotator(volumes, tmp_path, capsys):
+    arguments = ["--volumes", str(volumes), "--corrections", "2", "--output", str(tmp_path / "out")]
+    assert script("simulate_annotator").main(arguments) == 0
+    rounds = list(csv.DictReader((tmp_path / "out" / "rounds.csv").open()))
+    assert {row["strategy"] for row in rounds} == {"suggested", "random", "worst"}
+    for strategy in ("suggested", "worst"):
+        reached = [float(row["dice"]) for row in rounds if row["strategy"] == strategy]
+        assert len(reached) == 3
+        assert reached[-1] > 0.8
+    printed = capsys.readouterr().out
+    assert "mean Dice after so many corrections" in printed
+    assert "Spearman" in printed
+    assert (tmp_path / "out" / "annotator.png").is_file()
+    assert (
+        script("simulate_annotator").main(["--volumes", "/nowhere", "--benchmark", "x", "--output", "y"]) == 2
+    )
+
+
+def test_calibrate_confidence(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(calibration, "SLICES", 8)
+    monkeypatch.setattr(calibration, "SIZE", 64)
+    path = tmp_path / "confidence.yaml"
+    assert script("calibrate_confidence").main(["--volumes", "3", "--output", str(path)]) == 0
+    written = yaml.safe_load(path.read_text())
+    assert (written["model"], written["fitted_on"]["synthetic_volumes"]) == ("slm_sam2_nano", 3)
+    assert written["version"] in capsys.readouterr().out
+    fitted = read_calibration(written)
+    assert len(fitted.found) == len(fitted.empty) == 1 + len(FACTS)
+    assert script("calibrate_confidence").main(["--model", "nobody"]) == 2
+
+
+def test_the_embedded_model_has_a_calibration():
+    written = yaml.safe_load((SCRIPTS.parent / "model" / "confidence" / "slm_sam2_nano.yaml").read_text())
+    assert read_calibration(written) is not None

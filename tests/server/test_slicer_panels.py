@@ -1,0 +1,341 @@
+"""The requests of each panel of the stock 3D Slicer module, as it builds them, and the loop of corrections."""
+
+import shutil
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from monailabel.client import MONAILabelClient
+from server_studies import SHAPE, painted_slice, refused, write_nifti, write_nrrd
+
+pytestmark = pytest.mark.server
+
+PAINTED = 7
+LIVER, SPLEEN = (14, 18), (30, 20)  # a voxel (i, j) inside each on the slices 4 to 10
+LAYERS = ["background_scribbles", "foreground_scribbles"]
+
+
+@pytest.fixture
+def connect(server, tmp_path):
+    """Clients by id, as Slicer makes them."""
+    folders = []
+
+    def make(name):
+        folder = tmp_path / name
+        folder.mkdir()
+        folders.append(folder)
+        return MONAILabelClient(server.url, tmpdir=str(folder), client_id=f"{tmp_path.name}-{name}")
+
+    yield make
+    for folder in folders:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def slicer(connect):
+    return connect("slicer")
+
+
+def panel_parameters(client, model):
+    """What ``getParamsFromConfig`` of the module reads out of the server's ``/info``: the first of each list."""
+    config = client.info()["models"][model]["config"]
+    return {name: value[0] if isinstance(value, list) else value for name, value in config.items()}
+
+
+def answer(client, model, image, params, label=None):
+    """Array (I, J, K) and reply, with what ``MONAILabelLogic.infer`` adds to every request."""
+    params |= {"result_extension": ".nrrd", "result_dtype": "uint8"}
+    path, reply = client.infer(model, image, params, label_in=label)
+    return sitk.GetArrayFromImage(sitk.ReadImage(path)).T, reply
+
+
+def scribbles(client, tmp_path, label, selected, names=("liver", "spleen"), image="phantom", **more):
+    """*Update* in the Scribbles panel: all segments, the two layers among them."""
+    segments = [*names, *LAYERS]
+    params = panel_parameters(client, "slmsam2") | {
+        "roi": [],
+        "label_info": [{"name": name, "id": n + 1} for n, name in enumerate(segments)],
+        "selected_label_name": selected,
+    }
+    file = str(write_nrrd(tmp_path / "scribbles.nrrd", label.astype(np.uint8)))
+    return answer(client, "slmsam2", image, params | more, file)
+
+
+def smart_edit(client, model, foreground, background=(), label="liver", image="phantom", **more):
+    """A click in the SmartEdit panel."""
+    params = {"label": label, "foreground": list(foreground), "background": list(background)}
+    params["label"] = label
+    params |= panel_parameters(client, model) | more
+    return answer(client, model, image, params)
+
+
+def slices_of(array):
+    return np.flatnonzero(array.any(axis=(0, 1))).tolist()
+
+
+# ---- scribbles -----------------------------------------------------------------------------------------------------
+
+
+def test_update_on_an_unchanged_proposal_gives_it_again(slicer, truth, tmp_path):
+    first, reply = scribbles(slicer, tmp_path, painted_slice(truth, PAINTED) == 1, "liver")
+    facts = reply["report"]["structures"]["liver"]
+    assert facts["painted"] == [PAINTED]
+    assert len(slices_of(first)) > 4
+    again, reply = scribbles(slicer, tmp_path, first, "liver")
+    facts = reply["report"]["structures"]["liver"]
+    assert (facts["painted"], facts["redone"]) == ([PAINTED], [])
+    np.testing.assert_array_equal(again, first)
+
+
+def test_the_slice_that_differs_is_a_correction(slicer, truth, tmp_path):
+    first, _ = scribbles(slicer, tmp_path, painted_slice(truth, PAINTED) == 1, "liver")
+    edited = first.copy()
+    edited[12:18, 15:22, 9] = 1 - edited[12:18, 15:22, 9]
+    second, reply = scribbles(slicer, tmp_path, edited, "liver")
+    facts = reply["report"]["structures"]["liver"]
+    assert facts["painted"] == [PAINTED, 9]
+    assert set(facts["redone"]) <= set(range(PAINTED + 1, SHAPE[2]))
+    np.testing.assert_array_equal(second[:, :, 9], edited[:, :, 9])
+    np.testing.assert_array_equal(second[:, :, : PAINTED + 1], first[:, :, : PAINTED + 1])
+
+
+def test_an_erased_slice_ends_the_structure(slicer, truth, tmp_path):
+    first, _ = scribbles(slicer, tmp_path, painted_slice(truth, PAINTED) == 1, "liver")
+    assert slices_of(first)[-1] > 9
+    erased = first.copy()
+    erased[:, :, 9] = 0
+    second, reply = scribbles(slicer, tmp_path, erased, "liver")
+    facts = reply["report"]["structures"]["liver"]
+    assert facts["painted"] == [PAINTED, 9]
+    assert slices_of(second)[-1] < 9
+    assert facts["stopped"]["forward"] == {"slice": 9, "reason": "marked as absent"}
+
+
+def test_what_was_undone_in_slicer_is_a_new_beginning(slicer, truth, tmp_path):
+    scribbles(slicer, tmp_path, painted_slice(truth, PAINTED) == 1, "liver")
+    two = painted_slice(truth == 1, PAINTED) | painted_slice(truth == 1, 4)
+    _, reply = scribbles(slicer, tmp_path, two, "liver")
+    assert reply["report"]["structures"]["liver"]["painted"] == [4, PAINTED]
+
+
+def test_two_annotators_do_not_see_each_other(connect, truth, tmp_path):
+    one, other = connect("one"), connect("other")
+    first, _ = scribbles(one, tmp_path, painted_slice(truth, PAINTED) == 1, "liver")
+    _, reply = scribbles(other, tmp_path, first, "liver")  # a whole segment, from elsewhere
+    assert reply["report"]["structures"]["liver"]["painted"] == slices_of(first)
+    _, reply = scribbles(one, tmp_path, first, "liver")
+    assert reply["report"]["structures"]["liver"]["painted"] == [PAINTED]
+
+
+def test_named_slices_are_enough_without_any_memory(slicer, connect, truth, tmp_path):
+    """The same for an annotator the server knows, and for one it does not."""
+    first, _ = scribbles(slicer, tmp_path, painted_slice(truth, PAINTED) == 1, "liver")
+    edited = first.copy()
+    edited[:, :, 10] = 0
+    by_memory, _ = scribbles(slicer, tmp_path, edited, "liver")
+    named = {"prompt_slices": [PAINTED, 10]}
+    again, _ = scribbles(slicer, tmp_path, edited, "liver", **named)
+    alone, reply = scribbles(connect("stranger"), tmp_path, edited, "liver", **named)
+    assert reply["report"]["structures"]["liver"]["painted"] == [PAINTED, 10]
+    np.testing.assert_array_equal(alone, again)
+    assert slices_of(alone) == slices_of(by_memory)
+
+
+def test_other_segments_are_left_alone(slicer, truth, tmp_path):
+    label = painted_slice(truth, PAINTED)
+    label[10:20, 10:24, 9] = 2  # the spleen, painted where the liver will be proposed
+    liver, _ = scribbles(slicer, tmp_path, label, "liver")
+    assert not (liver.astype(bool) & (label == 2)).any()
+
+
+def test_scribbles_layers_act_as_strokes(slicer, truth, tmp_path):
+    """Painted into the two layers, with nothing in the segment itself."""
+    label = np.zeros(SHAPE, np.uint8)
+    label[27:34, SPLEEN[1], PAINTED] = 4
+    label[24:36, 8, PAINTED] = 3
+    spleen, reply = scribbles(slicer, tmp_path, label, "spleen")
+    assert reply["label_names"] == {"spleen": 1}
+    assert reply["report"]["structures"]["spleen"]["painted"] == [PAINTED]
+    assert spleen[label == 4].all()
+    assert not spleen[label == 3].any()
+    assert spleen[:, :, PAINTED].sum() > 7
+
+
+def test_strokes_correct_the_painted_slice_they_lie_on(slicer, truth, tmp_path):
+    painted = painted_slice(truth, PAINTED) == 1
+    first, _ = scribbles(slicer, tmp_path, painted, "liver")
+    label = first.copy()
+    label[10:18, 18, 5] = 3  # a background stroke across the proposal hides what is below it
+    second, reply = scribbles(slicer, tmp_path, label, "liver")
+    assert reply["report"]["structures"]["liver"]["painted"] == [5, PAINTED]
+    assert not second[10:18, 18, 5].any()
+    np.testing.assert_array_equal(second[:, :, PAINTED], painted[:, :, PAINTED])
+    np.testing.assert_array_equal(second[:, :, PAINTED:], first[:, :, PAINTED:])
+    cleared, reply = scribbles(slicer, tmp_path, second, "liver")  # "Clear" was pressed: what they did stays
+    np.testing.assert_array_equal(cleared, second)
+    assert reply["report"]["structures"]["liver"]["redone"] == []
+
+
+def test_undo(slicer, truth, tmp_path):
+    painted = painted_slice(truth, PAINTED) == 1
+    first, _ = scribbles(slicer, tmp_path, painted, "liver")
+    edited = first.copy()
+    edited[:, :, 9] = 0
+    second, _ = scribbles(slicer, tmp_path, edited, "liver")
+    back, reply = scribbles(slicer, tmp_path, second, "liver", undo=True)
+    assert reply["undone"] == ["liver"]
+    np.testing.assert_array_equal(back, first)
+    begin, _ = scribbles(slicer, tmp_path, back, "liver", undo=True)
+    np.testing.assert_array_equal(begin, painted)
+    label = str(write_nifti(tmp_path / "label.nii.gz", painted.astype(np.uint8)))
+    info = [{"name": "liver", "id": 1}]
+    status, sentence = refused(slicer, "phantom", {"undo": True, "label_info": info}, label_in=label)
+    assert status == 400
+    assert "nothing to undo" in sentence
+
+
+def test_options(slicer, truth, tmp_path):
+    painted = painted_slice(truth, PAINTED) == 1
+    part, _ = scribbles(slicer, tmp_path, painted, "liver", first_slice="6", last_slice=8)
+    assert set(slices_of(part)) <= {6, 7, 8}
+    hole = painted.copy()
+    hole[14, 18, PAINTED] = False
+    options = {"keep_largest": True, "fill_holes": True, "smooth_slices": "true", "start_anew": True}
+    clean, _ = scribbles(slicer, tmp_path, hole, "liver", **options)
+    np.testing.assert_array_equal(clean[:, :, PAINTED], hole[:, :, PAINTED])
+    pieces = sitk.GetArrayFromImage(
+        sitk.ConnectedComponent(sitk.GetImageFromArray(clean), True)  # 26-connected
+    )
+    assert pieces.max() == 1
+
+
+# ---- SmartEdit -----------------------------------------------------------------------------------------------------
+
+
+def test_2d_clicks_give_the_slice(slicer):
+    array, reply = smart_edit(
+        slicer, "slmsam2_slice", [[*LIVER, 5]], [[2, 2, 5], [*SPLEEN, 5]], slice=5, label="liver"
+    )
+    assert reply["label_names"] == {"liver": 1}
+    assert slices_of(array) == [5]
+    assert array[(*LIVER, 5)] == 1
+    assert array[2, 2, 5] == array[(*SPLEEN, 5)] == 0
+    assert reply["axis"] == 2
+
+
+@pytest.mark.parametrize("roi", [[5, 23, 8, 28, 0, 13], [23, 5, 28, 8, 13, 0], [5, 23, 8, 28, 5, 5]])
+def test_2d_box_in_any_order(slicer, roi):
+    array, _ = smart_edit(slicer, "slmsam2_slice", [], slice=5, roi=roi)
+    assert slices_of(array) == [5]
+
+
+def test_2d_clicks_correct_what_was_proposed(slicer, truth, tmp_path):
+    first, _ = scribbles(slicer, tmp_path, painted_slice(truth, PAINTED) == 1, "liver")
+    # a background click alone is enough: there is something to correct
+    array, _ = smart_edit(slicer, "slmsam2_slice", [], [[*LIVER, 5]], slice=5)
+    assert array[(*LIVER, 5)] == 0
+    # the fixed slice goes back into the segment, and counts as a correction at the next Update
+    fixed = first.copy()
+    fixed[:, :, 5] = array[:, :, 5]
+    _, reply = scribbles(slicer, tmp_path, fixed, "liver")
+    assert reply["report"]["structures"]["liver"]["painted"] == [5, PAINTED]
+
+
+def test_3d_clicks_are_propagated(slicer):
+    array, reply = smart_edit(slicer, "slmsam2_points", [[*LIVER, 7]], label="liver")
+    assert len(slices_of(array)) > 1
+    facts = reply["report"]["structures"]["liver"]
+    assert facts["painted"] == [7]
+    assert 0 <= facts["confidence"]["7"] <= 1
+    second, reply = smart_edit(slicer, "slmsam2_points", [[*LIVER, 7]], [[*LIVER, 9]], label="liver")
+    assert reply["report"]["structures"]["liver"]["painted"] == [7, 9]
+    assert second[(*LIVER, 9)] == 0
+    np.testing.assert_array_equal(second[:, :, :8], array[:, :, :8])
+    third, reply = smart_edit(slicer, "slmsam2_points", [[*LIVER, 7]], label="liver")  # the click is deleted
+    np.testing.assert_array_equal(third, array)
+    assert reply["report"]["structures"]["liver"]["redone"] == []
+
+
+def test_3d_clicks_stand_beside_painted_slices_until_a_new_start(slicer, truth, tmp_path):
+    painted = painted_slice(truth, PAINTED) == 1
+    scribbles(slicer, tmp_path, painted, "liver")
+    array, reply = smart_edit(slicer, "slmsam2_points", [], [[*LIVER, 10]])
+    assert reply["report"]["structures"]["liver"]["painted"] == [PAINTED, 10]
+    np.testing.assert_array_equal(array[:, :, PAINTED], painted[:, :, PAINTED])
+    assert array[(*LIVER, 10)] == 0
+    # the module sends this whenever another segment is selected: no reason to lose what was painted
+    _, reply = smart_edit(slicer, "slmsam2_points", [], [[*LIVER, 10]], reset_state=True)
+    assert reply["report"]["structures"]["liver"]["painted"] == [PAINTED, 10]
+    _, reply = smart_edit(slicer, "slmsam2_points", [[*LIVER, 10]], start_anew=True)
+    assert reply["report"]["structures"]["liver"]["painted"] == [10]
+
+
+def test_3d_box_gives_slice_and_range(slicer):
+    array, reply = smart_edit(slicer, "slmsam2_points", [], roi=[23, 5, 8, 28, 9, 4])
+    assert reply["report"]["structures"]["liver"]["painted"] == [6]
+    assert set(slices_of(array)) <= set(range(4, 10))
+
+
+def test_clicks_on_an_image_that_is_stored_turned(slicer):
+    """(i, j, k) there are anterior, inferior and right; the point must lie in what comes back."""
+    array, reply = smart_edit(slicer, "slmsam2_points", [[14, 18, 7]], image="turned", axis="2")
+    assert array.shape == SHAPE
+    assert array[14, 18, 7] == 1
+    assert reply["axis"] == 2
+
+
+def clicks_refused(client, model, **params):
+    with pytest.raises(Exception, match=r"Status: \d+") as caught:
+        client.infer(model, "phantom", params)
+    return caught.value.msg
+
+
+@pytest.mark.parametrize(
+    ("params", "says"),
+    [
+        ({"label": "liver", "foreground": [], "background": []}, "Click on it"),
+        ({"label": "liver", "background": [[1, 1, 5]], "slice": 5}, "Click on it"),
+        ({"label": "liver", "foreground": [[1, 1, 99]]}, "outside the image"),
+        ({"label": "liver", "foreground": [[1, 1]]}, "list of points"),
+        ({"label": "liver", "foreground": [[1, "x", 2]]}, "numbers of voxels"),
+        ({"label": "liver", "foreground": "[[1,"}, "not understood"),
+        ({"label": "liver", "roi": [1, 2, 3]}, "i0, i1, j0, j1, k0, k1"),
+        ({"label": "liver", "roi": [1, 2, 3, 4, 50, 60]}, "outside the image"),
+        ({"label": "liver", "foreground": [[9, 9, 3]], "undo": "maybe"}, "true or false"),
+        ({"structures": ["liver", "spleen"], "foreground": [[9, 9, 3]]}, "one structure at a time"),
+    ],
+)
+def test_clicks_that_cannot_be_served(slicer, params, says):
+    message = clicks_refused(slicer, "slmsam2_points", **params)
+    assert message.startswith("Status: 400")
+    assert says in message
+
+
+def test_2d_needs_a_slice(slicer):
+    assert "which slice" in clicks_refused(slicer, "slmsam2_slice", label="liver", roi=[1, 5, 1, 5, 3, 3])
+    assert "There is no slice 99" in clicks_refused(slicer, "slmsam2_slice", label="liver", slice=99)
+
+
+def test_undo_of_clicks(slicer):
+    first, _ = smart_edit(slicer, "slmsam2_points", [[*LIVER, 7]])
+    smart_edit(slicer, "slmsam2_points", [[*LIVER, 7]], [[*LIVER, 9]])
+    back, reply = smart_edit(slicer, "slmsam2_points", [[*LIVER, 7]], undo=True)
+    np.testing.assert_array_equal(back, first)
+    assert reply["label_names"] == {"liver": 1}
+
+
+# ---- Auto Segmentation ---------------------------------------------------------------------------------------------
+
+
+def test_auto_segmentation_goes_on_with_the_saved_label(slicer, truth, tmp_path):
+    assert "none is saved" in clicks_refused(slicer, "slmsam2_saved")
+    painted = painted_slice(truth, PAINTED)
+    label = write_nifti(tmp_path / "label.nii.gz", painted)
+    info = [{"name": "liver", "idx": 1}, {"name": "spleen", "idx": 2}]
+    slicer.save_label("saved", str(write_nifti(label, painted)), tag="panel", params={"label_info": info})
+    array, reply = answer(
+        slicer, "slmsam2_saved", "saved", panel_parameters(slicer, "slmsam2_saved") | {"tag": "panel"}
+    )
+    assert reply["label_names"] == {"liver": 1, "spleen": 2}
+    np.testing.assert_array_equal(array[:, :, PAINTED], painted[:, :, PAINTED])
+    assert len(slices_of(array)) > 4

@@ -1,0 +1,147 @@
+"""What counts as a correction of a proposal, and what the server remembers."""
+
+import numpy as np
+import pytest
+
+from slmsam2.prompts import Known, Marks, corrected_slices, painted_prompts, with_marks, within, without_marks
+from slmsam2.server.memory import MOST_STEPS, Key, Memory
+
+pytestmark = pytest.mark.unit
+
+SHAPE = (10, 12, 14)
+NOWHERE = np.zeros(SHAPE, bool)
+
+
+@pytest.fixture
+def returned():
+    """A block on the slices 2 to 7."""
+    mask = NOWHERE.copy()
+    mask[2:8, 3:9, 4:10] = True
+    return mask
+
+
+@pytest.fixture
+def known(returned):
+    given = NOWHERE.copy()
+    given[4] = returned[4]
+    return Known(2, given, returned, {4: returned[4]}, (0, 12, 0, 14), (40.0, 400.0))
+
+
+def test_slices_that_differ_are_corrections(returned):
+    came = returned.copy()
+    came[5, 3, 4] = False
+    came[7] = False
+    came[9, 0, 0] = True
+    assert corrected_slices(came, NOWHERE, returned) == [5, 7, 9]
+    assert corrected_slices(returned, NOWHERE, returned) == []
+
+
+def test_when_most_slices_differ_it_is_a_new_beginning(returned, known):
+    came = NOWHERE.copy()
+    came[4] = returned[4]
+    assert corrected_slices(came, NOWHERE, returned) is None
+    came[3, 0, 0] = True
+    assert list(painted_prompts(came, NOWHERE, known, None)) == [3, 4]
+
+
+def test_what_is_painted_over_is_no_correction(returned, known):
+    came, hidden = returned.copy(), NOWHERE.copy()
+    came[5, 3:5] = False
+    hidden[5, 3:5] = True
+    assert corrected_slices(came, hidden, returned) == []
+    came[5, 8, 9] = False
+    prompts = painted_prompts(came, hidden, known, None)
+    assert list(prompts) == [4, 5]
+    assert prompts[5][3, 4]  # under what lies over it, it is as it was
+    assert not prompts[5][8, 9]
+
+
+def test_earlier_prompts_stay_and_later_ones_replace_them(returned, known):
+    came = returned.copy()
+    came[4, 3] = False
+    came[6] = False
+    prompts = painted_prompts(came, NOWHERE, known, None)
+    assert list(prompts) == [4, 6]
+    np.testing.assert_array_equal(prompts[4], came[4])
+    assert not prompts[6].any()
+
+
+def test_when_the_only_painted_slice_is_erased_the_rest_counts(returned, known):
+    came = returned.copy()
+    came[4] = False
+    prompts = painted_prompts(came, NOWHERE, known, None)
+    assert sorted(prompts) == [2, 3, 4, 5, 6, 7]
+    assert not prompts[4].any()
+
+
+def test_named_slices_and_nothing_else(returned, known):
+    prompts = painted_prompts(returned, NOWHERE, known, [9, 3])
+    assert list(prompts) == [3, 9]
+    assert not prompts[9].any()
+    assert list(painted_prompts(returned, NOWHERE, None, None)) == [2, 3, 4, 5, 6, 7]
+
+
+def test_marks_correct_the_mask_under_them(returned):
+    stroke = np.zeros(SHAPE[1:], bool)
+    stroke[5, 5] = True
+    marks = Marks(stroke, np.zeros_like(stroke))
+    prompts = with_marks({4: returned[4], 6: NOWHERE[6]}, {4: marks, 6: marks, 8: marks})
+    assert [prompts[s].base is None for s in (4, 6, 8)] == [False, True, True]
+    again = with_marks(prompts, {4: Marks(np.zeros_like(stroke), stroke)})
+    np.testing.assert_array_equal(again[4].base, returned[4])
+    assert not again[4].inside.any()
+    assert list(without_marks(prompts)) == [4]
+
+
+def test_prompts_in_a_range(returned):
+    prompts = {2: returned[2], 5: returned[5], 9: NOWHERE[9]}
+    assert list(within(prompts, 3, 9)) == [5, 9]
+    assert within(prompts, 6, 9) == prompts  # refused later, with a sentence
+
+
+def test_memory_gives_back_what_it_was_given(known):
+    memory, key = Memory(), Key("ct 1", "me", "liver")
+    memory.remember(key, known)
+    back = memory.recall(key)
+    np.testing.assert_array_equal(back.returned, known.returned)
+    np.testing.assert_array_equal(back.given, known.given)
+    np.testing.assert_array_equal(back.prompts[4], known.prompts[4])
+    assert (back.axis, back.region, back.window) == (2, (0, 12, 0, 14), (40.0, 400.0))
+    for other in (Key("ct 1", "you", "liver"), Key("ct 2", "me", "liver"), Key("ct 1", "me", "spleen")):
+        assert memory.recall(other) is None
+    memory.forget(key)
+    assert memory.recall(key) is None
+
+
+def test_memory_is_bounded_in_time_and_size(known):
+    now = [0.0]
+    memory = Memory(most_seconds=10, clock=lambda: now[0])
+    one, other = Key("ct", "me", "liver"), Key("ct", "me", "spleen")
+    memory.remember(one, known)
+    now[0] = 6.0
+    memory.remember(other, known)
+    now[0] = 11.0
+    assert memory.recall(one) is None
+    assert memory.recall(other) is not None
+    size = memory.bytes
+    small = Memory(most_bytes=int(2.5 * size))
+    for number in range(5):
+        small.remember(Key("ct", "me", str(number)), known)
+    assert len(small) == 2
+    assert small.bytes <= 2.5 * size
+    assert small.recall(Key("ct", "me", "4")) is not None
+
+
+def test_undo_goes_back_step_by_step(known):
+    memory, key = Memory(), Key("ct", "me", "liver")
+    assert memory.undo(key) is None
+    later = Known(2, known.returned, np.roll(known.returned, 1), {4: known.returned[4]})
+    memory.remember(key, known)
+    memory.remember(key, later)
+    np.testing.assert_array_equal(memory.undo(key), known.returned)
+    np.testing.assert_array_equal(memory.recall(key).returned, known.returned)
+    np.testing.assert_array_equal(memory.undo(key), known.given)
+    assert memory.undo(key) is None
+    for _ in range(MOST_STEPS + 5):
+        memory.remember(key, known)
+    assert sum(memory.undo(key) is not None for _ in range(MOST_STEPS + 5)) == MOST_STEPS
