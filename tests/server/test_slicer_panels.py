@@ -284,9 +284,9 @@ def test_clicks_on_an_image_that_is_stored_turned(slicer):
     assert reply["axis"] == 2
 
 
-def clicks_refused(client, model, **params):
+def refusal(client, model, image="phantom", **params):
     with pytest.raises(Exception, match=r"Status: \d+") as caught:
-        client.infer(model, "phantom", params)
+        client.infer(model, image, params)
     return caught.value.msg
 
 
@@ -306,14 +306,14 @@ def clicks_refused(client, model, **params):
     ],
 )
 def test_clicks_that_cannot_be_served(slicer, params, says):
-    message = clicks_refused(slicer, "slmsam2_points", **params)
+    message = refusal(slicer, "slmsam2_points", **params)
     assert message.startswith("Status: 400")
     assert says in message
 
 
 def test_2d_needs_a_slice(slicer):
-    assert "which slice" in clicks_refused(slicer, "slmsam2_slice", label="liver", roi=[1, 5, 1, 5, 3, 3])
-    assert "There is no slice 99" in clicks_refused(slicer, "slmsam2_slice", label="liver", slice=99)
+    assert "which slice" in refusal(slicer, "slmsam2_slice", label="liver", roi=[1, 5, 1, 5, 3, 3])
+    assert "There is no slice 99" in refusal(slicer, "slmsam2_slice", label="liver", slice=99)
 
 
 def test_undo_of_clicks(slicer):
@@ -328,7 +328,7 @@ def test_undo_of_clicks(slicer):
 
 
 def test_auto_segmentation_goes_on_with_the_saved_label(slicer, truth, tmp_path):
-    assert "none is saved" in clicks_refused(slicer, "slmsam2_saved")
+    assert "none is saved" in refusal(slicer, "slmsam2_saved", image="turned")
     painted = painted_slice(truth, PAINTED)
     label = write_nifti(tmp_path / "label.nii.gz", painted)
     info = [{"name": "liver", "idx": 1}, {"name": "spleen", "idx": 2}]
