@@ -38,7 +38,8 @@ def test_paint_propagate_correct_submit(open_viewer, server, pacs, ct, organs, t
     corrected = viewer.label()
     assert slices_of(corrected != found) == [c]
     again, _ = propagate(viewer)
-    label = viewer.sent()[1][1]
+    params, label = viewer.sent()[1]
+    assert params["prompt_slices"] == [c, k]
     label = label.reshape(found.shape, order="F")
     assert slices_of(label) == [c, k]  # exactly what the user painted or changed
     assert np.array_equal(label[:, :, [c, k]], corrected[:, :, [c, k]])
