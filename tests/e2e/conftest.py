@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import requests
+import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CHROMIUM = Path("/usr/bin/chromium")
@@ -87,7 +88,20 @@ def mr(pacs, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def server(pacs, ct, mr, tmp_path_factory):
+def model_dir(tmp_path_factory):
+    """A model folder of the tests' own, where a training takes a few steps only."""
+    folder = tmp_path_factory.mktemp("model")
+    preset = REPOSITORY / "model" / "configs" / "learn_small.yaml"
+    settings = yaml.safe_load(preset.read_text())
+    settings["steps"] = {"least": 6, "per_structure": 1, "most": 6}
+    settings["evaluations"] = 1
+    (folder / "configs").mkdir()
+    (folder / "configs" / preset.name).write_text(yaml.safe_dump(settings))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def server(pacs, ct, mr, model_dir, tmp_path_factory):
     """Our server on that PACS: its address."""
     base = tmp_path_factory.mktemp("server")
     bin_folder = Path(sys.executable).parent
@@ -104,6 +118,9 @@ def server(pacs, ct, mr, tmp_path_factory):
         "apps/slmsam2",
         "--studies",
         pacs.DICOM_WEB,
+        "--conf",
+        "model_dir",
+        str(model_dir),
     ]
     with (base / "log.txt").open("w") as log:
         process = subprocess.Popen(

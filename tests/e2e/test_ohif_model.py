@@ -1,8 +1,7 @@
-"""What depends on what the server offers: training, and drawing a slice by clicks."""
+"""Training from the browser, and drawing a slice by clicks."""
 
 import numpy as np
 import pytest
-import requests
 from annotator import dice, largest_slice, paint_largest_slice, propagate, slices_of
 
 expect = pytest.importorskip("playwright.sync_api", reason="run bash scripts/test.sh --e2e").expect
@@ -10,19 +9,10 @@ expect = pytest.importorskip("playwright.sync_api", reason="run bash scripts/tes
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
 
-@pytest.fixture
-def info(server):
-    return requests.get(f"{server}/info/", timeout=60).json()
-
-
-def test_train(open_viewer, ct, organs, info, pictures):
+def test_train(open_viewer, ct, organs, pictures):
     viewer = open_viewer(ct)
     words = viewer.page.locator("[data-role=training]")
     button = viewer.page.locator("[data-action=train]")
-    if not info["trainers"]:
-        expect(words).to_have_text("This server does not train.")
-        expect(button).to_be_disabled()
-        pytest.skip("this server has no trainer")
     paint_largest_slice(viewer, organs["spleen"], 10)
     propagate(viewer)
     viewer.press("submit")
@@ -34,11 +24,8 @@ def test_train(open_viewer, ct, organs, info, pictures):
     expect(button).to_have_text("Train")
 
 
-def test_clicks_draw_the_slice(open_viewer, ct, organs, info):
+def test_clicks_draw_the_slice(open_viewer, ct, organs):
     viewer = open_viewer(ct)
-    if not any(model["type"] == "deepgrow" for model in info["models"].values()):
-        expect(viewer.page.locator("[data-action=points]")).to_be_hidden()
-        pytest.skip("this server has no model that takes points")
     spleen = organs["spleen"]
     k = largest_slice(spleen)
     viewer.show_slice(k, spleen.shape[2])

@@ -8,11 +8,11 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor
 
+from slmsam2.prompts import BOX_CORNERS, NEGATIVE, POSITIVE
 from slmsam2.synthesis.noise import uniform
 
 Kind = Literal["mask", "point", "box"]
 Points = dict[str, Tensor]
-NEGATIVE, POSITIVE, BOX_CORNERS = 0, 1, (2, 3)  # SAM's labels of points
 BOX_JITTER = 0.1  # of the box's sides, either way
 
 
