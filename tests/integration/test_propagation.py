@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from small_network import set_presence
+from small_network import set_overlap, set_presence
 
 from slmsam2.engine import Settings, propagate_frames
 from slmsam2.engine.features import FeatureCache
+from slmsam2.engine.settings import Stop
 from slmsam2.engine.tracker import ObjectTracker, square_mask
 from slmsam2.errors import ConfigurationError, PromptError
 
@@ -152,3 +153,17 @@ def test_a_structure_of_one_pixel_survives_shrinking():
     assert small.sum() >= 1
     assert small[0, 0, 12, 25] == 1
     assert square_mask(np.zeros((512, 512), bool), 64).sum() == 0
+
+
+def test_a_mask_that_the_network_hardly_believes_in_is_none(network, frames, square):
+    set_overlap(network, -3.0)  # it expects an overlap of 0.05
+    try:
+        result = propagate_frames(
+            network, frames, {1: {5: square}}, out_size=square.shape, settings=Settings(stop_after=3)
+        )
+    finally:
+        set_overlap(network, 4.0)
+    assert network.info["inference"]["least_overlap"] > 0.05
+    assert result.stops[1]["up"] == Stop(6, "end of the structure")
+    assert result.stops[1]["down"] == Stop(4, "end of the structure")
+    assert (result.low_res[[4, 6]] < 0).all()

@@ -9,7 +9,7 @@ import numpy as np
 from slmsam2.engine.features import FeatureCache
 from slmsam2.engine.settings import END_OF_RANGE, END_OF_STRUCTURE, Settings, Stop
 from slmsam2.engine.spans import Tracked
-from slmsam2.engine.tracker import ObjectTracker, is_absent
+from slmsam2.engine.tracker import ObjectTracker, found_on, is_absent
 from slmsam2.modeling import SLMSAM2
 from slmsam2.modeling.network import SliceOutput
 
@@ -61,9 +61,9 @@ def _travel(
             continue
         if ended is None:
             out = tracker.advance(index, reverse=route.step < 0)
-            outputs[index] = {key: out[key] for key in ("pred_masks", "object_score_logits", "iou")}
+            outputs[index] = found_on(out, tracker.least_overlap)
             tracker.forget_beyond((index, start))
-            absent = absent + 1 if is_absent(out) else 0
+            absent = absent + 1 if is_absent(outputs[index]) else 0
             if settings.stop_after is not None and absent >= settings.stop_after:
                 ended = Stop(index - route.step * (absent - 1), END_OF_STRUCTURE)
         tick()

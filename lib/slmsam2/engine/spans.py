@@ -16,7 +16,7 @@ from torch import Tensor
 
 from slmsam2.engine.features import FeatureCache
 from slmsam2.engine.settings import END_OF_RANGE, END_OF_STRUCTURE, SAID_ABSENT, Settings, Stop
-from slmsam2.engine.tracker import ObjectTracker, absent_output, is_absent
+from slmsam2.engine.tracker import ObjectTracker, absent_output, found_on, is_absent
 from slmsam2.engine.workspace import tensor_bytes
 from slmsam2.modeling import SLMSAM2
 from slmsam2.modeling.network import SliceOutput
@@ -194,10 +194,8 @@ class SpanTracker:
             if not ended:
                 out = tracker.advance(index, reverse=route.step < 0)
                 tracker.forget_beyond((index, start))
-                outputs[index] = {
-                    key: out[key].clone() for key in ("pred_masks", "object_score_logits", "iou")
-                }
-                absent = absent + 1 if is_absent(out) else 0
+                outputs[index] = found_on(out, tracker.least_overlap)
+                absent = absent + 1 if is_absent(outputs[index]) else 0
                 if self._settings.stop_after is not None and absent >= self._settings.stop_after:
                     ended, stop = True, Stop(index - route.step * (absent - 1), END_OF_STRUCTURE)
             tick()

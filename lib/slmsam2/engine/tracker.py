@@ -31,6 +31,8 @@ class ObjectTracker:
     def __init__(self, model: SLMSAM2, features: FeatureCache):
         self._model = model
         self._features = features
+        self.least_overlap: float = model.info["inference"].get("least_overlap", 0.0)
+        """See :func:`found_on`."""
         self.bank: MemoryBank = {"cond_frame_outputs": {}, "non_cond_frame_outputs": {}}
 
     def prompt(self, index: int, mask: np.ndarray) -> SliceOutput:
@@ -167,6 +169,18 @@ def mask_logits(square: Tensor) -> Tensor:
     size = (square.shape[-2] // 4, square.shape[-1] // 4)
     scaled = square * 2 * LOGIT_LIMIT - LOGIT_LIMIT
     return F.interpolate(scaled, size=size, align_corners=False, mode="bilinear", antialias=True)
+
+
+def found_on(out: SliceOutput, least_overlap: float) -> SliceOutput:
+    """The parts of a slice's output that the result needs, so that its memory can be dropped.
+
+    Where the network itself expects its mask to overlap the object by less than ``least_overlap`` (0 to 1), there is
+    none: past an end the expected overlap falls long before the object score does.
+    """
+    found = {key: out[key].clone() for key in ("pred_masks", "object_score_logits", "iou")}
+    if float(found["iou"].max()) < least_overlap:
+        found["pred_masks"].fill_(NO_OBJ_SCORE)
+    return found
 
 
 def is_absent(out: SliceOutput) -> bool:
