@@ -8,7 +8,7 @@ from seg_objects import labelmap, segments
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
-SECONDS = 25  # for the first propagation, on two cores
+SECONDS = 60  # for the first propagation; on two cores that have nothing else to do it takes less than 25
 
 
 def test_paint_propagate_correct_submit(open_viewer, server, pacs, ct, organs, tmp_path, pictures):
