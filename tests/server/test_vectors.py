@@ -169,8 +169,10 @@ def test_an_archive_that_breaks(models, datastore, caplog):
 
 
 def test_without_weights(tmp_path, datastore):
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "own.yaml").write_text(f"base: [{NAME}]")
     with pytest.raises(CheckpointError):
-        VectorStore(ModelStore(NAME, tmp_path), "cpu").vectors(["a"], datastore)
+        VectorStore(ModelStore("own", tmp_path), "cpu").vectors(["a"], datastore)
 
 
 def test_both_kinds_come_early():

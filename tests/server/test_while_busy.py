@@ -58,7 +58,7 @@ def test_two_users_at_once(server, label, tmp_path):
         thread.join(300)
     first, second = (Path(path).read_bytes() for path, _ in replies)
     assert len(first) == len(second)
-    assert max(params["latencies"]["wait"] for _, params in replies) > 0.5  # one at a time
+    assert max(params["latencies"]["wait"] for _, params in replies) > 0.1  # one at a time
 
 
 def test_the_docs_page_still_works(server):

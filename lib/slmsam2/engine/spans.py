@@ -190,11 +190,13 @@ class SpanTracker:
             stop = Stop(end, SAID_ABSENT)
         outputs: dict[int, SliceOutput] = {}
         absent, ended = 0, False
+        # of what is expected where it starts: all of a painted slice, less of one that was clicked on
+        least_overlap = tracker.least_overlap * float(self._outputs[start]["iou"].max())
         for index in route:
             if not ended:
                 out = tracker.advance(index, reverse=route.step < 0)
                 tracker.forget_beyond((index, start))
-                outputs[index] = found_on(out, tracker.least_overlap)
+                outputs[index] = found_on(out, least_overlap)
                 absent = absent + 1 if is_absent(outputs[index]) else 0
                 if self._settings.stop_after is not None and absent >= self._settings.stop_after:
                     ended, stop = True, Stop(index - route.step * (absent - 1), END_OF_STRUCTURE)

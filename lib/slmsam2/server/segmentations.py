@@ -57,7 +57,12 @@ class Segmentations:
         found = self._client.search_for_series(search_filters={"Modality": "SEG"})
         series = [Dataset.from_json(entry) for entry in found]
         known = [self._read(str(s.StudyInstanceUID), str(s.SeriesInstanceUID)) for s in series]
-        ordered = sorted((each for each in known if each is not None), key=lambda each: each.made)
+        seen = {
+            uid: number for number, uid in enumerate(self._known)
+        }  # of two of one second the later one found
+        ordered = sorted(
+            (each for each in known if each is not None), key=lambda each: (each.made, seen[each.series])
+        )
         return {each.image: each for each in ordered}
 
     def _read(self, study: str, series: str) -> Segmentation | None:
