@@ -31,7 +31,7 @@ _UNREADABLE = (
     TypeError,
     KeyError,
     AttributeError,
-    NotImplementedError,
+    NotImplementedError,  # pydicom's own word for a compression that nothing here decodes
     struct.error,
 )
 _PREFIX_LENGTH, _MAGIC = 128, b"DICM"
