@@ -17,6 +17,7 @@ from slmsam2.training.clip import EncodedClips, encode_clips
 from slmsam2.training.labelled import Case, CaseLoader, Structure
 from slmsam2.training.prompts import PromptPlan, PromptSettings, draw_plan
 from slmsam2.training.views import PLAIN, Distortion, DistortionSettings, View, make_view
+from slmsam2.volume import Window, choose_window
 
 VIEW_BYTES = 1024**3  # of views and their features, kept at a time
 TRIES = 8
@@ -107,6 +108,7 @@ class ClipSource:
         self._at_rest = encoder_at_rest
         self._weights = _weights(self._lessons, settings.replay)
         self._load = CaseLoader()
+        self._windows: dict[int, Window] = {}
         self._views: OrderedDict[tuple[int, int], tuple[View, FeatureCache]] = OrderedDict()
 
     def draw(self, step: int, number: int) -> RealClip:
@@ -129,11 +131,15 @@ class ClipSource:
         if kept is None:
             lesson = self._lessons[chosen]
             generator = torch.Generator().manual_seed(lesson.seed + variant)
+            loaded = self._load(lesson.case)
+            if chosen not in self._windows:  # a look at the whole volume: once is enough
+                self._windows[chosen] = choose_window(loaded[0], loaded[1] == lesson.structure.value)
             plain = variant == 0 and self._settings.variants
             view = make_view(
                 lesson.case,
                 lesson.structure,
-                self._load(lesson.case),
+                loaded,
+                window=self._windows[chosen],
                 image_size=self._network.image_size,
                 margin=self._network.info["inference"].get("crop_margin"),
                 distortion=PLAIN if plain else Distortion.draw(self._settings.distortion, generator),

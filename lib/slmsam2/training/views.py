@@ -15,7 +15,7 @@ from slmsam2.engine.regions import Region, region_around, twice_as_wide, whole_s
 from slmsam2.engine.tracker import square_mask
 from slmsam2.synthesis.noise import uniform
 from slmsam2.training.labelled import Case, Structure
-from slmsam2.volume import Frames, SliceView, Volume, Window, choose_window
+from slmsam2.volume import Frames, SliceView, Volume, Window
 
 MOST_SLICES = 64  # of one view
 ROOM = 10  # slices past each end of the structure
@@ -136,6 +136,7 @@ def make_view(
     main: Structure,
     loaded: tuple[Volume, np.ndarray],
     *,
+    window: Window,
     image_size: int,
     margin: float | None,
     distortion: Distortion,
@@ -146,6 +147,7 @@ def make_view(
 
     Args:
         loaded: the case's image, and its label (I, J, K).
+        window: the one that inference chooses for ``main``.
         margin: the network's own, for its region around what is painted; None: it looks at whole slices.
         generator: chooses the part of a structure that is too long, the painted slice and the others.
     """
@@ -157,7 +159,6 @@ def make_view(
     part = stack[first : last + 1]
     masks = np.stack([part == one.value for one in chosen])
     region = _region(masks[0], view, margin, distortion, generator)
-    window = choose_window(image, label == main.value)
     return View(
         np.ascontiguousarray(region.cut(view.to_stack(image.array)[first : last + 1])),
         np.ascontiguousarray(region.cut(masks)),
