@@ -33,7 +33,13 @@ class Series:
 
 
 def make_series(
-    image: Path, folder: Path, modality: str, orientation: str, label: Path | None = None, study: str = ""
+    image: Path,
+    folder: Path,
+    modality: str,
+    orientation: str,
+    label: Path | None = None,
+    study: str = "",
+    tilt: float = 0.0,
 ) -> Series:
     """Write a NIfTI volume as a DICOM series.
 
@@ -42,13 +48,14 @@ def make_series(
             feet up, "PIL"[::1] for sagittal ones.
         label: its labels.
         study: UID of the study it belongs to; a new one if empty.
+        tilt: degrees by which the volume is turned about the patient's left-right axis.
     """
     volume = _turned(image, orientation)
     series = Series(
         [],
         np.asarray(volume.dataobj).astype(np.int16),
         None if label is None else np.asarray(_turned(label, orientation).dataobj).astype(np.uint8),
-        np.diag([-1, -1, 1, 1]) @ volume.affine,
+        _turn(tilt) @ np.diag([-1, -1, 1, 1]) @ volume.affine,
         modality,
         study or generate_uid(),
     )
@@ -59,6 +66,13 @@ def make_series(
         _dataset(series, k, frame).save_as(path, write_like_original=False)
         series.files.append(path)
     return series
+
+
+def _turn(degrees: float) -> np.ndarray:
+    angle = np.deg2rad(degrees)
+    matrix = np.eye(4)
+    matrix[1:3, 1:3] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    return matrix
 
 
 def _turned(path: Path, orientation: str) -> nib.Nifti1Image:

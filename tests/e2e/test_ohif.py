@@ -39,7 +39,7 @@ def test_paint_propagate_correct_submit(open_viewer, server, pacs, ct, organs, t
     assert slices_of(corrected != found) == [c]
     again, _ = propagate(viewer)
     params, label = viewer.sent()[1]
-    assert params["prompt_slices"] == [c, k]
+    assert params["prompt_slices"] == {"liver": [c, k]}
     label = label.reshape(found.shape, order="F")
     assert slices_of(label) == [c, k]  # exactly what the user painted or changed
     assert np.array_equal(label[:, :, [c, k]], corrected[:, :, [c, k]])
@@ -69,6 +69,20 @@ def test_paint_propagate_correct_submit(open_viewer, server, pacs, ct, organs, t
     both = viewer.label()
     assert set(np.unique(both)) == {0, 1, 2}
     assert np.array_equal(both == 1, again == 1)
+
+    # erased from a slice, it is not there, nor beyond; the first structure is
+    e = k - 3
+    viewer.choose_tool("Eraser", 12)
+    viewer.show_slice(e, count)
+    viewer.paint(binary_dilation(both[:, :, e] == 2, iterations=5), 2, e, 4)
+    erased = viewer.label()
+    assert slices_of(erased != both) == [e]
+    assert not (erased[:, :, e] == 2).any()
+    viewer.page.select_option(".slmsam2 [title='What to propagate']", "all")
+    both, _ = propagate(viewer)
+    assert viewer.sent()[-1][0]["prompt_slices"] == {"liver": [c, k], "spleen": [e, k]}
+    assert min(slices_of(both == 2)) > e
+    assert dice(both[:, :, : e + 1] == 1, again[:, :, : e + 1] == 1) > 0.95
 
     # submit: the SEG in the PACS is what the page shows
     viewer.press("submit")

@@ -23,7 +23,7 @@ test('painted structures are asked for, with their slices', () => {
   assert.deepEqual([...prompts], [[1, [7, 12]]]);
   assert.deepEqual([...ranges], [[1, [0, 29]]]);
   assert.deepEqual(params.structures, ['liver']);
-  assert.deepEqual(params.prompt_slices, [7, 12]);
+  assert.deepEqual(params.prompt_slices, { liver: [7, 12] });
   assert.deepEqual(params.label_info, [{ name: 'liver', id: 1 }]);
   assert.equal(params.axis, '2');
 });

@@ -141,6 +141,21 @@ def test_named_slices_are_enough_without_any_memory(slicer, connect, truth, tmp_
     assert slices_of(alone) == slices_of(by_memory)
 
 
+def test_each_structure_has_slices_of_its_own(slicer, truth, tmp_path):
+    """ "Not here" is said of one structure on a slice that shows the other."""
+    label = painted_slice(truth, PAINTED)
+    erased = PAINTED + 2
+    label[:, :, erased] = np.where(truth[:, :, erased] == 2, 2, 0)
+    info = [{"name": "liver", "id": 1}, {"name": "spleen", "id": 2}]
+    own = {"liver": [PAINTED, erased], "spleen": [PAINTED, erased]}
+    file = str(write_nrrd(tmp_path / "both.nrrd", label.astype(np.uint8)))
+    found, reply = answer(slicer, "slmsam2", "phantom", {"label_info": info, "prompt_slices": own}, file)
+    structures = reply["report"]["structures"]
+    assert structures["liver"]["painted"] == structures["spleen"]["painted"] == own["liver"]
+    assert max(slices_of(found == 1)) < erased
+    assert erased in slices_of(found == 2)
+
+
 def test_other_segments_are_left_alone(slicer, truth, tmp_path):
     label = painted_slice(truth, PAINTED)
     label[10:20, 10:24, 9] = 2  # the spleen, painted where the liver will be proposed

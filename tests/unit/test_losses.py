@@ -61,6 +61,7 @@ def test_absent_masks_push_the_mask_to_empty():
     assert (logits.grad > 0).all()
     softer = clip_loss(outputs(logits, [0.9], -3.0), masks, absent_pixels=4 * p)
     assert softer.dice.item() == pytest.approx(0.5, rel=1e-4)
+    assert loss.iou.item() == pytest.approx(0.9)  # an overlap of 0.9 was expected, there is none
 
 
 def test_focal_alpha_weighs_the_structure():

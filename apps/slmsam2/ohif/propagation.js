@@ -28,9 +28,7 @@ export class Propagation {
   async run(session, choice) {
     session.notice();
     const { dims } = session.labelmap;
-    const wanted = plan(choice, session.touched, dims);
-    const labels = promptLabels(session.known, dims, wanted.axis, wanted.prompts);
-    if (!labels.some(Boolean)) throw new Error('The slices that you changed are empty. Paint the structure on one slice.');
+    const { wanted, labels } = prompts(session, choice);
     const asking = this.server.infer(this.model, session.uid, { ...wanted.params, request_id: this.id }, labels);
     this.#follow();
     try {
@@ -58,6 +56,23 @@ export class Propagation {
       if (progress && this.running) this.report(progress);
     }
   }
+}
+
+/**
+ * What to ask for, and the label map to send. A structure that was only erased says nothing about where it is: it is
+ * left out.
+ * @param {import('./session.js').Session} session
+ * @param {import('./request.js').Choice} choice
+ * @throws {Error} with a sentence for the user
+ */
+function prompts({ known, touched, labelmap: { dims } }, choice) {
+  const send = ({ axis, prompts }) => promptLabels(known, dims, axis, prompts);
+  const all = plan(choice, touched, dims);
+  const shown = new Set(send(all));
+  const structures = all.structures.filter(({ value }) => shown.has(value));
+  if (structures.length === 0) throw new Error('The slices that you changed are empty. Paint the structure on one slice.');
+  const wanted = plan({ ...choice, structures }, touched, dims);
+  return { wanted, labels: send(wanted) };
 }
 
 /** @returns {string} nobody else's; also where the page is not served by https */

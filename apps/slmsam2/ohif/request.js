@@ -44,7 +44,7 @@ export function plan({ structures, direction, limit }, touched, dims) {
   const params = {
     label_info: asked.map(({ name, value }) => ({ name, id: value })),
     structures: asked.map(({ name }) => name),
-    prompt_slices: [...new Set(all)].sort((a, b) => a - b),
+    prompt_slices: Object.fromEntries(asked.map(({ name, value }) => [name, prompts.get(value)])),
     axis: String(axis),
     direction,
     first_slice: first,

@@ -23,7 +23,14 @@ SAM2_FILES = {
     "slm_sam2_hiera_l": "sam2.1_hiera_large.pt",
 }
 # Settings that belong to the weights: a checkpoint that carries them overrules the configuration file.
-WEIGHT_SETTINGS = ("image_size", "recent_n", "fuse_unconditioned", "last_mask_prompt", "follow_motion")
+WEIGHT_SETTINGS = (
+    "image_size",
+    "recent_n",
+    "fuse_unconditioned",
+    "last_mask_prompt",
+    "follow_motion",
+    "carried_weight",
+)
 
 
 _REPOSITORY_MODELS = Path(__file__).resolve().parents[3] / "model"
@@ -187,5 +194,6 @@ def _describe(config: str | Path | DictConfig, network: SLMSAM2, loaded: Checkpo
         "fuse_unconditioned": network.fuse_unconditioned,
         "last_mask_prompt": network.last_mask_prompt,
         "follow_motion": network.follow_motion,
+        "carried_weight": network.carried_weight,
         "trained": dict(loaded.trained) if loaded else {},
     }

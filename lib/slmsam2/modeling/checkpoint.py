@@ -108,6 +108,7 @@ def save_checkpoint(
             "fuse_unconditioned": network.fuse_unconditioned,
             "last_mask_prompt": network.last_mask_prompt,
             "follow_motion": network.follow_motion,
+            "carried_weight": network.carried_weight,
         },
         "trained": json.loads(json.dumps(trained)),
     }

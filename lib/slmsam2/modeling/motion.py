@@ -13,7 +13,7 @@ from torch import Tensor
 
 LEVELS = 3  # halvings of the thumbnail: motion of up to a quarter of its side is found
 ITERATIONS = 4  # per level
-WINDOW = 2.0  # standard deviation of the window, in pixels of the thumbnail
+WINDOW = 1.2  # standard deviation of the window, in pixels of the thumbnail
 PULL = 0.1  # weight of the smoothed flow, relative to the mean squared gradient of the image
 
 

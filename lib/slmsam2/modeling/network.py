@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -14,6 +16,7 @@ from slmsam2.modeling import motion
 SliceOutput = dict[str, Any]
 MemoryBank = dict[str, dict[int, SliceOutput]]
 LOGIT_LIMIT = 10.0  # a carried mask is as sure as this at most
+MIXED_LIMIT = 6.0  # and this, where it is mixed into what the decoder gives
 
 
 class SLMSAM2(SAM2Base):
@@ -34,6 +37,7 @@ class SLMSAM2(SAM2Base):
             slice unfused.
         last_mask_prompt: feed the neighbouring slice's mask logits to SAM's prompt encoder as a dense mask prompt.
         follow_motion: move those logits along with the image from slice to slice before.
+        carried_weight: how much those logits count in the mask, beside what the decoder gives (1); 0 is SAM 2.
         **sam2: all other arguments of ``SAM2Base``.
     """
 
@@ -49,6 +53,7 @@ class SLMSAM2(SAM2Base):
         fuse_unconditioned: bool = True,
         last_mask_prompt: bool = False,
         follow_motion: bool = False,
+        carried_weight: float = 0.0,
         **sam2: Any,
     ) -> None:
         super().__init__(image_encoder, memory_attention, memory_encoder, **sam2)
@@ -58,6 +63,9 @@ class SLMSAM2(SAM2Base):
         self.fuse_unconditioned = fuse_unconditioned
         self.last_mask_prompt = last_mask_prompt
         self.follow_motion = follow_motion
+        self.carried_weight = carried_weight
+        self._carried: Tensor | None = None
+        self.sam_mask_decoder.register_forward_hook(self._mix_carried)
         self.short_branch = True
         self.info: dict[str, Any] = {}
 
@@ -211,16 +219,38 @@ class SLMSAM2(SAM2Base):
             )
             fine = zip(current_vision_feats[:-1], feat_sizes[:-1], strict=True)
             high_res_features = [feats.permute(1, 2, 0).unflatten(-1, size) for feats, size in fine]
-            sam_outputs = self._forward_sam_heads(
-                pix_feat,
-                mask_inputs=prev_sam_mask_logits,
-                high_res_features=high_res_features,
-                multimask_output=self._use_multimask(is_init_cond_frame, None),
-            )
+            with self._carrying(prev_sam_mask_logits):
+                sam_outputs = self._forward_sam_heads(
+                    pix_feat,
+                    mask_inputs=prev_sam_mask_logits,
+                    high_res_features=high_res_features,
+                    multimask_output=self._use_multimask(is_init_cond_frame, None),
+                )
             tracked = {"point_inputs": None, "mask_inputs": None}, sam_outputs, high_res_features, pix_feat
         current_out, sam_outputs, high_res_features, pix_feat = tracked
         current_out["iou"] = sam_outputs[2].amax(dim=-1)
         return current_out, sam_outputs, high_res_features, pix_feat
+
+    @contextmanager
+    def _carrying(self, logits: Tensor) -> Iterator[None]:
+        """While open, ``logits`` (B, 1, n, n) are mixed into the decoder's masks."""
+        self._carried = logits if self.carried_weight else None
+        try:
+            yield
+        finally:
+            self._carried = None
+
+    def _mix_carried(self, _decoder: nn.Module, _inputs: tuple, output: tuple) -> tuple | None:
+        """Hook of the mask decoder: its masks (B, M, n, n) become the mean with the carried one.
+
+        Left alone where nothing was carried over: what has vanished may come back.
+        """
+        if self._carried is None:
+            return None
+        masks, *others = output
+        carried = self._carried.clamp(-MIXED_LIMIT, MIXED_LIMIT).to(masks.dtype)
+        weight = self.carried_weight * (carried > 0).flatten(1).any(dim=1).to(masks.dtype).view(-1, 1, 1, 1)
+        return (masks + weight * carried) / (1 + weight), *others
 
 
 def _find(bank: MemoryBank, index: int) -> SliceOutput | None:

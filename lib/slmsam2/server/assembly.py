@@ -25,7 +25,7 @@ from slmsam2.prompts import (
     without_marks,
 )
 from slmsam2.server.painted import Painted
-from slmsam2.server.parameters import Parameters
+from slmsam2.server.parameters import Parameters, PromptSlices
 from slmsam2.server.points import Clicks, marks_of, roi_slices
 from slmsam2.volume import SliceView, Volume, Window, choose_window, default_axis, painted_axis
 
@@ -65,6 +65,7 @@ def assemble(request: Request) -> tuple[Job, dict[str, int]]:
     only = _only_slice(request, view)
     settings = _settings(request, view, only)
     known = {name: facts for name, facts in request.known.items() if facts.axis == axis}
+    _check_named(request)
     if request.parameters.prompt_slices is not None:
         known = {}  # such a request says all itself: its answer is the same for everybody
     prompts: dict[int, dict[int, Prompt]] = {}
@@ -157,7 +158,7 @@ def _given(
             shown = facts.returned[only] if facts else stack[only] == value
             prompts: dict[int, Prompt] = {only: shown} if shown.any() else {}
         elif painted.label.any():
-            chosen = _chosen(parameters.prompt_slices, stack, painted, value, view)
+            chosen = _chosen(parameters.prompt_slices, stack, painted, name, view)
             prompts = painted_prompts(stack == value, _hidden(request, name, view), facts, chosen)
         else:
             prompts = without_marks(facts.prompts) if facts else {}
@@ -165,14 +166,26 @@ def _given(
     return given
 
 
+def _check_named(request: Request) -> None:
+    named, painted = request.parameters.prompt_slices, request.painted.names
+    unknown = sorted(set(named) - painted.keys()) if isinstance(named, dict) else []
+    if unknown:
+        raise PromptError(
+            f"prompt_slices names {', '.join(unknown)}, of which nothing is painted. Painted are: {', '.join(painted)}."
+        )
+
+
 def _chosen(
-    prompt_slices: list[int] | None, stack: np.ndarray, painted: Painted, value: int, view: SliceView
+    prompt_slices: PromptSlices | None, stack: np.ndarray, painted: Painted, name: str, view: SliceView
 ) -> list[int] | None:
-    """The slices asked for on which this structure is painted, or none is."""
+    """The slices asked for: listed for this structure; or of one list those on which it is painted, or none is."""
+    if isinstance(prompt_slices, dict):
+        own = prompt_slices.get(name)
+        return None if own is None else [stack_slice(index, view) for index in own]
     if prompt_slices is None:
         return None
     slices = [stack_slice(index, view) for index in prompt_slices]
-    values = list(painted.structures.values())
+    value, values = painted.structures[name], list(painted.structures.values())
     return [s for s in slices if (stack[s] == value).any() or not np.isin(stack[s], values).any()]
 
 

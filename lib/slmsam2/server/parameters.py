@@ -19,6 +19,7 @@ AXES = ("0", "1", "2")
 DIRECTIONS = ("both", "forward", "backward")
 CLEANING = tuple(field.name for field in fields(Cleaning))
 EXTENSIONS = (".nii.gz", ".nii", ".nrrd", ".mha")
+PromptSlices = list[int] | dict[str, list[int]]
 DTYPES = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float32")
 
 
@@ -45,7 +46,7 @@ class Parameters:
         structures: names to propagate; None: all that are painted.
         selected: the segment that is selected in 3D Slicer.
         label_info: the client's own list of structures, unchecked.
-        prompt_slices: painted slices to use; None: all.
+        prompt_slices: painted slices to use; None: all. A list for all structures, or a list per structure's name.
         axis: stored array axis of the slices; None: found out.
         window: intensity window; None: chosen from the image.
         direction: "both", "forward" (towards higher slice numbers) or "backward".
@@ -63,7 +64,7 @@ class Parameters:
     structures: list[str] | None
     selected: str | None
     label_info: list[Any] | None
-    prompt_slices: list[int] | None
+    prompt_slices: PromptSlices | None
     axis: int | None
     window: Window | None
     direction: Direction
@@ -101,7 +102,7 @@ def parse_parameters(request: Mapping[str, Any], preset: str | None = None) -> P
         structures=_names(request, "structures"),
         selected=_text(request, "selected_label_name"),
         label_info=_label_info(request),
-        prompt_slices=_slices(request, "prompt_slices"),
+        prompt_slices=_prompt_slices(request),
         axis=None if axis == AUTO else int(axis),
         window=_window(request, preset),
         direction=cast(Direction, _choice(request, "direction", DIRECTIONS, "both")),
@@ -177,8 +178,14 @@ def _slice(request: Mapping[str, Any], name: str) -> int | None:
     return None if value is None else _slice_number(value, name)
 
 
-def _slices(request: Mapping[str, Any], name: str) -> list[int] | None:
-    value = _value(request, name)
+def _prompt_slices(request: Mapping[str, Any]) -> PromptSlices | None:
+    value = _value(request, "prompt_slices")
+    if not isinstance(value, Mapping):
+        return _slices(value, "prompt_slices")
+    return {str(name): _slices(listed, "prompt_slices") or [] for name, listed in value.items()} or None
+
+
+def _slices(value: Any, name: str) -> list[int] | None:
     if value is None or value == []:
         return None
     if isinstance(value, str):

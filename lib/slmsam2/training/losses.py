@@ -40,9 +40,9 @@ def clip_loss(
         outputs: of the decoder's calls, with N structures in the batch.
         masks: bool (N, T, H, W) references.
         known: bool (N, T), slices whose reference can be trusted; the others do not count. None: all.
-        absent_pixels: when given, focal and dice also count on slices without the structure, so that the mask
-            itself becomes empty there; so many pixels drawn there cost half of the dice loss. None: as published they
-            count only where the structure is present.
+        absent_pixels: when given, focal, dice and overlap also count on slices without the structure, so that the
+            mask itself becomes empty there and its expected overlap 0; so many pixels drawn there cost half of the
+            dice loss. None: as published they count only where the structure is present.
         focal_alpha: weight of the structure's pixels in the focal loss, of the others 1 - ``focal_alpha``. The
             published 0.25 makes masks a little too small.
         presence_weight: of the object score's loss in the total; published 1.
@@ -61,7 +61,7 @@ def clip_loss(
         for logits, ious, index in calls
     ]
     focal, dice, iou = (torch.stack(values, dim=1) for values in zip(*parts, strict=True))
-    focal, dice, iou = (focal * mask_share).sum(), (dice * mask_share).sum(), (iou * share).sum()
+    focal, dice, iou = (focal * mask_share).sum(), (dice * mask_share).sum(), (iou * mask_share).sum()
     scores = torch.cat(outputs.scores, dim=1).float()
     errors = F.binary_cross_entropy_with_logits(scores, present, reduction="none")
     presence = (errors * _shares(counted)).sum()
