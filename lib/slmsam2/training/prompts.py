@@ -24,6 +24,8 @@ class PromptSettings:
         point: a click on slice 0.
         box: a box on slice 0.
         clicks: up to so many correction clicks follow a point or a box.
+        least_clicks: and at least so many.
+        from_reference: of these clicks, the share that is put anywhere on the structure, wherever the errors are.
         later_click: a correction click on one of the slices that follow.
     """
 
@@ -31,14 +33,20 @@ class PromptSettings:
     box: float = 0.0
     clicks: int = 0
     later_click: float = 0.0
+    least_clicks: int = 0
+    from_reference: float = 0.0
 
 
 @dataclass(frozen=True)
 class PromptPlan:
-    """What is given in one step: the kind on slice 0, and how many correction clicks on which slices."""
+    """What is given in one step: the kind on slice 0, how many correction clicks on which slices.
+
+    ``from_reference``: see :class:`PromptSettings`.
+    """
 
     kind: Kind = "mask"
     clicks: dict[int, int] = field(default_factory=dict)
+    from_reference: float = 0.0
 
 
 def draw_plan(settings: PromptSettings, slices: int, generator: Generator) -> PromptPlan:
@@ -48,10 +56,11 @@ def draw_plan(settings: PromptSettings, slices: int, generator: Generator) -> Pr
         kind, clicks = "mask", {}
     else:
         kind = "point" if first < settings.point else "box"
-        clicks = {0: _integer(settings.clicks + 1, generator)}
+        more = _integer(settings.clicks - settings.least_clicks + 1, generator)
+        clicks = {0: settings.least_clicks + more}
     if later < settings.later_click:
         clicks[1 + _integer(slices - 1, generator)] = 1
-    return PromptPlan(kind, clicks)  # type: ignore[arg-type]
+    return PromptPlan(kind, clicks, settings.from_reference)  # type: ignore[arg-type]
 
 
 def first_points(kind: Kind, masks: Tensor, generator: Generator) -> Points:
