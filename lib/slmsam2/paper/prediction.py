@@ -72,7 +72,7 @@ def prompts_of(stack: SliceStack, wanted: Wanted) -> dict[int, dict[int, np.ndar
     outside = sorted({s for slices in wanted.values() for s in slices if not 0 <= s < count})
     if outside:
         raise PromptError(
-            f"'{stack.name}' has slices 0 to {count - 1}; slice {outside[0]} cannot prompt it. Correct the prompt slices."
+            f"'{stack.name}' has slices 0 to {count - 1}; slice {outside[0]} cannot prompt it: correct that."
         )
     found: dict[int, dict[int, np.ndarray]] = {}
     for one, slices in wanted.items():
