@@ -157,10 +157,19 @@ def from_layout(entry: Entry, output: Path, image_path: Path, label_path: Path) 
     _write_nifti(image_path, volume.array, volume)
     if stack.labels is not None:
         label = stack.view.to_stored(stack.labels)
-        dtype = np.promote_types(sidecar.label_dtype or label.dtype, label.dtype)
+        dtype = _type_for(label, sidecar.label_dtype)
         _write_nifti(label_path, label.astype(dtype, copy=False), stack.grid)
     write_sidecar(output, entry.name, sidecar)
     return Converted(entry.name, len(stack.slices), stack.ids, exact)
+
+
+def _type_for(label: np.ndarray, wanted: str | None) -> np.dtype:
+    """The wanted type where it holds the label's values, else the label's own."""
+    if wanted is None:
+        return label.dtype
+    dtype, highest = np.dtype(wanted), int(label.max())
+    holds = dtype.kind == "f" or highest <= np.iinfo(dtype).max
+    return dtype if holds else label.dtype
 
 
 def _plain_sidecar(entry: Entry, stack: SliceStack) -> Sidecar:
