@@ -7,8 +7,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 from PIL import Image
-from test_volume_dicom import write_dicom, write_series
 
+from dicom_files import write_dicom, write_series
 from paper_data import make_volume, write_layout
 from slmsam2.volume import read_label, read_volume
 
