@@ -5,18 +5,22 @@
     python scripts/convert.py layout --datastore ~/studies --output data/liver --list train.txt
     python scripts/convert.py nifti --data data/liver --output volumes/
     python scripts/convert.py datastore --data data/liver --output ~/studies
+    python scripts/convert.py seg --data data/liver --series ct/ --output segmentations/
 
 The layout is images/<volume>/00000.jpg, masks/<volume>/00000.png (object ids) and lists of volumes. Masks come back bit
 for bit, on the very grid they had, which is kept in geometry/<volume>.json. JPEG loses: with --lossless the images are
 written to images_png, too (PNG of 8 or 16 bits), from which volumes of whole numbers come back bit for bit. A volume is
 a file (.nii.gz, .nii, .nrrd, .mha, .dcm), a folder of DICOM slices, or a folder of pictures; the frames of a clip
-(multi-frame DICOM) become slices.
+(multi-frame DICOM) become slices. Labels may be DICOM SEG files; seg writes them, for the DICOM series of the volumes.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tqdm import tqdm
@@ -45,7 +49,8 @@ from slmsam2.paper.layout import (
     names_in,
     read_list,
 )
-from slmsam2.volume import PRESETS, parse_window
+from slmsam2.paper.volumes import read_stack
+from slmsam2.volume import PRESETS, Volume, parse_window, write_label
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -80,12 +85,17 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     for name, command, text in (
         ("nifti", make_nifti, "pictures -> images/*.nii.gz and labels/*.nii.gz"),
         ("datastore", make_datastore, "pictures -> a folder for the MONAI Label server"),
+        ("seg", make_segmentations, "masks -> DICOM SEG"),
     ):
         back = commands.add_parser(name, help=text)
         back.add_argument("--data", type=Path, required=True, help="folder with images/ and masks/")
         back.add_argument("--masks", type=Path, help="other masks, such as inference.py's results")
         back.add_argument("--only", type=Path, help="list of the volumes to convert (all)")
         back.add_argument("--output", type=Path, required=True)
+        if command is make_segmentations:
+            back.add_argument(
+                "--series", type=Path, required=True, help="folder with a DICOM folder per volume"
+            )
         back.set_defaults(command=command)
     return parser.parse_args(argv)
 
@@ -104,12 +114,26 @@ def make_layout(args: argparse.Namespace) -> None:
     done = []
     for entry in progress(entries(listed, images, labels, need_masks=labels is not None)):
         found = names.get(entry.name)
-        done.append(
-            to_layout(entry, args.output, axis=args.axis, window=window, lossless=args.lossless, names=found)
-        )
+        options = {"axis": args.axis, "window": window, "lossless": args.lossless, "names": found}
+        with readable_label(entry) as one:
+            done.append(to_layout(one, args.output, **options))
     if args.list:
         add_to_list(args.output / args.list, [one.name for one in done])
     tell(done, args.output)
+
+
+@contextmanager
+def readable_label(entry: Entry) -> Iterator[Entry]:
+    """The entry; while open, a DICOM SEG of its label is a NIfTI file."""
+    if entry.mask is None or entry.mask.suffix.lower() != ".dcm":
+        yield entry
+        return
+    from slmsam2.server.dicom_seg import read_segmentation  # imports MONAI Label
+
+    with tempfile.TemporaryDirectory() as folder:
+        label, path = read_segmentation(entry.mask), Path(folder) / "label.nii.gz"
+        write_label(path, label.array, label)
+        yield Entry(entry.name, entry.image, path)
 
 
 def layout_entries(args: argparse.Namespace) -> list[Entry]:
@@ -141,6 +165,21 @@ def make_datastore(args: argparse.Namespace) -> None:
     note_in_datastore(args.output, names)
     tell(done, args.output)
     print(f"names of the structures: {args.output / DATASTORE_FILE}")
+
+
+def make_segmentations(args: argparse.Namespace) -> None:
+    from slmsam2.server.dicom_seg import write_segmentation  # imports MONAI Label
+
+    found = layout_entries(args)
+    entries([entry.name for entry in found], args.series, None, need_masks=False)
+    for entry in progress(found):
+        stack = read_stack(entry)
+        if stack.labels is None:
+            raise ConfigurationError(f"'{entry.name}' has no masks: take it off the list.")
+        label = Volume(stack.view.to_stored(stack.labels), stack.grid.affine)
+        path = args.output / f"{entry.name}.dcm"
+        write_segmentation(path, label, structure_names(entry, stack.ids), args.series / entry.name)
+        print(f"{path} written")
 
 
 def progress(found: list[Entry]) -> tqdm:

@@ -25,6 +25,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
+import torch
 from omegaconf import DictConfig
 
 from slmsam2.errors import ConfigurationError, RunCancelledError, SlmSam2Error
@@ -68,7 +69,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--num-gpus", type=int, help="processes per node (launcher.gpus_per_node)")
     parser.add_argument("--num-nodes", type=int, help="nodes of the cluster (launcher.num_nodes)")
-    parser.add_argument("--use-cluster", type=int, choices=(0, 1), nargs="?", const=1, default=0)
+    parser.add_argument("--use-cluster", type=int, choices=(0, 1), default=0, help="1: submit it as a job")
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, and check the data")
     parser.add_argument("--model-dir", type=Path, help="model folder, when other than the repository's")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings")
@@ -84,15 +85,15 @@ def configuration(args: argparse.Namespace) -> DictConfig:
             raise ConfigurationError(f"launcher.{key} is {config.launcher[key]}: it must be at least 1.")
     if config.launcher.num_nodes > 1 and not (args.use_cluster or args.dry_run or started_by_torchrun()):
         raise ConfigurationError("For several nodes add --use-cluster 1, or start torchrun on each of them.")
+    gpus, wanted = torch.cuda.device_count(), config.launcher.gpus_per_node
+    if not (args.use_cluster or args.dry_run) and device_of(config) == "cuda" and wanted > gpus:
+        raise ConfigurationError(f"launcher.gpus_per_node is {wanted}, but there are {gpus} GPUs here.")
     return config
 
 
 def dry_run(config: DictConfig, model_dir: Path | None) -> None:
-    import torch
-
     processes = config.launcher.num_nodes * config.launcher.gpus_per_node
-    device = torch.device("cpu")
-    plan = FineTuning(config, Workers(0, processes, device), model_dir)
+    plan = FineTuning(config, Workers(0, processes, torch.device("cpu")), model_dir)
     for line in plan.describe():
         print(line)
     print(f"device: {device_of(config)}")

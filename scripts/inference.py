@@ -5,10 +5,11 @@
         --checkpoint_folder runs/liver/checkpoints --checkpoint_name checkpoint.pt --cfg_name slm_sam2_hiera_t.yaml \\
         --test_txt_file data/test.txt --mask_prompt_dict data/prompts.json --output_folder results
 
-mask_prompt_dict is JSON: {"volume": 12}, the slice (from 0, in the order of the files) whose mask prompts; also
-{"volume": {"1": 12, "2": [30, 31]}} for object ids with slices of their own. Without it each object is prompted where
-it is largest. All object ids are propagated. Results: <output_folder>/<volume>/00000.png with object ids; for volumes
-that are files, <volume>.nii.gz on their grid. Where there are masks of other slices, Dice over these: dice.csv.
+mask_prompt_dict is JSON: {"volume": 12}, the slice whose mask prompts (from 0; pictures in the order of their names,
+slices of a volume's file along its stored axis); also {"volume": {"1": 12, "2": [30, 31]}} for object ids with slices
+of their own. Without it each object is prompted where it is largest. All object ids are propagated. Results:
+<output_folder>/<volume>/00000.png with object ids; for volumes that are files, <volume>.nii.gz on their grid. Where
+there are masks of other slices, Dice over these: dice.csv.
 
 Started again, it does only what is missing. Several processes share the list: torchrun --nproc-per-node 4 scripts/...
 """

@@ -134,6 +134,27 @@ def test_dicom_series_and_clips(convert, tmp_path):
     assert image.spacing == pytest.approx((0.75, 0.5, 2.0))
 
 
+def test_dicom_seg_there_and_back(convert, tmp_path, capsys):
+    """Masks to a SEG for their series, and from the SEG to the same masks."""
+    images, labels = tmp_path / "images", tmp_path / "labels"
+    images.mkdir()
+    write_series(images / "ct", [0.0, 2.0, 4.0, 6.0])
+    grid = read_volume(images / "ct")
+    label = np.zeros(grid.shape, np.uint8)
+    label[1:4, 1:3, 1:3], label[4, 2, 1:4] = 1, 2
+    labels.mkdir()
+    nib.save(nib.Nifti1Image(label, grid.affine), labels / "ct.nii.gz")
+    assert convert("layout", "--images", images, "--labels", labels, "--output", tmp_path / "data") == 0
+    segs = tmp_path / "segs"
+    assert convert("seg", "--data", tmp_path / "data", "--series", images, "--output", segs) == 0
+    assert [path.name for path in segs.iterdir()] == ["ct.dcm"]
+    assert convert("layout", "--images", images, "--labels", segs, "--output", tmp_path / "again") == 0
+    for path in (tmp_path / "data" / "masks" / "ct").iterdir():
+        assert (tmp_path / "again" / "masks" / "ct" / path.name).read_bytes() == path.read_bytes()
+    assert convert("seg", "--data", tmp_path / "data", "--series", labels, "--output", segs) == 2
+    assert "cannot be made" in capsys.readouterr().err
+
+
 def test_what_cannot_be_converted_gets_a_sentence(convert, pairs, capsys):
     data = pairs / "data"
     command = ["layout", "--images", pairs / "images", "--labels", pairs / "labels", "--output", data]

@@ -2,6 +2,7 @@
 
 import json
 
+import nibabel as nib
 import numpy as np
 import pytest
 from PIL import Image
@@ -100,6 +101,23 @@ def test_prompt_slices(layout, tmp_path):
     assert {one: list(m) for one, m in prompts_of(second, wanted["b"]).items()} == {1: [3], 2: [4, 5]}
     areas = (first.labels == 1).sum(axis=(1, 2))
     assert largest_slice_prompts(first)[1] == [int(areas.argmax())]
+
+
+def test_slices_of_files_are_numbered_as_stored(tmp_path):
+    """A file whose slices run downwards: the stack is turned round, the numbers are not."""
+    images, labels = make_volume(0)
+    grid = np.diag([-1.0, -1.0, -3.0, 1.0])
+    for kind, stack in (("images", images), ("masks", labels)):
+        (tmp_path / kind).mkdir()
+        nib.save(nib.Nifti1Image(stack.transpose(2, 1, 0), grid), tmp_path / kind / "a.nii.gz")
+    stack = read_stack(*entries(["a"], tmp_path / "images", tmp_path / "masks"))
+    np.testing.assert_array_equal(stack.labels, labels[::-1])
+    prompts = prompts_of(stack, {1: [3]})
+    assert list(prompts[1]) == [6]
+    np.testing.assert_array_equal(prompts[1][6], labels[3] == 1)
+    assert prompts_of(stack, largest_slice_prompts(stack))[1].keys() == {
+        int((stack.labels == 1).sum(axis=(1, 2)).argmax())
+    }
 
 
 @pytest.mark.parametrize("text", ["", "[1]", '{"a": "x"}', '{"a": true}', '{"a": []}', '{"a": {"x": 1}}'])

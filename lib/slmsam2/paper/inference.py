@@ -142,7 +142,7 @@ class Inference:
         facts = {
             "wanted": self._wanted_text(entry),
             "prompted": {str(one): sorted(masks) for one, masks in prompts.items()},
-            "not_prompted": [one for one in stack.ids if one not in prompts],
+            "not_prompted": [one for one in stack.ids if one not in prompts] if None in wanted else [],
             "dice": {str(one): value for one, value in (object_dice(found, stack, prompts) or {}).items()},
         }
         write_json(self._facts_path(entry), facts)

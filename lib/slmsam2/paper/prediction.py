@@ -28,7 +28,8 @@ Wanted = dict[int | None, list[int]]
 def read_prompt_slices(path: Path) -> dict[str, Wanted]:
     """Which slices prompt which volume, from JSON.
 
-    ``{"volume": 12}`` as published: the slice's number in the order of the files, from 0, for all objects on it.
+    ``{"volume": 12}`` as published: the slice's number, from 0, for all objects on it; pictures count in the order of
+    their names, slices of files along the stored axis.
     Also ``{"volume": [12, 30]}``, and ``{"volume": {"1": 12, "2": [30, 31]}}``: object id -> slices.
 
     Raises:
@@ -59,7 +60,8 @@ def _numbers(value: Any) -> list[int]:
 def largest_slice_prompts(stack: SliceStack) -> Wanted:
     """Each object prompted on the slice where it is largest."""
     labels = _labels(stack)
-    return {one: [int((labels == one).sum(axis=(1, 2)).argmax())] for one in stack.ids}
+    largest = {one: int((labels == one).sum(axis=(1, 2)).argmax()) for one in stack.ids}
+    return {one: [stack.index_of(index)] for one, index in largest.items()}  # its own inverse
 
 
 def prompts_of(stack: SliceStack, wanted: Wanted) -> dict[int, dict[int, np.ndarray]]:
@@ -76,7 +78,7 @@ def prompts_of(stack: SliceStack, wanted: Wanted) -> dict[int, dict[int, np.ndar
         )
     found: dict[int, dict[int, np.ndarray]] = {}
     for one, slices in wanted.items():
-        for index in slices:
+        for index in map(stack.index_of, slices):
             there = [int(v) for v in np.unique(labels[index]) if v] if one is None else [one]
             for value in there:
                 found.setdefault(value, {})[index] = labels[index] == value

@@ -68,6 +68,10 @@ class SliceStack:
         """Between the stack and the array as stored."""
         return SliceView(self.grid.shape, self.grid.affine, self.axis)
 
+    def index_of(self, number: int) -> int:
+        """Place in the stack of a slice as users number it: pictures in their order, files along the stored axis."""
+        return number if self.pictures else self.view.stack_index(number)
+
     def frames(self, image_size: int) -> Frames:
         """What a network with inputs of N x N pixels is shown."""
         return Frames(self.image, self.window, image_size)
@@ -172,12 +176,12 @@ class StackReader:
 
     def __init__(self, window: Window | None = None) -> None:
         self._window = window
-        self._kept: OrderedDict[str, SliceStack] = OrderedDict()
+        self._kept: OrderedDict[Entry, SliceStack] = OrderedDict()
 
     def __call__(self, entry: Entry) -> SliceStack:
         """The volume of an entry."""
-        stack = self._kept.pop(entry.name, None) or read_stack(entry, self._window)
-        self._kept[entry.name] = stack
+        stack = self._kept.pop(entry, None) or read_stack(entry, self._window)
+        self._kept[entry] = stack
         while len(self._kept) > 1 and sum(map(_bytes, self._kept.values())) > KEPT_BYTES:
             self._kept.popitem(last=False)
         return stack
