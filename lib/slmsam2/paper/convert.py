@@ -7,7 +7,7 @@ import logging
 import os
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -72,33 +72,41 @@ def to_layout(
     if axis is not None and axis != stack.axis:
         stack = _along(stack, axis)
     image, slices = np.asarray(stack.image), stack.slices
-    shown = stack.window if window is None else window
+    shown = window or stack.window
     write_images(output / IMAGES / entry.name, slices, shown_as_bytes(image, shown), ".jpg")
     words, offset, scale = as_words(image)
     if lossless:
         write_images(output / LOSSLESS_IMAGES / entry.name, slices, words, ".png")
     known = stack.sidecar
-    palette = known.palette if known else None
     if stack.labels is not None:
         masked = [name for name, there in zip(slices, stack.masked, strict=True) if there]
+        palette = known.palette if known else None
         write_masks(output / MASKS / entry.name, masked, stack.labels[stack.masked], palette)
-    sidecar = Sidecar(
-        affine=stack.grid.affine.tolist(),
-        shape=list(stack.grid.shape),
-        axis=stack.axis,
-        dtype=image.dtype.str,
-        window=[shown.level, shown.width],
+    sidecar = replace(
+        _sidecar_of(stack, shown),
         offset=offset,
         scale=scale,
-        modality=stack.grid.modality or (known.modality if known else None),
         label_dtype=_label_dtype(entry, known),
         names=dict(names or (known.names if known else {})),
-        slices=slices,
-        palette=palette,
+        palette=known.palette if known else None,
     )
     write_sidecar(output, entry.name, sidecar)
     exact = lossless and scale == 1.0 and bool(np.isfinite(image).all())
     return Converted(entry.name, len(slices), stack.ids, exact)
+
+
+def _sidecar_of(stack: SliceStack, shown: Window) -> Sidecar:
+    """The geometry, type and window of a volume."""
+    known = stack.sidecar.modality if stack.sidecar else None
+    return Sidecar(
+        affine=stack.grid.affine.tolist(),
+        shape=list(stack.grid.shape),
+        axis=stack.axis,
+        dtype=stack.image.dtype.str,
+        window=[shown.level, shown.width],
+        modality=stack.grid.modality or known,
+        slices=stack.slices,
+    )
 
 
 def _along(stack: SliceStack, axis: int) -> SliceStack:
@@ -175,15 +183,7 @@ def _type_for(label: np.ndarray, wanted: str | None) -> np.dtype:
 def _plain_sidecar(entry: Entry, stack: SliceStack) -> Sidecar:
     """Of a layout that was not made here: pictures without geometry."""
     masks = [] if entry.mask is None else pictures_in(entry.mask)
-    return Sidecar(
-        affine=stack.grid.affine.tolist(),
-        shape=list(stack.grid.shape),
-        axis=stack.axis,
-        dtype=stack.image.dtype.str,
-        window=[stack.window.level, stack.window.width],
-        slices=stack.slices,
-        palette=palette_of(masks[0]) if masks else None,
-    )
+    return replace(_sidecar_of(stack, stack.window), palette=palette_of(masks[0]) if masks else None)
 
 
 def _intensities(entry: Entry, stack: SliceStack, sidecar: Sidecar) -> tuple[np.ndarray, bool]:

@@ -28,7 +28,7 @@ def read_segmentation(path: Path) -> Volume:
         written = Path(dicom_seg_to_itk_image(str(path)))
     except (InvalidDicomError, ValueError, KeyError, AttributeError, RuntimeError, OSError) as error:
         raise VolumeError(
-            f"'{path.name}' cannot be read as a DICOM SEG: {error}. Export it as NIfTI."
+            f"'{path.name}' is damaged, or no DICOM SEG that can be read. Export the label as NIfTI."
         ) from error
     try:
         return read_label(written)
