@@ -99,22 +99,23 @@ def weights(folder):
 def test_it_raises_the_dice_of_the_test_list(finetune, settings, data, tmp_path, capsys):
     changes = [
         "model.name=slm_sam2_nano",
+        "model.overrides.image_encoder.trunk.drop_path_rate=0",
         "scratch.resolution=128",
         "scratch.train_batch_size=1",
-        "trainer.max_epochs=3",
+        "trainer.max_epochs=4",
     ]
-    validation = [f"validation.file_list_txt={data / 'test.txt'}", "validation.every_epochs=3"]
+    validation = [f"validation.file_list_txt={data / 'test.txt'}", "validation.every_epochs=4"]
     command = settings(tmp_path / "run", "scratch.num_frames=8", *changes, *validation)
     assert finetune(*command, "--dry-run") == 0
     told = capsys.readouterr().out
     assert "training: 3 volumes, 30 slices; objects 1 (in 3), 2 (in 3)" in told
-    assert "steps: 9 of 1 clips; 3 epochs of 3 clips" in told
+    assert "steps: 12 of 1 clips; 4 epochs of 3 clips" in told
     assert "validation: 1 volumes, 1 times" in told
     assert not (tmp_path / "run").exists()
     assert finetune(*command) == 0
     kept = read_checkpoint(tmp_path / "run" / "checkpoints" / "checkpoint.pt")
     (before,), (after,) = (kept.trained["validation"][when] for when in ("before", "after"))
-    assert after > before + 0.03
+    assert after > before + 0.08
     assert kept.trained["volumes"] == ["v0", "v1", "v2"]
     assert list((tmp_path / "run" / "tensorboard").glob("events*"))
 

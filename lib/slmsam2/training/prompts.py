@@ -79,7 +79,8 @@ def first_points(kind: Kind, masks: Tensor, generator: Generator) -> Points:
     low_y, high_y = _extent(masks.any(dim=2))
     corners = torch.stack([low_x, low_y, high_x, high_y], dim=1)
     sides = torch.stack([high_x - low_x, high_y - low_y], dim=1).repeat(1, 2)
-    corners = corners + BOX_JITTER * sides * uniform(tuple(corners.shape), -1.0, 1.0, generator)
+    jitter = uniform(tuple(corners.shape), -1.0, 1.0, generator).to(masks.device)
+    corners = corners + BOX_JITTER * sides * jitter
     labels = torch.tensor(BOX_CORNERS, dtype=torch.int32, device=masks.device).expand(len(masks), -1)
     return {"point_coords": corners.view(-1, 2, 2), "point_labels": labels}
 
@@ -100,8 +101,9 @@ def with_correction(points: Points | None, found: Tensor, masks: Tensor, generat
 
 
 def _pixels(weights: Tensor, labels: Tensor, generator: Generator) -> Points:
-    """One pixel each, drawn by weight, (N, H, W), with the label found there."""
-    chosen = torch.multinomial(weights.flatten(1), 1, generator=generator)
+    """One pixel each, drawn by weight, (N, H, W), with the label found there; the generator may be on the CPU."""
+    flat = weights.flatten(1).to(generator.device)
+    chosen = torch.multinomial(flat, 1, generator=generator).to(weights.device)
     width = weights.shape[-1]
     coords = torch.cat([chosen % width, chosen // width], dim=1).float() + 0.5
     return {"point_coords": coords[:, None], "point_labels": labels.flatten(1).gather(1, chosen)}
