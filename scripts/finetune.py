@@ -30,8 +30,8 @@ from omegaconf import DictConfig
 
 from slmsam2.errors import ConfigurationError, RunCancelledError, SlmSam2Error
 from slmsam2.paper.configuration import DEFAULT, device_of, read_configuration
-from slmsam2.paper.finetuning import FineTuning
-from slmsam2.paper.launch import run_here, run_processes, started_by_torchrun, submit
+from slmsam2.paper.finetuning import FineTuning, check
+from slmsam2.paper.launch import become_processes, run_here, started_by_torchrun, submit
 from slmsam2.training.workers import Workers
 
 INTERRUPTED = 75  # "temporary failure", as in sysexits.h: try again
@@ -45,10 +45,12 @@ def main(argv: list[str] | None = None) -> int:
         if args.dry_run:
             dry_run(config, args.model_dir)
         elif args.use_cluster:
+            check(config, args.model_dir)
             job = submit(config, args.model_dir)
             print(f"job {job.job_id} submitted, output in {job.paths.folder}")
         elif config.launcher.gpus_per_node > 1 and not started_by_torchrun():
-            run_processes(sys.argv if argv is None else [__file__, *argv], config.launcher.gpus_per_node)
+            check(config, args.model_dir)
+            become_processes(sys.argv if argv is None else [__file__, *argv], config.launcher.gpus_per_node)
         else:
             run_here(config, args.model_dir)
     except RunCancelledError as error:

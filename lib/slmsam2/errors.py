@@ -29,9 +29,5 @@ class RunCancelledError(SlmSam2Error):
     """The user ended a run before it was done."""
 
 
-class LaunchError(SlmSam2Error):
-    """A run on several processes or a cluster cannot be started, or has failed."""
-
-
 class ArchiveError(SlmSam2Error):
     """The image archive (PACS) refuses something, or cannot do it."""

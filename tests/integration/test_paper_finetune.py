@@ -134,6 +134,7 @@ def test_interrupted_and_resumed_it_keeps_its_curve(finetune, settings, whole, t
     assert finetune(*command) == 75
     assert "Interrupted after step 2 of 3" in capsys.readouterr().err
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     monkeypatch.undo()
     with (tmp_path / "run" / "losses.jsonl").open("a") as lines:
         lines.write('{"step": 3, "total": 0}\n')  # written before a kill, but after the state
@@ -177,6 +178,8 @@ def test_as_a_job_it_gives_the_same(settings, whole, model_dir, tmp_path):
         (["model.checkpoint=/nowhere.pt"], "no weights file /nowhere.pt"),
         (["model.name=slm_sam2_hiera_x"], "slm_sam2_hiera_x"),
         (["--num-gpus", "0"], "must be at least 1"),
+        (["--num-gpus", "2", "dataset.gt_folder=/nowhere"], "no folder '/nowhere'"),
+        (["--use-cluster", "1", "model.checkpoint=/nowhere.pt"], "no weights file /nowhere.pt"),
         (["--num-nodes", "2"], "--use-cluster 1"),
         (["-c", "nothing"], "no configuration 'nothing'"),
     ],

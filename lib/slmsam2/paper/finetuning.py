@@ -19,7 +19,14 @@ from torch.utils.tensorboard import SummaryWriter
 
 from slmsam2.errors import ConfigurationError
 from slmsam2.files import write_json, write_whole
-from slmsam2.modeling import SLMSAM2, build_model, checkpoint_path, save_checkpoint
+from slmsam2.modeling import (
+    SLMSAM2,
+    build_model,
+    checkpoint_path,
+    load_config,
+    read_checkpoint,
+    save_checkpoint,
+)
 from slmsam2.paper.clips import VolumeClips
 from slmsam2.paper.configuration import Plan
 from slmsam2.paper.layout import Entry, entries, names_in, read_list
@@ -48,6 +55,11 @@ WEIGHTS, STATE, CURVE, SETTINGS = (
 # What may change when a run goes on: it does not change what is computed.
 FREE_SETTINGS = ("launcher", "submitit", "trainer.accelerator")
 
+USUAL_HANDLERS: dict[signal.Signals, Any] = {
+    signal.SIGTERM: signal.SIG_DFL,
+    signal.SIGINT: signal.default_int_handler,
+}
+
 
 @dataclass(frozen=True)
 class ValidationTask:
@@ -60,6 +72,25 @@ class ValidationTask:
     def name(self) -> str:
         """The volume's."""
         return self.entry.name
+
+
+def check(config: DictConfig, model_dir: str | Path | None = None) -> None:
+    """Find out whether a run would start, before it is handed to other processes.
+
+    Raises:
+        ConfigurationError, CheckpointError: something that is asked for is not there, or cannot be used.
+    """
+    Plan.read(config)
+    listed_entries(config.dataset, "dataset")
+    _validation_tasks(config)
+    _window(config.dataset.window)
+    load_config(config.model.name, model_dir)
+    read_checkpoint(_start(config, model_dir))
+
+
+def _start(config: DictConfig, model_dir: str | Path | None) -> Path:
+    """The weights to start from."""
+    return Path(config.model.checkpoint or checkpoint_path(config.model.name, model_dir))
 
 
 class FineTuning:
@@ -95,13 +126,12 @@ class FineTuning:
 
     def _network(self, model_dir: str | Path | None) -> SLMSAM2:
         model = self.config.model
-        weights = model.checkpoint or checkpoint_path(model.name, model_dir)
         overrides = dict(model.overrides)
         if self.config.scratch.resolution is not None:
             overrides["image_size"] = int(self.config.scratch.resolution)
         network = build_model(
             model.name,
-            checkpoint=weights,
+            checkpoint=_start(self.config, model_dir),
             device=self.workers.device,
             overrides=overrides,
             model_dir=model_dir,
@@ -297,9 +327,9 @@ class RunLog:
 
 
 class StopSignal:
-    """While open, SIGTERM only sets ``came``, so that the step under way is finished and the state kept.
+    """While open, SIGTERM and Ctrl-C only set ``came``, so that the step under way is finished and the state kept.
 
-    A handler that is there already, such as a cluster's, stays in charge.
+    The second one ends at once. A handler that is there already, such as a cluster's, stays in charge.
     """
 
     def __init__(self) -> None:
@@ -307,14 +337,16 @@ class StopSignal:
 
     def __enter__(self) -> StopSignal:
         main = threading.current_thread() is threading.main_thread()
-        self._ours = main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-        if self._ours:
-            signal.signal(signal.SIGTERM, self._note)
+        usual = [number for number, handler in USUAL_HANDLERS.items() if signal.getsignal(number) is handler]
+        self._ours = usual if main else []
+        for number in self._ours:
+            signal.signal(number, self._note)
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._ours:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in self._ours:
+            signal.signal(number, USUAL_HANDLERS[number])
 
-    def _note(self, _number: int, _frame: FrameType | None) -> None:
+    def _note(self, number: int, _frame: FrameType | None) -> None:
         self.came = True
+        signal.signal(number, USUAL_HANDLERS[signal.Signals(number)])

@@ -5,15 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import random
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from omegaconf import DictConfig, OmegaConf
 
-from slmsam2.errors import ConfigurationError, LaunchError
+from slmsam2.errors import ConfigurationError
 from slmsam2.paper.configuration import device_of
 from slmsam2.paper.finetuning import FineTuning
 from slmsam2.training.workers import Workers
@@ -38,16 +37,10 @@ def started_by_torchrun() -> bool:
     return "TORCHELASTIC_RUN_ID" in os.environ
 
 
-def run_processes(command: Sequence[str], count: int) -> None:
-    """Run a Python script in ``count`` processes of this machine that train together.
-
-    Raises:
-        LaunchError: one of them failed; it has said why.
-    """
+def become_processes(command: Sequence[str], count: int) -> NoReturn:
+    """Go on as torchrun, with a Python script in ``count`` processes of this machine that train together."""
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
-    code = subprocess.call([*launcher, *command])
-    if code:
-        raise LaunchError(f"The training of {count} processes ended with code {code}; the reason is above.")
+    os.execv(sys.executable, [*launcher, *command])
 
 
 class ClusterJob:
