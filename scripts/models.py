@@ -1,11 +1,15 @@
 #!/usr/bin/env python
-"""The versions of a model that were learnt from users' labels: list them, go back to one, take one away with you.
+"""The versions of a model that were learnt from users' labels, and weights files from elsewhere.
 
     python scripts/models.py list
     python scripts/models.py rollback learned-3       # or: base, the weights that came with the model
     python scripts/models.py export learned-3 --output liver_team.pt
 
-A running server takes the change over with its next inference.
+A running server takes the change over with its next inference. Weights that were fine-tuned here or elsewhere (our
+own format, published SLM-SAM 2, SAM 2.1) become those of a model, or change their format, without loss:
+
+    python scripts/models.py --model slm_sam2_hiera_t install runs/liver/checkpoints/checkpoint.pt
+    python scripts/models.py --model slm_sam2_hiera_t convert checkpoint.pt --to published --output for_the_paper.pt
 """
 
 from __future__ import annotations
@@ -19,6 +23,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
 from slmsam2.errors import CheckpointError, SlmSam2Error
+from slmsam2.modeling import SLMSAM2, build_model, model_directory, read_checkpoint
+from slmsam2.modeling.checkpoint import Checkpoint, own_content, published_content, write_content
 from slmsam2.training.registry import Registry
 
 BASE = "base"
@@ -51,6 +57,14 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     export.add_argument("version", help=f"its name, or {BASE}")
     export.add_argument("--output", type=Path, required=True, help="file to write")
     export.set_defaults(command=copy_out)
+    install = commands.add_parser("install", help="use a weights file as the base weights of the model")
+    install.add_argument("file", type=Path, help="our own, published SLM-SAM 2, or SAM 2.1")
+    install.set_defaults(command=install_file)
+    change = commands.add_parser("convert", help="write a weights file in another format")
+    change.add_argument("file", type=Path, help="our own, published SLM-SAM 2, or SAM 2.1")
+    change.add_argument("--to", choices=("published", "own"), required=True)
+    change.add_argument("--output", type=Path, required=True, help="file to write")
+    change.set_defaults(command=convert)
     return parser.parse_args(argv)
 
 
@@ -86,6 +100,40 @@ def copy_out(registry: Registry, args: argparse.Namespace) -> None:
     print(
         f"{args.output}: load it with build_model({registry.model!r}, checkpoint=...), or put it into a model folder."
     )
+
+
+def loaded(registry: Registry, args: argparse.Namespace) -> tuple[Checkpoint, SLMSAM2]:
+    """A weights file, and the model with these weights: so it is known that they fit."""
+    network = build_model(registry.model, checkpoint=args.file, model_dir=args.model_dir)
+    return read_checkpoint(args.file), network
+
+
+def install_file(registry: Registry, args: argparse.Namespace) -> None:
+    checkpoint, network = loaded(registry, args)
+    target = model_directory(args.model_dir) / "checkpoints" / f"{registry.model}.pt"
+    with registry.locked():
+        if target.is_file():
+            before = target.with_name(f"{target.name}.before")
+            shutil.copyfile(target, before)
+            print(f"the weights that were there: {before}")
+        write_content(target, own_content(checkpoint, network, checkpoint.version))
+    print(f"{target} written: {registry.model} {checkpoint.version}")
+    if registry.published is not None:
+        print(
+            f"In use is still {registry.published.version}: models.py rollback {BASE} uses the new weights."
+        )
+
+
+def convert(registry: Registry, args: argparse.Namespace) -> None:
+    checkpoint, network = loaded(registry, args)
+    if args.to == "published":
+        if checkpoint.kind == "sam2":
+            raise CheckpointError(f"{args.file} holds SAM 2.1, not SLM-SAM 2: fine-tune it first.")
+        content = published_content(checkpoint, network)
+    else:
+        content = own_content(checkpoint, network, checkpoint.version)
+    write_content(args.output, content)
+    print(f"{args.output} written: {registry.model}, recent_n {network.recent_n}, input {network.image_size}")
 
 
 if __name__ == "__main__":

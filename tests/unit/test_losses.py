@@ -91,3 +91,21 @@ def test_the_best_of_three_masks_is_trained():
     per_mask = logits.grad.abs().sum(dim=(2, 3))[0]
     assert per_mask[1] > 0
     assert per_mask[0] == per_mask[2] == 0
+
+
+def test_published_losses_are_summed_over_slices_and_clicks():
+    """Two structures, three calls (slice 1 twice): sums over calls, means over structures, masks where present."""
+    masks = torch.zeros(2, 3, 2, 2, dtype=torch.bool)
+    masks[0, :, 0] = True
+    masks[1, :2, 0] = True  # absent on slice 2
+    logits = [torch.zeros(2, 1, 2, 2) for _ in range(3)]
+    ious = [torch.tensor([[0.75], [0.5]]) for _ in range(3)]
+    scores = [torch.zeros(2, 1) for _ in range(3)]
+    loss = clip_loss(DecoderOutputs(logits, ious, scores, [1, 1, 2]), masks, summed=True)
+    focal, dice = 0.5 * 0.25 * math.log(2), 1 - (2 * 1 + 1) / (2 + 2 + 1)
+    assert loss.focal.item() == pytest.approx(5 / 2 * focal, rel=1e-5)  # 3 calls of one, 2 of the other
+    assert loss.dice.item() == pytest.approx(5 / 2 * dice, rel=1e-5)
+    assert loss.iou.item() == pytest.approx((3 * 0.75 + 2 * 0.5) / 2)
+    assert loss.presence.item() == pytest.approx(3 * math.log(2), rel=1e-5)
+    total = 20 * 2.5 * focal + 2.5 * dice + 1.625 + 3 * math.log(2)
+    assert loss.total.item() == pytest.approx(total, rel=1e-5)

@@ -4,9 +4,11 @@ import importlib.util
 from pathlib import Path
 
 import pytest
+import torch
 
-from slmsam2.modeling import checkpoint_path
+from slmsam2.modeling import build_model, checkpoint_path, read_checkpoint, save_checkpoint
 from slmsam2.training.registry import Registry, Version
+from tiny_hiera import write_tiny_model
 
 pytestmark = pytest.mark.unit
 
@@ -53,3 +55,74 @@ def test_export(models, capsys, tmp_path):
     assert (tmp_path / "out" / "team.pt").read_bytes() == b"learned-2"
     assert models("export", "learned-9", "--output", tmp_path / "x.pt") == 2
     assert "base, learned-1, learned-2" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """A small network of the published kind, as configuration "small" of a model folder."""
+    folder = tmp_path_factory.mktemp("model")
+    write_tiny_model(folder, "small")
+    return folder
+
+
+@pytest.fixture
+def formats(models, tmp_path, tiny):
+    """Runs the script in that folder; weights that the published tool would have written."""
+    (tmp_path / "configs").symlink_to(tiny / "configs")
+    torch.manual_seed(1)
+    network = build_model("small", model_dir=tmp_path)
+    weights = {**network.state_dict(), "rec_maskmem_tpos_enc": torch.randn(7, 1, 1, 64)}
+    torch.save({"model": weights, "epoch": 3}, tmp_path / "theirs.pt")
+    return network
+
+
+def content(path):
+    return torch.load(path, weights_only=True)
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
+
+
+def test_published_weights_there_and_back(models, formats, tmp_path):
+    assert models("convert", tmp_path / "theirs.pt", "--to", "own", "--output", tmp_path / "own.pt") == 0
+    assert read_checkpoint(tmp_path / "own.pt").kind == "slmsam2"
+    assert models("convert", tmp_path / "own.pt", "--to", "published", "--output", tmp_path / "back.pt") == 0
+    assert same(content(tmp_path / "back.pt")["model"], content(tmp_path / "theirs.pt")["model"])
+    network = build_model("small", checkpoint=tmp_path / "back.pt", model_dir=tmp_path)
+    assert same(network.state_dict(), formats.state_dict())
+
+
+def test_own_weights_there_and_back(models, formats, tmp_path):
+    formats.recent_n = 3
+    save_checkpoint(tmp_path / "own.pt", formats, version="v7", trained={"volumes": 2})
+    formats.recent_n = 1
+    assert models("convert", tmp_path / "own.pt", "--to", "published", "--output", tmp_path / "pub.pt") == 0
+    weights = content(tmp_path / "pub.pt")["model"]
+    assert weights["rec_maskmem_tpos_enc"].shape == (7, 1, 1, 64)
+    assert models("convert", tmp_path / "pub.pt", "--to", "own", "--output", tmp_path / "again.pt") == 0
+    before, after = read_checkpoint(tmp_path / "own.pt"), read_checkpoint(tmp_path / "again.pt")
+    assert same(before.weights, after.weights)
+    assert (before.settings, before.version, before.trained) == (after.settings, after.version, after.trained)
+
+
+def test_install(models, formats, tmp_path, capsys):
+    for _ in range(2):
+        assert models("install", tmp_path / "theirs.pt") == 0
+    assert "weights that were there" in capsys.readouterr().out
+    installed = build_model("small", checkpoint=tmp_path / "checkpoints" / "small.pt", model_dir=tmp_path)
+    assert same(installed.state_dict(), formats.state_dict())
+
+
+def test_weights_that_cannot_be_converted(models, formats, tmp_path, capsys):
+    formats.follow_motion = True
+    save_checkpoint(tmp_path / "own.pt", formats, version="v", trained={})
+    formats.follow_motion = False
+    assert models("convert", tmp_path / "own.pt", "--to", "published", "--output", tmp_path / "p.pt") == 2
+    assert "needs follow_motion" in capsys.readouterr().err
+    plain = {k: v for k, v in formats.state_dict().items() if not k.startswith("recent_")}
+    torch.save({"model": plain}, tmp_path / "sam2.pt")
+    assert models("convert", tmp_path / "sam2.pt", "--to", "published", "--output", tmp_path / "p.pt") == 2
+    assert "holds SAM 2.1" in capsys.readouterr().err
+    assert models("install", tmp_path / "nothing.pt") == 2
+    assert "no weights file" in capsys.readouterr().err

@@ -106,7 +106,8 @@ def _config_path(config: str, model_dir: str | Path | None) -> Path:
     for path in candidates:
         if path.is_file():
             return path
-    known = sorted(p.stem for p in candidates[-1].parent.glob("slm_sam2_*.yaml"))
+    named = (p.stem for p in candidates[-1].parent.glob("slm_sam2_*.yaml"))
+    known = sorted(name for name in named if not name.endswith("_finetune"))
     raise ConfigurationError(
         f"There is no model configuration {config!r}. Known here: {', '.join(known) or 'none'}."
     )

@@ -35,6 +35,7 @@ class Checkpoint:
         settings: network settings the weights were trained with (our own files only).
         version: what the file calls itself, else the first 12 digits of its SHA-256.
         trained: how it was trained, as written by the trainer.
+        unread: parameters of published files that have no effect; kept so that a conversion loses nothing.
     """
 
     path: Path
@@ -43,6 +44,7 @@ class Checkpoint:
     settings: dict[str, Any] = field(default_factory=dict)
     version: str = ""
     trained: dict[str, Any] = field(default_factory=dict)
+    unread: dict[str, Tensor] = field(default_factory=dict)
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
@@ -66,17 +68,82 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
             f"{path} has no top-level 'model' dictionary of tensors; it is no SAM 2 checkpoint."
         )
     weights = {k: v for k, v in content["model"].items() if k not in NEVER_READ}
+    unread = {k: v for k, v in content["model"].items() if k in NEVER_READ}
     meta = content.get("slmsam2")
     if meta is None:
         kind: Literal["published", "sam2"] = (
             "published" if any(k.startswith(SHORT_TERM) for k in weights) else "sam2"
         )
-        return Checkpoint(path, kind, weights, version=_digest(path))
+        return Checkpoint(path, kind, weights, version=_digest(path), unread=unread)
     if meta.get("format") != FORMAT:
         raise CheckpointError(
             f"{path} was written in format {meta.get('format')}; this release reads format {FORMAT}."
         )
-    return Checkpoint(path, "slmsam2", weights, meta["settings"], meta["version"], meta.get("trained", {}))
+    return Checkpoint(
+        path, "slmsam2", weights, meta["settings"], meta["version"], meta.get("trained", {}), unread
+    )
+
+
+def published_content(checkpoint: Checkpoint, network: SLMSAM2) -> dict[str, Any]:
+    """Weights in the published format: float32, with the parameter that is never read; our metadata stay beside them.
+
+    Args:
+        checkpoint: of SLM-SAM 2 weights.
+        network: the network they were loaded into.
+
+    Returns:
+        The content of a ``.pt`` file. The published tool reads ``"model"``; this package reads all of it.
+
+    Raises:
+        CheckpointError: the published network cannot do what these weights need.
+    """
+    needed = [name for name in ("last_mask_prompt", "follow_motion", "carried_weight") if getattr(network, name)]
+    if needed:
+        raise CheckpointError(
+            f"{checkpoint.path} needs {' and '.join(needed)}, which the published network does not have: only weights "
+            "of the Hiera models can be converted."
+        )
+    unread = {
+        "rec_maskmem_tpos_enc": torch.zeros_like(checkpoint.weights["maskmem_tpos_enc"]),
+        **checkpoint.unread,
+    }
+    weights = {k: v.float() if v.is_floating_point() else v for k, v in (checkpoint.weights | unread).items()}
+    content: dict[str, Any] = {"model": weights}
+    if checkpoint.kind == "slmsam2":
+        content["slmsam2"] = metadata(network, checkpoint.version, checkpoint.trained)
+    return content
+
+
+def own_content(checkpoint: Checkpoint, network: SLMSAM2, version: str) -> dict[str, Any]:
+    """Weights of any kind in our own format; tensors are not changed.
+
+    Args:
+        checkpoint: as read.
+        network: the network they were loaded into; of SAM 2.1's it has started the short branch.
+        version: a name for them.
+    """
+    weights = checkpoint.weights | checkpoint.unread
+    if checkpoint.kind == "sam2":
+        weights = dict(network.state_dict())
+    return {"model": weights, "slmsam2": metadata(network, version, checkpoint.trained)}
+
+
+def metadata(network: SLMSAM2, version: str, trained: dict[str, Any]) -> dict[str, Any]:
+    """What our own format keeps beside the weights."""
+    return {
+        "format": FORMAT,
+        "config": network.info.get("model"),
+        "version": version,
+        "settings": {
+            "image_size": network.image_size,
+            "recent_n": network.recent_n,
+            "fuse_unconditioned": network.fuse_unconditioned,
+            "last_mask_prompt": network.last_mask_prompt,
+            "follow_motion": network.follow_motion,
+            "carried_weight": network.carried_weight,
+        },
+        "trained": json.loads(json.dumps(trained)),
+    }
 
 
 def save_checkpoint(
@@ -98,21 +165,13 @@ def save_checkpoint(
         k: v.detach().cpu().to(dtype if v.is_floating_point() else v.dtype).contiguous()
         for k, v in network.state_dict().items()
     }
-    meta = {
-        "format": FORMAT,
-        "config": network.info.get("model"),
-        "version": version,
-        "settings": {
-            "image_size": network.image_size,
-            "recent_n": network.recent_n,
-            "fuse_unconditioned": network.fuse_unconditioned,
-            "last_mask_prompt": network.last_mask_prompt,
-            "follow_motion": network.follow_motion,
-            "carried_weight": network.carried_weight,
-        },
-        "trained": json.loads(json.dumps(trained)),
-    }
-    write_whole(Path(path), lambda stream: torch.save({"model": weights, "slmsam2": meta}, stream))
+    meta = metadata(network, version, trained)
+    write_content(Path(path), {"model": weights, "slmsam2": meta})
+
+
+def write_content(path: Path, content: dict[str, Any]) -> None:
+    """Write a weights file in one piece."""
+    write_whole(path, lambda stream: torch.save(content, stream))
 
 
 def load_weights(network: SLMSAM2, checkpoint: Checkpoint) -> None:

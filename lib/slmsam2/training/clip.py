@@ -12,6 +12,7 @@ from torch import Generator, Tensor
 
 from slmsam2.modeling import SLMSAM2
 from slmsam2.modeling.network import MemoryBank, SliceOutput
+from slmsam2.synthesis.noise import uniform
 from slmsam2.training.prompts import Points, PromptPlan, first_points, with_correction
 
 
@@ -132,7 +133,7 @@ class _Run:
             points = first_points(self.plan.kind, self.masks[:, 0], self.generator)
         out = self._step(index, points, mask, carried, remember=clicks == 0)
         for left in reversed(range(clicks)):
-            points = with_correction(points, self._found(out), self.masks[:, index], self.generator)
+            points = with_correction(points, self._corrected(out), self.masks[:, index], self.generator)
             out = self._step(index, points, None, out["pred_masks"], remember=left == 0)
         out["thumbnail"] = self._thumbnail(index)
         prompted = index == 0 or clicks > 0
@@ -174,6 +175,14 @@ class _Run:
         shape = (self.encoded.clips, self.encoded.slices)
         cut = self.encoded.thumbnails.unflatten(0, shape)[:, index]
         return cut.repeat_interleave(self.structures, dim=0)
+
+    def _corrected(self, out: SliceOutput) -> Tensor:
+        """The mask to correct by a click, bool (N, H, W): the one found, or at times none."""
+        found = self._found(out)
+        share = self.plan.from_reference
+        if share and float(uniform((1,), 0.0, 1.0, self.generator)) < share:
+            return torch.zeros_like(found)
+        return found
 
     def _found(self, out: SliceOutput) -> Tensor:
         """The mask found, bool (N, H, W), at the size of the references."""

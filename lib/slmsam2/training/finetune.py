@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -19,7 +19,7 @@ from slmsam2.files import write_whole
 from slmsam2.modeling import SLMSAM2, load_config
 from slmsam2.modeling.checkpoint import SHORT_TERM
 from slmsam2.training.clip import EncodedClips, run_clip
-from slmsam2.training.lessons import ClipSettings, ClipSource, RealClip
+from slmsam2.training.lessons import ClipSettings, RealClip
 from slmsam2.training.losses import ClipLoss, clip_loss
 from slmsam2.training.prompts import PromptSettings
 from slmsam2.training.views import DistortionSettings
@@ -34,19 +34,18 @@ LAYER_DECAY = 0.9  # of the learning rate, per block of the image encoder, from 
 FINAL_RATE = 0.1  # of the learning rate, at the end of the cosine
 
 
-@dataclass(frozen=True)
-class Preset:
-    """A way of fine-tuning; see ``model/configs/learn_fast.yaml`` for what the settings mean."""
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How the steps of a fine-tuning are made.
+
+    See ``model/configs/learn_fast.yaml`` for what the settings mean, and :func:`slmsam2.training.losses.clip_loss` for
+    ``summed_loss``. ``name`` chooses among the network's learning rates.
+    """
 
     name: str
     train_encoder: bool
     clips: int
-    clip: ClipSettings
-    least_steps: int
-    steps_per_structure: int
-    most_steps: int
     evaluations: int
-    tasks: int
     absent_pixels: float | None
     focal_alpha: float
     presence_weight: float
@@ -55,6 +54,18 @@ class Preset:
     warmup: int
     average: float
     checkpointing: bool
+    summed_loss: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset(Recipe):
+    """A way of learning from users' labels: the steps, how many, of which clips, judged on how many tasks."""
+
+    clip: ClipSettings
+    least_steps: int
+    steps_per_structure: int
+    most_steps: int
+    tasks: int
 
     @classmethod
     def read(cls, name: str, model_dir: str | Path | None = None) -> Preset:
@@ -91,6 +102,16 @@ class Preset:
 PRESETS = ("small", "fast", "full")
 
 
+class Clips(Protocol):
+    """Where clips come from: :class:`slmsam2.training.lessons.ClipSource`, or another source like it."""
+
+    def draw(self, step: int, number: int) -> RealClip:
+        """Clip ``number`` of a step, always the same; its generator's seed is the clip's own."""
+
+    def encode(self, clip: RealClip) -> EncodedClips:
+        """The clip's features."""
+
+
 class FineTuner:
     """Trains a network on clips of users' volumes.
 
@@ -107,8 +128,8 @@ class FineTuner:
     def __init__(
         self,
         network: SLMSAM2,
-        source: ClipSource,
-        preset: Preset,
+        source: Clips,
+        preset: Recipe,
         steps: int,
         workers: Workers,
         mixed_precision: bool = True,
@@ -136,8 +157,10 @@ class FineTuner:
         own = range(self.workers.rank, max(self.preset.clips, self.workers.count), self.workers.count)
         sums: dict[str, float] = {}
         for number in own:
-            loss = self._loss(self.source.draw(self.step, number))
-            (loss.total / len(own)).backward()
+            clip = self.source.draw(self.step, number)
+            with _dropout_of(clip, self.network.device):
+                loss = self._loss(clip)
+                (loss.total / len(own)).backward()
             for name, value in vars(loss).items():
                 sums[name] = sums.get(name, 0.0) + float(value.detach()) / len(own)
         self.workers.mean_gradients(self.parameters)
@@ -160,6 +183,7 @@ class FineTuner:
             absent_pixels=preset.absent_pixels,
             focal_alpha=preset.focal_alpha,
             presence_weight=preset.presence_weight,
+            summed=preset.summed_loss,
         )
 
     def _encode(self, clip: RealClip) -> EncodedClips:
@@ -211,13 +235,21 @@ class FineTuner:
         self.optimizer.load_state_dict(state["optimizer"])
 
 
+@contextmanager
+def _dropout_of(clip: RealClip, device: torch.device) -> Iterator[None]:
+    """While open, dropout depends on the clip only, so that a resumed training and any number of workers agree."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(clip.generator.initial_seed())
+        yield
+
+
 @torch.no_grad()
 def _fill(parameters: list[nn.Parameter], values: list[Tensor]) -> None:
     for parameter, value in zip(parameters, values, strict=True):
         parameter.copy_(value)
 
 
-def parameter_groups(network: SLMSAM2, preset: Preset) -> Iterator[dict[str, Any]]:
+def parameter_groups(network: SLMSAM2, preset: Recipe) -> Iterator[dict[str, Any]]:
     """The parameters that learn, with their rates; biases, norms and embeddings without weight decay.
 
     While the short branch is new (weights that come from SAM 2), it has a rate of its own: at the others' it would

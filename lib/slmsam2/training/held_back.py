@@ -36,6 +36,11 @@ class Task:
     counted: np.ndarray
     limits: tuple[int, int] | None = None
 
+    @property
+    def name(self) -> str:
+        """The structure's."""
+        return self.structure.name
+
 
 def assign(cases: Sequence[Case], decided: dict[str, bool], seen: dict[str, str]) -> dict[str, bool]:
     """Which volumes are held back: image id -> bool.

@@ -5,19 +5,20 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from slmsam2.errors import RunCancelledError
 from slmsam2.modeling import SLMSAM2
 from slmsam2.training.finetune import FineTuner, save_state
-from slmsam2.training.held_back import Task, propagation_dice
+from slmsam2.training.held_back import propagation_dice
 from slmsam2.training.labelled import CaseLoader
-from slmsam2.training.progress import Progress
 
 logger = logging.getLogger(__name__)
 
@@ -40,34 +41,64 @@ class Record:
     best: list[Tensor] | None = None
 
 
+class Judged(Protocol):
+    """Something to judge by; ``name`` says which Dice are averaged when they are shown."""
+
+    @property
+    def name(self) -> str:
+        """For instance the structure's."""
+
+
+class Watcher(Protocol):
+    """Who is told: :class:`slmsam2.training.progress.Progress`, or another."""
+
+    def losses(self, step: int, steps: int, losses: dict[str, float], seconds_per_step: float) -> None:
+        """After each step."""
+
+    def evaluation(self, step: int, structures: dict[str, float], mean: float, best: float) -> None:
+        """After a validation."""
+
+
 class TrainingLoop:
     """Takes the tuner through its steps.
 
     Args:
         tuner: with the network and the clips.
-        tasks: what to judge by.
+        tasks: what to judge by; the best weights count. Without any, the last ones.
         state: file to keep the state in, and to go on from when it is there.
         seconds: time there is; the steps, and with them the fall of the learning rates, are fitted into it.
         progress: told of all; None in processes other than the first.
+        measure: Dice of a task with a network; None: tasks are :class:`slmsam2.training.held_back.Task`, propagated
+            as users get it.
+        interrupted: asked after each step; once true, the state is kept and the run ends.
     """
 
     def __init__(
         self,
         tuner: FineTuner,
-        tasks: Sequence[Task],
+        tasks: Sequence[Judged],
         state: Path,
         seconds: float,
-        progress: Progress | None,
+        progress: Watcher | None,
+        *,
+        measure: Callable[[Any, SLMSAM2], float] | None = None,
+        interrupted: Callable[[], bool] = lambda: False,
     ):
         self.tuner, self.tasks, self.workers = tuner, tasks, tuner.workers
         self._state, self._progress = state, progress
         self._deadline = time.monotonic() + seconds
-        self._load = CaseLoader()
+        load = CaseLoader()
+        self._measure = measure or (lambda task, network: propagation_dice(task, network, load))
+        self._interrupted = interrupted
         self._judging = 0.0  # seconds that a validation takes
         self.record = self._resumed()
 
     def run(self) -> Record:
-        """Train to the last step or to the end of the time; the network is left with the best weights."""
+        """Train to the last step or to the end of the time; the network is left with the best weights.
+
+        Raises:
+            RunCancelledError: it was interrupted.
+        """
         tuner, record = self.tuner, self.record
         if not record.before:
             record.before = self._dice(tuner.network)
@@ -89,8 +120,17 @@ class TrainingLoop:
                 saved = time.monotonic()
             if over:
                 break
+            if self.workers.agree(self._interrupted()):
+                self._pause()
         tuner.use(record.best)
         return record
+
+    def _pause(self) -> None:
+        if self.workers.first:
+            self._save()
+        raise RunCancelledError(
+            f"Interrupted after step {self.tuner.step} of {self.tuner.steps}; the same command goes on from there."
+        )
 
     def _marks(self) -> list[int]:
         """Steps after which to judge; the last one is among them."""
@@ -108,6 +148,8 @@ class TrainingLoop:
             logger.info("There is time for %d of %d steps", self.tuner.steps, planned)
 
     def _evaluate(self) -> None:
+        if not self.tasks:
+            return
         record = self.record
         with self.tuner.averaged() as network:
             found = self._dice(network)
@@ -116,7 +158,7 @@ class TrainingLoop:
         if self._progress:
             by_name: dict[str, list[float]] = {}
             for task, dice in zip(self.tasks, found, strict=True):
-                by_name.setdefault(task.structure.name, []).append(dice)
+                by_name.setdefault(task.name, []).append(dice)
             means = {name: fmean(values) for name, values in by_name.items()}
             self._progress.evaluation(self.tuner.step, means, fmean(found), fmean(record.after))
 
@@ -125,7 +167,7 @@ class TrainingLoop:
         begin = time.monotonic()
         found = []
         if self.workers.first:
-            found = [propagation_dice(task, network, self._load) for task in self.tasks]
+            found = [self._measure(task, network) for task in self.tasks]
         self._judging = time.monotonic() - begin
         return self.workers.share(found, len(self.tasks))
 

@@ -16,7 +16,7 @@ FOCAL_WEIGHT, FOCAL_ALPHA, FOCAL_GAMMA = 20.0, 0.25, 2.0
 
 @dataclass(frozen=True)
 class ClipLoss:
-    """Scalars: ``total`` is what is minimised, the others are its parts, means over slices and structures."""
+    """Scalars: ``total`` is what is minimised, the others are its parts."""
 
     total: Tensor
     focal: Tensor
@@ -33,6 +33,7 @@ def clip_loss(
     absent_pixels: float | None = None,
     focal_alpha: float = FOCAL_ALPHA,
     presence_weight: float = 1.0,
+    summed: bool = False,
 ) -> ClipLoss:
     """Loss of a propagated clip.
 
@@ -46,6 +47,8 @@ def clip_loss(
         focal_alpha: weight of the structure's pixels in the focal loss, of the others 1 - ``focal_alpha``. The
             published 0.25 makes masks a little too small.
         presence_weight: of the object score's loss in the total; published 1.
+        summed: as published, add up over slices and clicks, with the mean over structures. Else each term is a mean
+            over the slices, clicks and structures it counts on.
 
     Of several candidate masks the best one is trained.
     """
@@ -53,8 +56,9 @@ def clip_loss(
     targets = F.interpolate(masks.float(), size=size, mode="bilinear", antialias=True, align_corners=False)
     present = masks.flatten(2).any(dim=2).float()[:, outputs.slices]  # (N, calls)
     counted = torch.ones_like(present) if known is None else known[:, outputs.slices].float()
-    share = _shares(present * counted)
-    mask_share = _shares(counted) if absent_pixels else share
+    structures = len(masks) if summed else None
+    share = _shares(present * counted, structures)
+    mask_share = _shares(counted, structures) if absent_pixels else share
     calls = zip(outputs.masks, outputs.ious, outputs.slices, strict=True)
     parts = [
         _mask_losses(logits.float(), ious.float(), targets[:, index], absent_pixels or 1.0, focal_alpha)
@@ -64,14 +68,14 @@ def clip_loss(
     focal, dice, iou = (focal * mask_share).sum(), (dice * mask_share).sum(), (iou * mask_share).sum()
     scores = torch.cat(outputs.scores, dim=1).float()
     errors = F.binary_cross_entropy_with_logits(scores, present, reduction="none")
-    presence = (errors * _shares(counted)).sum()
+    presence = (errors * _shares(counted, structures)).sum()
     total = FOCAL_WEIGHT * focal + dice + iou + presence_weight * presence
     return ClipLoss(total, focal, dice, iou, presence)
 
 
-def _shares(weights: Tensor) -> Tensor:
-    """Weights that add up to 1, or stay 0."""
-    return weights / weights.sum().clamp_min(1)
+def _shares(weights: Tensor, structures: int | None) -> Tensor:
+    """Weights that add up to 1, or stay 0; with a number of structures, divided by that."""
+    return weights / (weights.sum().clamp_min(1) if structures is None else structures)
 
 
 def _mask_losses(

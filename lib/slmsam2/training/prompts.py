@@ -24,6 +24,8 @@ class PromptSettings:
         point: a click on slice 0.
         box: a box on slice 0.
         clicks: up to so many correction clicks follow a point or a box.
+        least_clicks: and at least so many.
+        from_reference: of these clicks, the share that is put anywhere on the structure, wherever the errors are.
         later_click: a correction click on one of the slices that follow.
     """
 
@@ -31,14 +33,20 @@ class PromptSettings:
     box: float = 0.0
     clicks: int = 0
     later_click: float = 0.0
+    least_clicks: int = 0
+    from_reference: float = 0.0
 
 
 @dataclass(frozen=True)
 class PromptPlan:
-    """What is given in one step: the kind on slice 0, and how many correction clicks on which slices."""
+    """What is given in one step: the kind on slice 0, how many correction clicks on which slices.
+
+    ``from_reference``: see :class:`PromptSettings`.
+    """
 
     kind: Kind = "mask"
     clicks: dict[int, int] = field(default_factory=dict)
+    from_reference: float = 0.0
 
 
 def draw_plan(settings: PromptSettings, slices: int, generator: Generator) -> PromptPlan:
@@ -48,10 +56,11 @@ def draw_plan(settings: PromptSettings, slices: int, generator: Generator) -> Pr
         kind, clicks = "mask", {}
     else:
         kind = "point" if first < settings.point else "box"
-        clicks = {0: _integer(settings.clicks + 1, generator)}
+        more = _integer(settings.clicks - settings.least_clicks + 1, generator)
+        clicks = {0: settings.least_clicks + more}
     if later < settings.later_click:
         clicks[1 + _integer(slices - 1, generator)] = 1
-    return PromptPlan(kind, clicks)  # type: ignore[arg-type]
+    return PromptPlan(kind, clicks, settings.from_reference)  # type: ignore[arg-type]
 
 
 def first_points(kind: Kind, masks: Tensor, generator: Generator) -> Points:
@@ -70,7 +79,8 @@ def first_points(kind: Kind, masks: Tensor, generator: Generator) -> Points:
     low_y, high_y = _extent(masks.any(dim=2))
     corners = torch.stack([low_x, low_y, high_x, high_y], dim=1)
     sides = torch.stack([high_x - low_x, high_y - low_y], dim=1).repeat(1, 2)
-    corners = corners + BOX_JITTER * sides * uniform(tuple(corners.shape), -1.0, 1.0, generator)
+    jitter = uniform(tuple(corners.shape), -1.0, 1.0, generator).to(masks.device)
+    corners = corners + BOX_JITTER * sides * jitter
     labels = torch.tensor(BOX_CORNERS, dtype=torch.int32, device=masks.device).expand(len(masks), -1)
     return {"point_coords": corners.view(-1, 2, 2), "point_labels": labels}
 
@@ -91,8 +101,9 @@ def with_correction(points: Points | None, found: Tensor, masks: Tensor, generat
 
 
 def _pixels(weights: Tensor, labels: Tensor, generator: Generator) -> Points:
-    """One pixel each, drawn by weight, (N, H, W), with the label found there."""
-    chosen = torch.multinomial(weights.flatten(1), 1, generator=generator)
+    """One pixel each, drawn by weight, (N, H, W), with the label found there; the generator may be on the CPU."""
+    flat = weights.flatten(1).to(generator.device)
+    chosen = torch.multinomial(flat, 1, generator=generator).to(weights.device)
     width = weights.shape[-1]
     coords = torch.cat([chosen % width, chosen // width], dim=1).float() + 0.5
     return {"point_coords": coords[:, None], "point_labels": labels.flatten(1).gather(1, chosen)}

@@ -1,0 +1,261 @@
+"""Between the paper's layout of pictures and volumes on their own grid."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from slmsam2.errors import VolumeError
+from slmsam2.files import write_json, write_whole
+from slmsam2.paper.layout import IMAGES, LOSSLESS_IMAGES, MASKS, Entry, read_list
+from slmsam2.paper.pictures import as_words, palette_of, shown_as_bytes, write_images, write_masks
+from slmsam2.paper.sidecar import Sidecar, read_sidecar, write_sidecar
+from slmsam2.paper.volumes import SliceStack, read_stack
+from slmsam2.volume import SliceView, Volume, Window, read_label
+from slmsam2.volume.nifti import nifti_image
+from slmsam2.volume.pictures import pictures_in
+
+logger = logging.getLogger(__name__)
+
+DATASTORE_FILE = "datastore_v2.json"  # MONAI Label's record of a folder of studies
+FINAL = "final"
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What became of a volume.
+
+    Attributes:
+        name: of the volume.
+        slices: their number.
+        ids: object ids in its masks.
+        exact: whether the image, too, comes back bit for bit.
+    """
+
+    name: str
+    slices: int
+    ids: list[int] = field(default_factory=list)
+    exact: bool = False
+
+
+def to_layout(
+    entry: Entry,
+    output: Path,
+    *,
+    axis: int | None = None,
+    window: Window | None = None,
+    lossless: bool = False,
+    names: Mapping[str, int] | None = None,
+) -> Converted:
+    """Write a volume as ``images/<name>/*.jpg`` and ``masks/<name>/*.png``, with its geometry beside them.
+
+    Args:
+        entry: files in any format that can be read, and folders of pictures.
+        output: the folder with ``images`` and ``masks``.
+        axis: stored axis to slice along; None: the sidecar's, else the one the label was painted along.
+        window: intensities that become 0 to 255; None: the sidecar's, else chosen from the image.
+        lossless: write ``images_png/<name>/*.png`` of 8 or 16 bits, too.
+        names: structure -> value, to be kept.
+
+    Raises:
+        VolumeError, GridError: it cannot be read, or the label does not fit.
+    """
+    stack = read_stack(entry, window)
+    if axis is not None and axis != stack.axis:
+        stack = _along(stack, axis)
+    image, slices = np.asarray(stack.image), stack.slices
+    shown = window or stack.window
+    write_images(output / IMAGES / entry.name, slices, shown_as_bytes(image, shown), ".jpg")
+    words, offset, scale = as_words(image)
+    if lossless:
+        write_images(output / LOSSLESS_IMAGES / entry.name, slices, words, ".png")
+    known = stack.sidecar
+    if stack.labels is not None:
+        masked = [name for name, there in zip(slices, stack.masked, strict=True) if there]
+        palette = known.palette if known else None
+        write_masks(output / MASKS / entry.name, masked, stack.labels[stack.masked], palette)
+    sidecar = replace(
+        _sidecar_of(stack, shown),
+        offset=offset,
+        scale=scale,
+        label_dtype=_label_dtype(entry, known),
+        names=dict(names or (known.names if known else {})),
+        palette=known.palette if known else None,
+    )
+    write_sidecar(output, entry.name, sidecar)
+    exact = lossless and scale == 1.0 and bool(np.isfinite(image).all())
+    return Converted(entry.name, len(slices), stack.ids, exact)
+
+
+def _sidecar_of(stack: SliceStack, shown: Window) -> Sidecar:
+    """The geometry, type and window of a volume."""
+    known = stack.sidecar.modality if stack.sidecar else None
+    return Sidecar(
+        affine=stack.grid.affine.tolist(),
+        shape=list(stack.grid.shape),
+        axis=stack.axis,
+        dtype=stack.image.dtype.str,
+        window=[shown.level, shown.width],
+        modality=stack.grid.modality or known,
+        slices=stack.slices,
+    )
+
+
+def _along(stack: SliceStack, axis: int) -> SliceStack:
+    """The same volume, sliced along another axis."""
+    view = SliceView(stack.grid.shape, stack.grid.affine, axis)
+    labels = None if stack.labels is None else view.to_stack(stack.view.to_stored(stack.labels))
+    return SliceStack(
+        name=stack.name,
+        image=view.to_stack(stack.grid.array),
+        labels=labels,
+        masked=np.full(view.num_slices, labels is not None),
+        window=stack.window,
+        slices=[f"{index:05d}" for index in range(view.num_slices)],
+        grid=stack.grid,
+        axis=axis,
+        pictures=stack.pictures,
+        sidecar=stack.sidecar,
+    )
+
+
+def _label_dtype(entry: Entry, known: Sidecar | None) -> str | None:
+    """As stored in the label's file."""
+    if entry.mask is None:
+        return None
+    if known is not None and known.label_dtype is not None:
+        return known.label_dtype
+    return _stored_dtype(entry.mask)
+
+
+def _stored_dtype(path: Path) -> str:
+    """Of a label's voxels on disk; label values are read into the smallest type that holds them."""
+    if path.is_file() and path.name.endswith((".nii", ".nii.gz")):
+        import nibabel as nib
+
+        return np.dtype(nib.load(path).get_data_dtype()).newbyteorder("=").str  # type: ignore[attr-defined]
+    return read_label(path).array.dtype.str
+
+
+def from_layout(entry: Entry, output: Path, image_path: Path, label_path: Path) -> Converted:
+    """Write a volume of pictures as files on its own grid.
+
+    The image comes from lossless pictures bit for bit; from JPEG as what the window shows of it, in the units it had.
+
+    Args:
+        entry: folders of pictures; the mask may be None.
+        output: folder to keep the geometry in.
+        image_path, label_path: .nii or .nii.gz to write.
+
+    Raises:
+        VolumeError: pictures and geometry do not fit each other.
+    """
+    stack = read_stack(entry)
+    sidecar = stack.sidecar or _plain_sidecar(entry, stack)
+    image, exact = _intensities(entry, stack, sidecar)
+    volume = sidecar.volume(image)
+    _write_nifti(image_path, volume.array, volume)
+    if stack.labels is not None:
+        label = stack.view.to_stored(stack.labels)
+        dtype = _type_for(label, sidecar.label_dtype)
+        _write_nifti(label_path, label.astype(dtype, copy=False), stack.grid)
+    write_sidecar(output, entry.name, sidecar)
+    return Converted(entry.name, len(stack.slices), stack.ids, exact)
+
+
+def _type_for(label: np.ndarray, wanted: str | None) -> np.dtype:
+    """The wanted type where it holds the label's values, else the label's own."""
+    if wanted is None:
+        return label.dtype
+    dtype, highest = np.dtype(wanted), int(label.max())
+    holds = dtype.kind == "f" or highest <= np.iinfo(dtype).max
+    return dtype if holds else label.dtype
+
+
+def _plain_sidecar(entry: Entry, stack: SliceStack) -> Sidecar:
+    """Of a layout that was not made here: pictures without geometry."""
+    masks = [] if entry.mask is None else pictures_in(entry.mask)
+    return replace(_sidecar_of(stack, stack.window), palette=palette_of(masks[0]) if masks else None)
+
+
+def _intensities(entry: Entry, stack: SliceStack, sidecar: Sidecar) -> tuple[np.ndarray, bool]:
+    """The image (S, H, W) in its own units and type, and whether these are the very values it had."""
+    lossless = pictures_in(entry.image)[0].suffix.lower() == ".png"
+    if lossless or stack.sidecar is None:
+        return stack.image, lossless and sidecar.scale == 1.0
+    window = sidecar.shown
+    values = stack.image / 255 * window.width + window.low
+    dtype = np.dtype(sidecar.dtype)
+    if dtype.kind in "ui":
+        limits = np.iinfo(dtype)
+        values = np.rint(values).clip(limits.min, limits.max)
+    return values.astype(dtype), False
+
+
+def _write_nifti(path: Path, array: np.ndarray, grid: Volume) -> None:
+    """Write voxels (I, J, K) of any real type, under a temporary name first."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{uuid.uuid4().hex}{''.join(path.suffixes[-2:])}")
+    array = array.astype(np.uint8) if array.dtype.kind == "b" else array
+    try:
+        nifti_image(array, grid).to_filename(temporary)
+        os.replace(temporary, path)
+    except (OSError, ValueError) as error:
+        raise VolumeError(f"'{path}' cannot be written: {error}.") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def label_names_of(datastore: Path) -> dict[str, dict[str, int]]:
+    """Image id -> structure -> value, of the final labels of a MONAI Label folder; empty where nothing is noted."""
+    path = datastore / DATASTORE_FILE
+    if not path.is_file():
+        return {}
+    try:
+        objects: dict[str, Any] = json.loads(path.read_text()).get("objects", {})
+    except ValueError as error:
+        raise VolumeError(f"'{path}' is damaged: {error}.") from error
+    found = {}
+    for image_id, one in objects.items():
+        info = one.get("labels", {}).get(FINAL, {}).get("info", {}).get("label_info") or []
+        found[image_id] = {
+            str(each["name"]): int(each["idx"]) for each in info if {"name", "idx"} <= each.keys()
+        }
+    return found
+
+
+def note_in_datastore(datastore: Path, names: Mapping[str, Mapping[str, int]]) -> None:
+    """Record images with final labels, as MONAI Label does, so that it knows the names of their structures."""
+    path = datastore / DATASTORE_FILE
+    content: dict[str, Any] = {"name": datastore.name, "description": "", "objects": {}}
+    if path.is_file():
+        content = json.loads(path.read_text())
+    for image_id, structures in names.items():
+        info = {"label_info": [{"name": name, "idx": value} for name, value in structures.items()]}
+        content["objects"][image_id] = {
+            "image": {"ext": ".nii.gz", "info": {}},
+            "labels": {FINAL: {"ext": ".nii.gz", "info": info}},
+        }
+    write_json(path, content)
+
+
+def add_to_list(path: Path, names: list[str]) -> None:
+    """Write a list of volumes; those that are in it already stay."""
+    listed = read_list(path) if path.is_file() and path.read_text().strip() else []
+    merged = [*listed, *(name for name in names if name not in listed)]
+    write_whole(path, lambda stream: stream.write("".join(f"{name}\n" for name in merged).encode()))
+
+
+def structure_names(entry: Entry, ids: list[int]) -> dict[str, int]:
+    """Names of object ids: the sidecar's, else ``structure_<id>``."""
+    sidecar = read_sidecar(entry.image.parent, entry.name)
+    known = {value: name for name, value in (sidecar.names if sidecar else {}).items()}
+    return {known.get(one, f"structure_{one}"): one for one in ids}

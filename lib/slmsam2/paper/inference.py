@@ -1,0 +1,178 @@
+"""A list of volumes propagated, shared out among processes, and continued after an interruption."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any, TypeVar
+
+import torch
+
+from slmsam2.engine.propagation import Progress
+from slmsam2.errors import ConfigurationError
+from slmsam2.files import write_json, write_whole
+from slmsam2.modeling import SLMSAM2
+from slmsam2.paper.layout import Entry
+from slmsam2.paper.prediction import (
+    Wanted,
+    largest_slice_prompts,
+    object_dice,
+    predict,
+    prompts_of,
+    write_result,
+)
+from slmsam2.paper.volumes import read_stack
+from slmsam2.volume import Window
+
+T = TypeVar("T")
+FACTS, TABLE = ".facts", "dice.csv"
+
+
+@dataclass(frozen=True)
+class Share:
+    """This process among those that torchrun started; they work on volumes of their own and need not talk.
+
+    Attributes:
+        rank, count: number of this process, and of all.
+        device: where it computes; a GPU of its own.
+    """
+
+    rank: int
+    count: int
+    device: torch.device
+
+    @classmethod
+    def join(cls, device: str) -> Share:
+        """From torchrun's environment.
+
+        Raises:
+            ConfigurationError: no such device.
+        """
+        chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+        try:
+            own = torch.device(chosen)
+        except RuntimeError as error:
+            raise ConfigurationError(
+                f"There is no device {device!r}: use cuda, cuda:1, cpu or auto."
+            ) from error
+        if own.type == "cuda" and not torch.cuda.is_available():
+            raise ConfigurationError("There is no GPU that PyTorch can use here: use --device cpu.")
+        if own.type == "cuda" and own.index is None:
+            own = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        return cls(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")), own)
+
+    def of(self, things: Sequence[T]) -> Sequence[T]:
+        """This process's part."""
+        return things[self.rank :: self.count]
+
+
+class Inference:
+    """Propagates volumes into a folder of results.
+
+    Args:
+        network: in eval mode.
+        weights: the file its weights are from.
+        output: folder for the results; what is there from the same weights and settings stays.
+        wanted: volume -> what prompts it; None: each object where it is largest.
+        recent_n: slices the short-term memory reads; None: the network's own.
+        window: intensities to show of images that are no 8-bit pictures; None: chosen.
+
+    Raises:
+        ConfigurationError: the folder holds results of other weights or settings.
+    """
+
+    def __init__(
+        self,
+        network: SLMSAM2,
+        weights: Path,
+        output: Path,
+        wanted: dict[str, Wanted] | None,
+        *,
+        recent_n: int | None = None,
+        window: Window | None = None,
+    ):
+        self._network, self._output, self._wanted = network, output, wanted
+        self._recent_n, self._window = recent_n, window
+        self._check_settings(weights)
+
+    def _check_settings(self, weights: Path) -> None:
+        path = self._output / FACTS / "_run.json"
+        with weights.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        settings = {
+            "model": self._network.info["model"],
+            "weights": digest,
+            "recent_n": self._recent_n or self._network.recent_n,
+            "window": None if self._window is None else [self._window.level, self._window.width],
+        }
+        if not path.is_file():
+            write_json(path, settings)
+        elif json.loads(path.read_text()) != settings:
+            raise ConfigurationError(
+                f"'{self._output}' holds results of other weights or settings: choose another --output_folder."
+            )
+
+    def left(self, entries: Sequence[Entry]) -> list[Entry]:
+        """The volumes that have no result yet, or one of another prompt."""
+        return [entry for entry in entries if not self._is_done(entry)]
+
+    def _is_done(self, entry: Entry) -> bool:
+        facts = self._facts(entry)
+        return facts is not None and facts["wanted"] == self._wanted_text(entry)
+
+    def volume(self, entry: Entry, progress: Progress | None = None) -> None:
+        """Propagate one volume, and write the result and its facts.
+
+        Raises:
+            VolumeError, PromptError: it cannot be read, or nothing prompts it.
+        """
+        stack = read_stack(entry, self._window)
+        wanted = largest_slice_prompts(stack) if self._wanted is None else self._wanted[entry.name]
+        prompts = prompts_of(stack, wanted)
+        found = predict(self._network, stack, prompts, recent_n=self._recent_n, progress=progress)
+        self._facts_path(entry).unlink(missing_ok=True)
+        write_result(self._output, stack, found)
+        facts = {
+            "wanted": self._wanted_text(entry),
+            "prompted": {str(one): sorted(masks) for one, masks in prompts.items()},
+            "not_prompted": [one for one in stack.ids if one not in prompts] if None in wanted else [],
+            "dice": {str(one): value for one, value in (object_dice(found, stack, prompts) or {}).items()},
+        }
+        write_json(self._facts_path(entry), facts)
+
+    def summary(self, entries: Sequence[Entry]) -> list[str]:
+        """Lines for people; once all volumes are done, by whichever process is the last, ``dice.csv``, too."""
+        facts = {entry.name: self._facts(entry) for entry in entries}
+        done = {name: one for name, one in facts.items() if one is not None}
+        if len(done) < len(facts):
+            return [f"{len(done)} of {len(facts)} volumes are done"]
+        rows = [(name, one, value) for name, each in done.items() for one, value in each["dice"].items()]
+        lines = [
+            f"{name}: objects {', '.join(map(str, each['not_prompted']))} are on no slice that prompts: left out"
+            for name, each in done.items()
+            if each["not_prompted"]
+        ]
+        if rows:
+            text = io.StringIO()
+            csv.writer(text).writerows([("volume", "object", "dice"), *rows])
+            write_whole(self._output / TABLE, lambda stream: stream.write(text.getvalue().encode()))
+            lines += [f"{name}, object {one}: Dice {value:.3f}" for name, one, value in rows]
+            lines.append(f"mean Dice {fmean(value for *_, value in rows):.4f} of {len(rows)} objects")
+        return [*lines, f"{len(done)} volumes in {self._output}"]
+
+    def _wanted_text(self, entry: Entry) -> str:
+        return "largest" if self._wanted is None else repr(self._wanted[entry.name])
+
+    def _facts_path(self, entry: Entry) -> Path:
+        return self._output / FACTS / f"{entry.name}.json"
+
+    def _facts(self, entry: Entry) -> dict[str, Any] | None:
+        path = self._facts_path(entry)
+        return json.loads(path.read_text()) if path.is_file() else None

@@ -1,0 +1,78 @@
+"""DICOM SEG files of labels, by the tools that MONAI Label brings (dcmqi, pydicom-seg)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from monailabel.datastore.utils.convert import dicom_seg_to_itk_image, nifti_to_dicom_seg
+from pydicom.errors import InvalidDicomError
+
+from slmsam2.errors import VolumeError
+from slmsam2.volume import Volume, read_label, write_label
+
+
+def read_segmentation(path: Path) -> Volume:
+    """The label of a DICOM SEG object: segment numbers on the grid of its frames.
+
+    Raises:
+        VolumeError: it is damaged, or of a kind that cannot be read.
+    """
+    try:
+        written = Path(dicom_seg_to_itk_image(str(path)))
+    except (InvalidDicomError, ValueError, KeyError, AttributeError, RuntimeError, OSError) as error:
+        raise VolumeError(
+            f"'{path.name}' is damaged, or no DICOM SEG that can be read. Export the label as NIfTI."
+        ) from error
+    try:
+        return read_label(written)
+    finally:
+        written.unlink()
+
+
+@contextmanager
+def _dcmqi_on_path() -> Iterator[None]:
+    """While open, dcmqi's programs are found beside the interpreter, in an environment that is not activated, too."""
+    before = os.environ.get("PATH", "")
+    os.environ["PATH"] = os.pathsep.join([before, str(Path(sys.executable).parent)])
+    try:
+        yield
+    finally:
+        os.environ["PATH"] = before
+
+
+def write_segmentation(path: Path, label: Volume, names: Mapping[str, int], series: Path) -> None:
+    """Write a label as DICOM SEG that refers to an image series.
+
+    Args:
+        path: file to write.
+        label: on the grid of the series.
+        names: structure -> value, of all values in the label.
+        series: folder with the series' files, and nothing else.
+
+    Raises:
+        VolumeError: nothing is in the label, or it does not fit the series.
+    """
+    present = [int(value) for value in np.unique(label.array) if value]
+    if not present:
+        raise VolumeError(f"Nothing is in the label for '{path.name}': a DICOM SEG cannot be empty.")
+    by_value = {value: name for name, value in names.items()}
+    info = [
+        {"name": by_value.get(value, f"structure_{value}"), "model_name": "SLM-SAM 2"} for value in present
+    ]
+    with tempfile.TemporaryDirectory() as folder, _dcmqi_on_path():
+        nifti = Path(folder) / "label.nii.gz"
+        write_label(nifti, label.array, label)
+        written = Path(nifti_to_dicom_seg(str(series), str(nifti), info))
+    if not written.is_file():
+        raise VolumeError(f"'{path.name}' cannot be made: the label does not fit the series in '{series}'.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.part")
+    shutil.move(written, temporary)
+    temporary.replace(path)

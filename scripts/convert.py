@@ -1,0 +1,199 @@
+#!/usr/bin/env python
+"""Convert between the paper's layout of pictures and volumes: NIfTI, DICOM, a MONAI Label folder.
+
+    python scripts/convert.py layout --images ct/ --labels ct_labels/ --output data/liver --list train.txt
+    python scripts/convert.py layout --datastore ~/studies --output data/liver --list train.txt
+    python scripts/convert.py nifti --data data/liver --output volumes/
+    python scripts/convert.py datastore --data data/liver --output ~/studies
+    python scripts/convert.py seg --data data/liver --series ct/ --output segmentations/
+
+The layout is images/<volume>/00000.jpg, masks/<volume>/00000.png (object ids) and lists of volumes. Masks come back bit
+for bit, on the very grid they had, which is kept in geometry/<volume>.json. JPEG loses: with --lossless the images are
+written to images_png, too (PNG of 8 or 16 bits), from which volumes of whole numbers come back bit for bit. A volume is
+a file (.nii.gz, .nii, .nrrd, .mha, .dcm), a folder of DICOM slices, or a folder of pictures; the frames of a clip
+(multi-frame DICOM) become slices. Labels may be DICOM SEG files; seg writes them, for the DICOM series of the volumes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tqdm import tqdm
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
+
+from slmsam2.errors import ConfigurationError, SlmSam2Error
+from slmsam2.paper.convert import (
+    DATASTORE_FILE,
+    FINAL,
+    Converted,
+    add_to_list,
+    from_layout,
+    label_names_of,
+    note_in_datastore,
+    structure_names,
+    to_layout,
+)
+from slmsam2.paper.layout import (
+    IMAGES,
+    LOSSLESS_IMAGES,
+    MASKS,
+    Entry,
+    entries,
+    find_volume,
+    names_in,
+    read_list,
+)
+from slmsam2.paper.volumes import read_stack
+from slmsam2.volume import PRESETS, Volume, parse_window, write_label
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse_arguments(argv)
+    try:
+        args.command(args)
+    except (SlmSam2Error, OSError) as error:
+        print(f"convert: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(required=True)
+    layout = commands.add_parser("layout", help="volumes -> pictures")
+    source = layout.add_mutually_exclusive_group(required=True)
+    source.add_argument("--images", type=Path, help="folder with a file or folder per volume")
+    source.add_argument("--datastore", type=Path, help="folder of a MONAI Label server: its final labels")
+    layout.add_argument("--labels", type=Path, help="folder with the labels, named like the images")
+    layout.add_argument("--output", type=Path, required=True, help="folder to write images/ and masks/ to")
+    layout.add_argument("--list", help="list to add the volumes to, such as train.txt")
+    layout.add_argument("--only", type=Path, help="list of the volumes to convert (all)")
+    layout.add_argument("--axis", type=int, choices=(0, 1, 2), help="stored axis to slice along")
+    window = layout.add_mutually_exclusive_group()
+    window.add_argument("--window", help="intensities that become 0 to 255, level/width (chosen)")
+    window.add_argument("--preset", choices=sorted(PRESETS), help="intensities by name")
+    layout.add_argument("--lossless", action="store_true", help="write images_png as well")
+    layout.set_defaults(command=make_layout)
+    for name, command, text in (
+        ("nifti", make_nifti, "pictures -> images/*.nii.gz and labels/*.nii.gz"),
+        ("datastore", make_datastore, "pictures -> a folder for the MONAI Label server"),
+        ("seg", make_segmentations, "masks -> DICOM SEG"),
+    ):
+        back = commands.add_parser(name, help=text)
+        back.add_argument("--data", type=Path, required=True, help="folder with images/ and masks/")
+        back.add_argument("--masks", type=Path, help="other masks, such as inference.py's results")
+        back.add_argument("--only", type=Path, help="list of the volumes to convert (all)")
+        back.add_argument("--output", type=Path, required=True)
+        if command is make_segmentations:
+            back.add_argument(
+                "--series", type=Path, required=True, help="folder with a DICOM folder per volume"
+            )
+        back.set_defaults(command=command)
+    return parser.parse_args(argv)
+
+
+def make_layout(args: argparse.Namespace) -> None:
+    images, labels, names = args.images, args.labels, {}
+    if args.datastore:
+        images, labels = args.datastore, args.datastore / "labels" / FINAL
+        names = label_names_of(args.datastore)
+    listed = read_list(args.only) if args.only else names_in(images)
+    if args.datastore and not args.only:
+        listed = [name for name in listed if name != "labels" and find_volume(labels, name)]
+    if not listed:
+        raise ConfigurationError(f"There is nothing to convert in '{images}'.")
+    window = parse_window(args.window, args.preset)
+    done = []
+    for entry in progress(entries(listed, images, labels, need_masks=labels is not None)):
+        found = names.get(entry.name)
+        options = {"axis": args.axis, "window": window, "lossless": args.lossless, "names": found}
+        with readable_label(entry) as one:
+            done.append(to_layout(one, args.output, **options))
+    if args.list:
+        add_to_list(args.output / args.list, [one.name for one in done])
+    tell(done, args.output)
+
+
+@contextmanager
+def readable_label(entry: Entry) -> Iterator[Entry]:
+    """The entry; while open, a DICOM SEG of its label is a NIfTI file."""
+    if entry.mask is None or entry.mask.suffix.lower() != ".dcm":
+        yield entry
+        return
+    from slmsam2.server.dicom_seg import read_segmentation  # imports MONAI Label
+
+    with tempfile.TemporaryDirectory() as folder:
+        label, path = read_segmentation(entry.mask), Path(folder) / "label.nii.gz"
+        write_label(path, label.array, label)
+        yield Entry(entry.name, entry.image, path)
+
+
+def layout_entries(args: argparse.Namespace) -> list[Entry]:
+    """The volumes of a layout; the lossless images where they are there."""
+    masks = args.masks or args.data / MASKS
+    names = read_list(args.only) if args.only else names_in(args.data / IMAGES)
+    found = entries(names, args.data / IMAGES, masks if masks.is_dir() else None, need_masks=False)
+    better = args.data / LOSSLESS_IMAGES
+    return [Entry(e.name, better / e.name if (better / e.name).is_dir() else e.image, e.mask) for e in found]
+
+
+def make_nifti(args: argparse.Namespace) -> None:
+    done = []
+    for entry in progress(layout_entries(args)):
+        image = args.output / "images" / f"{entry.name}.nii.gz"
+        label = args.output / "labels" / f"{entry.name}.nii.gz"
+        done.append(from_layout(entry, args.output, image, label))
+    tell(done, args.output)
+
+
+def make_datastore(args: argparse.Namespace) -> None:
+    done, names = [], {}
+    for entry in progress(layout_entries(args)):
+        image = args.output / f"{entry.name}.nii.gz"
+        label = args.output / "labels" / FINAL / f"{entry.name}.nii.gz"
+        done.append(from_layout(entry, args.output, image, label))
+        if done[-1].ids:
+            names[entry.name] = structure_names(entry, done[-1].ids)
+    note_in_datastore(args.output, names)
+    tell(done, args.output)
+    print(f"names of the structures: {args.output / DATASTORE_FILE}")
+
+
+def make_segmentations(args: argparse.Namespace) -> None:
+    from slmsam2.server.dicom_seg import write_segmentation  # imports MONAI Label
+
+    found = layout_entries(args)
+    entries([entry.name for entry in found], args.series, None, need_masks=False)
+    for entry in progress(found):
+        stack = read_stack(entry)
+        if stack.labels is None:
+            raise ConfigurationError(f"'{entry.name}' has no masks: take it off the list.")
+        label = Volume(stack.view.to_stored(stack.labels), stack.grid.affine)
+        path = args.output / f"{entry.name}.dcm"
+        write_segmentation(path, label, structure_names(entry, stack.ids), args.series / entry.name)
+        print(f"{path} written")
+
+
+def progress(found: list[Entry]) -> tqdm:
+    return tqdm(found, unit="volume", desc="converting", disable=None)
+
+
+def tell(done: list[Converted], output: Path) -> None:
+    for one in done:
+        ids = f"{len(one.ids)} objects" if one.ids else "no masks"
+        print(
+            f"{one.name}: {one.slices} slices, {ids}, {'exact' if one.exact else 'image not exact, masks are'}"
+        )
+    print(f"{len(done)} volumes written to {output}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
