@@ -97,7 +97,9 @@ def published_content(checkpoint: Checkpoint, network: SLMSAM2) -> dict[str, Any
     Raises:
         CheckpointError: the published network cannot do what these weights need.
     """
-    needed = [name for name in ("last_mask_prompt", "follow_motion", "carried_weight") if getattr(network, name)]
+    needed = [
+        name for name in ("last_mask_prompt", "follow_motion", "carried_weight") if getattr(network, name)
+    ]
     if needed:
         raise CheckpointError(
             f"{checkpoint.path} needs {' and '.join(needed)}, which the published network does not have: only weights "
