@@ -6,13 +6,18 @@
 Makes subjects of one synthetic anatomy (slmsam2.synthesis.subjects), lets the embedded model learn from the labels of
 the first 1, then 5 of them, as the train task does, and propagates one painted slice in other subjects before and
 after. Then structure by structure: the wall first, the duct after it, with and without replay of the wall's labels.
-Prints a table, and writes it as learning.csv.
+Prints a table, and writes it as learning.csv. With real volumes instead, folders as scripts/evaluate.py takes them:
+
+    python scripts/learning_curve.py --learn-from ../shared/volumes/vxm_brain_t1_fs \
+        --structures L-thalamus R-putamen L-caudate R-hippocampus --test-on ../shared/volumes/colin27_t1_aal \
+        --test-structures Thalamus_L Putamen_L Caudate_R Hippocampus_R --output output/learning_brain
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import json
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -27,7 +32,8 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
 from slmsam2.engine.volume import load_model, propagate_volume
-from slmsam2.errors import SlmSam2Error
+from slmsam2.errors import ConfigurationError, SlmSam2Error
+from slmsam2.evaluation import Benchmark, tasks_of
 from slmsam2.metrics import dice, largest_slice, only_slice
 from slmsam2.modeling import SLMSAM2
 from slmsam2.synthesis.subjects import STRUCTURES, Subject, make_subject
@@ -44,7 +50,7 @@ def main() -> int:
     args = parse_arguments()
     torch.set_num_threads(args.threads)
     try:
-        rows = measure(args)
+        rows = measure_real(args) if args.learn_from else measure(args)
     except (SlmSam2Error, OSError) as error:
         print(f"learning_curve: {error}", file=sys.stderr)
         return 2
@@ -70,7 +76,15 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--output", type=Path, required=True, help="folder for volumes, models and learning.csv"
     )
-    return parser.parse_args()
+    real = parser.add_argument_group("real volumes")
+    real.add_argument("--learn-from", type=Path, nargs="+", help="folders of the volumes to learn from")
+    real.add_argument("--structures", nargs="+", help="what to learn there")
+    real.add_argument("--test-on", type=Path, help="folder of the volume to measure on")
+    real.add_argument("--test-structures", nargs="+", help="what to measure there")
+    args = parser.parse_args()
+    if args.learn_from and not (args.structures and args.test_on and args.test_structures):
+        parser.error("--learn-from needs --structures, --test-on and --test-structures")
+    return args
 
 
 def measure(args: argparse.Namespace) -> list[dict[str, object]]:
@@ -84,6 +98,41 @@ def measure(args: argparse.Namespace) -> list[dict[str, object]]:
     if not args.skip_forgetting:
         rows += forgetting(args, unseen)
     return rows
+
+
+def measure_real(args: argparse.Namespace) -> list[dict[str, object]]:
+    """Propagation in a real volume before and after learning from others."""
+    labels = [
+        Submission(
+            folder.name,
+            folder / "image.nii.gz",
+            folder / "label.nii.gz",
+            values_of(folder, args.structures),
+        )
+        for folder in args.learn_from
+    ]
+    before = real_row("as it comes", load_model(MODEL), args, 0.0)
+    seconds = learn_from(labels, args.output, args)
+    return [before, real_row(f"{len(labels)} labelled", load_model(MODEL, args.output), args, seconds)]
+
+
+def values_of(folder: Path, names: Iterable[str]) -> dict[str, int]:
+    values = json.loads((folder / "labels.json").read_text())
+    missing = [name for name in names if name not in values]
+    if missing:
+        raise ConfigurationError(f"{folder} has no structure {', '.join(missing)}.")
+    return {name: values[name] for name in names}
+
+
+def real_row(name: str, model: SLMSAM2, args: argparse.Namespace, seconds: float) -> dict[str, object]:
+    """Dice of each structure, from its largest slice."""
+    volume = args.test_on.name
+    benchmark = Benchmark(args.test_on.parent, {volume: args.test_structures}, {})
+    scores = {}
+    for task in tasks_of(benchmark, volume, ("largest",)):
+        found, _ = propagate_volume(task.image, task.painted.astype(np.uint8), model=model, axis=task.axis)
+        scores[task.structure] = round(dice(found > 0, task.reference), 3)
+    return {"learnt": name, "version": model.info["version"], **scores, "cpu_seconds": round(seconds)}
 
 
 def forgetting(args: argparse.Namespace, unseen: Sequence[Subject]) -> list[dict[str, object]]:
@@ -142,11 +191,10 @@ def propagated(model: SLMSAM2, subject: Subject, value: int) -> float:
 
 
 def print_rows(rows: Sequence[dict[str, object]]) -> None:
-    print(
-        f"\n{'learnt':32} {'version':12} " + " ".join(f"{name:>6}" for name in STRUCTURES) + f" {'CPU s':>6}"
-    )
+    names = [name for name in rows[0] if name not in ("learnt", "version", "cpu_seconds")]
+    print(f"\n{'learnt':32} {'version':12} " + " ".join(f"{name:>6}" for name in names) + f" {'CPU s':>6}")
     for one in rows:
-        dices = " ".join(f"{one[name]:6.3f}" for name in STRUCTURES)
+        dices = " ".join(f"{one[name]:{max(6, len(name))}.3f}" for name in names)
         print(f"{one['learnt']:32} {one['version']:12} {dices} {one['cpu_seconds']:6}")
 
 
