@@ -31,3 +31,7 @@ class RunCancelledError(SlmSam2Error):
 
 class ArchiveError(SlmSam2Error):
     """The image archive (PACS) refuses something, or cannot do it."""
+
+
+class StorageError(SlmSam2Error):
+    """The disk is full, or a file cannot be written; what was there before is unchanged."""

@@ -26,6 +26,7 @@ class Configuration:
         device: "cpu", "cuda", "cuda:1" or a GPU's name; None: a GPU when there is one.
         preset: intensity window for requests that ask for none; None: chosen from the image.
         auto_train_every: training starts by itself after so many newly submitted labels; 0: never.
+        most_megabytes: bound on a request's body, and on what an archive in it unpacks to.
         modalities: of the series that a PACS is asked for, unless MONAI Label's own search filter is set.
     """
 
@@ -34,7 +35,12 @@ class Configuration:
     device: str | None = None
     preset: str | None = None
     auto_train_every: int = 0
+    most_megabytes: int = 2048
     modalities: tuple[str, ...] = ("CT", "MR")
+
+    @property
+    def most_bytes(self) -> int:
+        return self.most_megabytes * 10**6
 
 
 def read_configuration(conf: Mapping[str, str]) -> Configuration:
@@ -62,7 +68,8 @@ def read_configuration(conf: Mapping[str, str]) -> Configuration:
         model_dir=Path(given["model_dir"]) if "model_dir" in given else None,
         device=given.get("device"),
         preset=given.get("preset"),
-        auto_train_every=_count(given.get("auto_train_every", "0")),
+        auto_train_every=_count("auto_train_every", given, 0),
+        most_megabytes=_count("most_megabytes", given, 1),
         modalities=_modalities(given.get("modalities")),
     )
 
@@ -79,9 +86,8 @@ def _modalities(text: str | None) -> tuple[str, ...]:
     return names
 
 
-def _count(text: str) -> int:
-    if not text.isdecimal():
-        raise ConfigurationError(
-            f"--conf auto_train_every must be a number of labels, 0 for never, not {text!r}."
-        )
+def _count(name: str, given: Mapping[str, str], least: int) -> int:
+    text = given.get(name, str(getattr(Configuration, name)))
+    if not text.isdecimal() or int(text) < least:
+        raise ConfigurationError(f"--conf {name} must be a number, {least} or more, not {text!r}.")
     return int(text)

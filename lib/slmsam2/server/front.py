@@ -30,6 +30,11 @@ def new_router(prefix: str) -> APIRouter:
     return APIRouter(prefix=settings.MONAI_LABEL_API_STR + prefix, dependencies=[user])
 
 
+def router_of_checked(prefix: str) -> APIRouter:
+    """A router for endpoints that check by themselves who may use them: roles of MONAI Label do not include others."""
+    return APIRouter(prefix=settings.MONAI_LABEL_API_STR + prefix)
+
+
 def put_in_front(app: FastAPI, router: APIRouter) -> None:
     """Let the router's routes answer first; doing it again changes nothing."""
     there = {getattr(route, "name", None) for route in app.router.routes}
