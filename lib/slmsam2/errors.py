@@ -9,6 +9,10 @@ class VolumeError(SlmSam2Error):
     """An image or label file cannot be read, or is not the kind of volume that is needed."""
 
 
+class TooLargeError(VolumeError):
+    """A volume has more voxels than a server takes."""
+
+
 class GridError(VolumeError):
     """A label lies on a grid that does not fit the image's."""
 

@@ -21,6 +21,7 @@ OURS = [  # method, path, least role
     ("POST", "/activelearning/random", "user"),
     ("GET", "/slmsam2/progress/some", "user"),
     ("DELETE", "/slmsam2/progress/some", "user"),
+    ("GET", "/slmsam2/metrics", "user"),
     ("GET", "/slmsam2/ohif/mode.js", "user"),
     ("GET", "/ohif/app-config.js", "user"),
     ("GET", "/proxy/dicom/studies", "user"),
@@ -108,6 +109,7 @@ def test_tokens_that_are_not_good(guarded, key):
         assert ask(guarded, "GET", "/info/", sent).status_code == 401
     assert ask(guarded, "GET", "/info/", token(key, "user")).status_code == 200
     assert ask(guarded, "GET", "/info/", token(key)).status_code == 403
+    assert ask(guarded, "GET", "/slmsam2/health").status_code == 200
 
 
 def test_who_saved_a_label_is_noted(guarded, key, tmp_path):

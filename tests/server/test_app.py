@@ -76,7 +76,10 @@ def test_settings(tmp_path):
 @pytest.mark.parametrize(
     ("conf", "says"),
     [
-        ({"modle": "x"}, "model, model_dir, device, preset, auto_train_every, most_megabytes"),
+        (
+            {"modle": "x"},
+            "model, model_dir, device, preset, auto_train_every, most_megabytes, most_megavoxels, most_waiting",
+        ),
         ({"model": "x"}, "slm_sam2_nano"),
         ({"model_dir": "/nowhere"}, "--conf model_dir"),
         ({"device": "toaster"}, "cpu"),

@@ -264,3 +264,39 @@ def test_names_of_session_files(closed, name):
 def test_weights_are_not_taken_from_clients(closed):
     refused(ask(closed, "PUT", "model/slmsam2", files={"file": ("x.pt", b"weights")}))
     refused(ask(closed, "DELETE", "model/slmsam2"))
+
+
+DETACHED = {
+    "x.nrrd": "NRRD0004\ntype: uint8\ndimension: 3\nsizes: 40 36 14\nencoding: raw\ndata file: {}\n\n",
+    "x.nhdr": "NRRD0004\rtype: uint8\rdimension: 3\rsizes: 40 36 14\rencoding: raw\rDataFile:{}\r\r",
+    "y.nrrd": "NRRD0004\ntype: uint8\ndimension: 3\nsizes: 40 36 14\nencoding: raw\ndata file: LIST\n{}\n",
+    "x.mha": "ObjectType = Image\nNDims = 3\nDimSize = 40 36 14\nElementType = MET_UCHAR\nElementDataFile = {}\n",
+    "x.mhd": "ObjectType = Image\nNDims = 3\nDimSize = 40 36 14\nElementType = MET_UCHAR\nElementDataFile : {}\n",
+}
+
+
+@pytest.mark.parametrize("name", DETACHED)
+@pytest.mark.parametrize("field", ["label", "file"])
+def test_headers_whose_voxels_are_another_file(closed, base, name, field):
+    """The painted slices come back as they are: bytes of any file of the server would."""
+    stolen = base / "tmp" / "stolen.bin"
+    stolen.write_bytes(bytes(range(1, 241)) * 84)
+    header = DETACHED[name].format(stolen).encode()
+    try:
+        image = "?image=phantom" if field == "label" else ""
+        files = {"label": ("x.bin", bytes(20160)), field: (name, header)}
+        assert "voxels" in refused(ask(closed, "POST", f"infer/slmsam2{image}", files=files))
+        path = "datastore/label?image=phantom&tag=x" if field == "label" else "datastore/image"
+        if name in ("x.nhdr", "x.mhd"):
+            refused(ask(closed, "PUT", path, files={field: (name, header)}))
+    finally:
+        stolen.unlink()
+
+
+def test_volumes_that_say_they_are_enormous(closed, base):
+    header = (
+        DETACHED["x.nrrd"].replace("40 36 14", "40000 40000 40000").replace("data file: {}\n", "").encode()
+    )
+    status, content = ask(closed, "POST", "infer/slmsam2?image=phantom", files={"label": ("x.nrrd", header)})
+    assert status == 413
+    assert b"most_megavoxels" in content

@@ -10,13 +10,20 @@ from slmsam2.errors import (
     RunCancelledError,
     SlmSam2Error,
     StorageError,
+    TooLargeError,
 )
 
 
 def refusal(error: SlmSam2Error) -> HTTPException:
     """The HTTP answer for an error raised on purpose: its sentence, with 503 without weights, 409 when the run was
-    cancelled, 501 for what the PACS does not do, 507 for a full disk, else 400."""
-    statuses = {CheckpointError: 503, RunCancelledError: 409, ArchiveError: 501, StorageError: 507}
+    cancelled, 501 for what the PACS does not do, 507 for a full disk, 413 for a volume that is too large, else 400."""
+    statuses = {
+        CheckpointError: 503,
+        RunCancelledError: 409,
+        ArchiveError: 501,
+        StorageError: 507,
+        TooLargeError: 413,
+    }
     return HTTPException(status_code=statuses.get(type(error), 400), detail=str(error))
 
 

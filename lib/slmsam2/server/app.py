@@ -23,8 +23,10 @@ from slmsam2.server.auto_train import AutoTrainer
 from slmsam2.server.configuration import read_configuration
 from slmsam2.server.folder import FolderDatastore
 from slmsam2.server.infer import KINDS, STUDY, SlmSam2Infer
+from slmsam2.server.line import line
 from slmsam2.server.memory import Memory
 from slmsam2.server.models import ModelStore
+from slmsam2.server.monitoring import monitor
 from slmsam2.server.pacs import PacsDatastore
 from slmsam2.server.parameters import label_tag, request_id
 from slmsam2.server.process import server_application
@@ -108,8 +110,12 @@ class SlmSam2App(MONAILabelApp):
     def init_infers(self) -> dict[str, InferTask]:
         conf = self._configuration
         memory, workspace = Memory(), Workspace()
+        line.most = conf.most_waiting
+        monitor.watch(self._models, memory, workspace)
         return {
-            name: SlmSam2Infer(kind, self._models, memory, workspace, conf.device, conf.preset)
+            name: SlmSam2Infer(
+                kind, self._models, memory, workspace, conf.device, conf.preset, conf.most_megavoxels * 10**6
+            )
             for name, kind in KINDS.items()
         }
 
@@ -153,6 +159,7 @@ class SlmSam2App(MONAILabelApp):
         except SlmSam2Error as error:
             logger.info("Refused: %s", error)
             raise refusal(error) from error
+        monitor.took(str(model), result["params"].get("latencies", {}))
         if study.image_id is not None:
             report = result["params"].get("report", {})
             record_confidence(datastore or self.datastore(), study.image_id, report)

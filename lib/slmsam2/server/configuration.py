@@ -12,6 +12,7 @@ from slmsam2.modeling import load_config, model_directory
 from slmsam2.server.devices import resolve_device
 from slmsam2.volume import parse_window
 
+MOST_VOXELS = 10**9  # 512 x 512 x 3800
 OF_MONAI_LABEL = {"server_mode"}  # read by MONAILabelApp itself
 
 
@@ -27,6 +28,8 @@ class Configuration:
         preset: intensity window for requests that ask for none; None: chosen from the image.
         auto_train_every: training starts by itself after so many newly submitted labels; 0: never.
         most_megabytes: bound on a request's body, and on what an archive in it unpacks to.
+        most_megavoxels: bound on a volume.
+        most_waiting: inferences that may wait for another; further ones are refused with 429.
         modalities: of the series that a PACS is asked for, unless MONAI Label's own search filter is set.
     """
 
@@ -36,6 +39,8 @@ class Configuration:
     preset: str | None = None
     auto_train_every: int = 0
     most_megabytes: int = 2048
+    most_megavoxels: int = MOST_VOXELS // 10**6
+    most_waiting: int = 24
     modalities: tuple[str, ...] = ("CT", "MR")
 
     @property
@@ -70,6 +75,8 @@ def read_configuration(conf: Mapping[str, str]) -> Configuration:
         preset=given.get("preset"),
         auto_train_every=_count("auto_train_every", given, 0),
         most_megabytes=_count("most_megabytes", given, 1),
+        most_megavoxels=_count("most_megavoxels", given, 1),
+        most_waiting=_count("most_waiting", given, 0),
         modalities=_modalities(given.get("modalities")),
     )
 

@@ -42,9 +42,9 @@ def put_in_front(app: FastAPI, router: APIRouter) -> None:
     app.router.routes[:0] = new
 
 
-def off_the_loop(stock: Callable[..., Any], answer: Answer) -> Callable[..., Any]:
+def off_the_loop(stock: Callable[..., Any], answer: Answer, waiting: int = WAITING) -> Callable[..., Any]:
     """An endpoint that answers in a thread, with the parameters (and so the access checks) of the stock one."""
-    limiter = anyio.CapacityLimiter(WAITING)
+    limiter = anyio.CapacityLimiter(waiting)
 
     async def endpoint(**arguments: Any) -> Any:
         tasks = arguments.get("background_tasks")

@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from slmsam2.server.closed import closed_routes
 from slmsam2.server.door import put_up_door
 from slmsam2.server.front import put_in_front
+from slmsam2.server.monitoring import monitoring_routes
 from slmsam2.server.progress import progress_routes
 from slmsam2.server.proxy import proxy_routes
 from slmsam2.server.routes import install_routes
@@ -28,6 +29,7 @@ def install(server: FastAPI, app_dir: Path, most_bytes: int) -> None:
     install_routes(server)
     for routes in (
         progress_routes(),
+        *monitoring_routes(),
         stored_routes(),
         session_routes(most_bytes),
         proxy_routes(),

@@ -128,6 +128,10 @@ def _save_label(label: UploadFile, params: str, user: str, **arguments: Any) -> 
 def _name_plainly(upload: UploadFile, endings: tuple[str, ...]) -> str:
     """Keep only the ending of a client's file name; MONAI Label makes file names here of it."""
     ending = ending_of(upload.filename, endings)
+    if ending in (".nhdr", ".mhd"):
+        raise VolumeError(
+            "A header alone holds no voxels. Save the label as one file (.nii.gz, .nrrd or .mha)."
+        )
     if not ending:
         raise VolumeError(
             f"A file {base_of(upload.filename)!r} is not taken here. Send one of: {', '.join(sorted(endings))}."
