@@ -1,12 +1,12 @@
 """Files that are cut short, altered or absurd: each is read, or refused with a sentence; nothing else happens."""
 
 import random
-import struct
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from damage import WAYS, cut
 from dicom_files import write_dicom
 from slmsam2.errors import VolumeError
 from slmsam2.server.inspection import inspect
@@ -16,35 +16,6 @@ pytestmark = pytest.mark.unit
 
 EACH = 30  # files of a kind and a way to damage them
 MOST_VOXELS = 10**6
-HEADER = 400  # bytes in which what matters stands
-ABSURD = [struct.pack("<i", n) for n in (0, -1, 2**31 - 1, -(2**31), 70_000)] + [
-    struct.pack("<f", x) for x in (float("nan"), float("inf"), 1e38)
-]
-
-
-def cut(content, chance):
-    return content[: chance.randrange(len(content) * 9 // 10)]
-
-
-def flip(content, chance):
-    """One to eight bits of the header are others."""
-    damaged = bytearray(content)
-    for _ in range(chance.randint(1, 8)):
-        damaged[chance.randrange(min(HEADER, len(damaged)))] ^= 1 << chance.randrange(8)
-    return bytes(damaged)
-
-
-def absurd(content, chance):
-    """Four bytes of the header say something else: sizes of zero, of thousands of millions, numbers that are none."""
-    at = chance.randrange(min(HEADER, len(content)) - 4)
-    return content[:at] + chance.choice(ABSURD) + content[at + 4 :]
-
-
-def scramble(content, chance):
-    """A stretch anywhere is noise."""
-    at = chance.randrange(len(content))
-    length = min(chance.randint(1, 200), len(content) - at)
-    return content[:at] + chance.randbytes(length) + content[at + length :]
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +48,7 @@ def read_or_refuse(path, read):
     return False
 
 
-@pytest.mark.parametrize("damage", [cut, flip, absurd, scramble])
+@pytest.mark.parametrize("damage", WAYS)
 @pytest.mark.parametrize("ending", [".nii", ".nii.gz", ".nrrd", ".mha", ".dcm"])
 def test_damaged_files(whole, tmp_path, ending, damage):
     chance = random.Random(f"{ending} {damage.__name__}")
@@ -86,7 +57,6 @@ def test_damaged_files(whole, tmp_path, ending, damage):
     for number in range(EACH):
         path.write_bytes(damage(whole[ending], chance))
         refused += read_or_refuse(path, read_label if number % 2 else read_volume)
-    assert refused or damage in (absurd, flip, scramble)
     if damage is cut and ending != ".dcm":  # a DICOM file may end in padding
         assert refused == EACH
 
@@ -103,7 +73,7 @@ def test_series_with_damaged_slices(tmp_path):
                 file, np.full((8, 6), k, np.int16), SeriesInstanceUID="1.2.4", PixelSpacing=[1, 1], **where
             )
         victim = chance.choice(files)
-        victim.write_bytes(chance.choice([cut, flip, absurd, scramble])(victim.read_bytes(), chance))
+        victim.write_bytes(chance.choice(WAYS)(victim.read_bytes(), chance))
         read_or_refuse(folder, read_volume)
         for file in files:
             file.unlink()

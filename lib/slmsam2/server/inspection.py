@@ -9,6 +9,7 @@ import nibabel as nib
 import SimpleITK as sitk
 
 from slmsam2.errors import TooLargeError, VolumeError
+from slmsam2.volume.dicom import is_dicom
 from slmsam2.volume.itk import detached_data
 from slmsam2.volume.nifti import DAMAGED
 from slmsam2.volume.volume import shape_text
@@ -20,7 +21,7 @@ def inspect(path: Path, most_voxels: int) -> None:
     """Look at the header of an image or label.
 
     Args:
-        path: any file or folder; of those other than NIfTI, NRRD and MetaImage nothing is looked at here.
+        path: any file or folder; of those other than NIfTI, NRRD, MetaImage and DICOM files nothing is looked at here.
         most_voxels: bound on the number of voxels.
 
     Raises:
@@ -43,9 +44,13 @@ def _shape(path: Path) -> tuple[int, ...]:
             return tuple(int(n) for n in nib.load(path).shape)  # type: ignore[attr-defined]
         except DAMAGED:
             return ()
-    if image_io is None or not path.is_file():
+    if not path.is_file():
         return ()
-    if detached_data(path) is not None:
+    if is_dicom(path):
+        image_io = "GDCMImageIO"
+    if image_io is None:
+        return ()
+    if image_io != "GDCMImageIO" and detached_data(path) is not None:
         raise VolumeError(f"The voxels of '{path.name}' are not in the file itself. Save it as one file.")
     reader = sitk.ImageFileReader()
     reader.SetImageIO(image_io)
