@@ -102,6 +102,7 @@ def test_a_full_disk(server, tmp_path):
         for each in processes:
             each.rlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     assert set(saved_versions(server, "saved").values()) == {b"before"}
+    assert server.left_behind() == []
     assert save(server, "saved", body(1), "bob").status_code == 200
     assert set(saved_versions(server, "saved").values()) == {b"before", body(1)}
     tags = [tag for tag in saved_versions(server, "saved") if tag != "original"]

@@ -6,7 +6,10 @@ import errno
 import inspect
 import json
 import logging
-from collections.abc import Callable
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ import requests
 from fastapi import APIRouter, HTTPException, UploadFile
 from monailabel.config import settings
 from monailabel.endpoints import datastore as stock
+from monailabel.interfaces.datastore import DefaultLabelTag
 from monailabel.interfaces.exception import MONAILabelException
 from monailabel.utils.others.generic import remove_file
 
@@ -25,6 +29,7 @@ from slmsam2.server.received import FILE_ENDINGS
 
 logger = logging.getLogger(__name__)
 
+FINAL = DefaultLabelTag.FINAL.value
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 Work = Callable[..., Any]
 
@@ -111,22 +116,37 @@ def _json_object(name: str, text: str) -> dict[str, Any]:
     return content
 
 
-def _add_image(image: str | None, file: UploadFile, **arguments: Any) -> Any:
+def _add_image(image: str | None, file: UploadFile, params: str, user: str, background_tasks: Any) -> Any:
     endings = tuple(pattern.lstrip("*") for pattern in settings.MONAI_LABEL_DATASTORE_FILE_EXT)
     name = base_of(file.filename)
-    ending = _name_plainly(file, endings)
-    return stock.add_image(image=check_id(image or name[: -len(ending)]), file=file, **arguments)
+    ending = _ending(file, endings)
+    image = check_id(image or name[: -len(ending)])
+    with _uploaded(file, ending) as path:
+        info = {**json.loads(params), "user": user}
+        return {"image": stock.app_instance().datastore().add_image(image, path, info)}
 
 
-def _save_label(label: UploadFile, params: str, user: str, **arguments: Any) -> Any:
-    _name_plainly(label, FILE_ENDINGS)
-    if settings.MONAI_LABEL_AUTH_ENABLE:
-        params = json.dumps({**json.loads(params), "user": user})
-    return stock.save_label(label=label, params=params, **arguments)
+def _save_label(
+    image: str, label: UploadFile, params: str, tag: str, user: str, background_tasks: Any
+) -> Any:
+    info = json.loads(params) | ({"user": user} if settings.MONAI_LABEL_AUTH_ENABLE else {})
+    app = stock.app_instance()
+    with _uploaded(label, _ending(label, FILE_ENDINGS)) as path:
+        label_id = app.datastore().save_label(image, path, tag or FINAL, info)
+    return {**(app.on_save_label(image, label_id) or {}), "image": image, "label": label_id}
 
 
-def _name_plainly(upload: UploadFile, endings: tuple[str, ...]) -> str:
-    """Keep only the ending of a client's file name; MONAI Label makes file names here of it."""
+@contextmanager
+def _uploaded(upload: UploadFile, ending: str) -> Iterator[str]:
+    """The upload as a file, while the context is open; MONAI Label leaves it behind when the disk is full."""
+    with tempfile.NamedTemporaryFile(suffix=ending) as file:
+        shutil.copyfileobj(upload.file, file)
+        file.flush()
+        yield file.name
+
+
+def _ending(upload: UploadFile, endings: tuple[str, ...]) -> str:
+    """The ending of a client's file name, which is all that is used of it."""
     ending = ending_of(upload.filename, endings)
     if ending in (".nhdr", ".mhd"):
         raise VolumeError(
@@ -136,7 +156,6 @@ def _name_plainly(upload: UploadFile, endings: tuple[str, ...]) -> str:
         raise VolumeError(
             f"A file {base_of(upload.filename)!r} is not taken here. Send one of: {', '.join(sorted(endings))}."
         )
-    upload.filename = f"upload{ending}"
     return ending
 
 
