@@ -9,6 +9,10 @@ class VolumeError(SlmSam2Error):
     """An image or label file cannot be read, or is not the kind of volume that is needed."""
 
 
+class TooLargeError(VolumeError):
+    """A volume has more voxels than a server takes."""
+
+
 class GridError(VolumeError):
     """A label lies on a grid that does not fit the image's."""
 
@@ -31,3 +35,7 @@ class RunCancelledError(SlmSam2Error):
 
 class ArchiveError(SlmSam2Error):
     """The image archive (PACS) refuses something, or cannot do it."""
+
+
+class StorageError(SlmSam2Error):
+    """The disk is full, or a file cannot be written; what was there before is unchanged."""

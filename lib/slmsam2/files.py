@@ -2,11 +2,44 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections.abc import Callable
+import re
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
+
+_TEMPORARY = re.compile(r"\..+\.\d+-\d+")
+
+
+@contextlib.contextmanager
+def staged(path: Path, write: Callable[[IO[bytes]], Any]) -> Iterator[Callable[[], None]]:
+    """Write a file under a temporary name beside it and flush it to disk.
+
+    Args:
+        path: the file; its folder is made.
+        write: gets the open file.
+
+    Yields:
+        What moves the file into place; what is not moved is removed at the end.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
+
+    def put_in_place() -> None:
+        os.replace(temporary, path)
+        flush_folder(path.parent)
+
+    try:
+        with temporary.open("wb") as stream:
+            write(stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        yield put_in_place
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def write_whole(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
@@ -16,18 +49,31 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
         path: the file; its folder is made.
         write: gets the open file.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as stream:
-            write(stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with staged(path, write) as put_in_place:
+        put_in_place()
 
 
 def write_json(path: Path, content: Any) -> None:
     """Write JSON in one piece."""
     write_whole(path, lambda stream: stream.write(json.dumps(content, indent=1).encode()))
+
+
+def flush_folder(folder: Path) -> None:
+    """Flush the names in a folder to disk: a file that was moved there stays after a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def is_temporary(path: str | Path) -> bool:
+    """Whether a file is one that is being written here, by its name."""
+    return _TEMPORARY.fullmatch(Path(path).name) is not None
+
+
+def remove_temporary(folder: Path) -> None:
+    """Remove what a killed process left behind in a folder; nobody may be writing there."""
+    for path in folder.glob(".*"):
+        if is_temporary(path):
+            path.unlink(missing_ok=True)

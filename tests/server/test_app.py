@@ -76,12 +76,16 @@ def test_settings(tmp_path):
 @pytest.mark.parametrize(
     ("conf", "says"),
     [
-        ({"modle": "x"}, "model, model_dir, device, preset, auto_train_every"),
+        (
+            {"modle": "x"},
+            "model, model_dir, device, preset, auto_train_every, most_megabytes, most_megavoxels, most_waiting",
+        ),
         ({"model": "x"}, "slm_sam2_nano"),
         ({"model_dir": "/nowhere"}, "--conf model_dir"),
         ({"device": "toaster"}, "cpu"),
         ({"preset": "heart"}, "abdomen"),
-        ({"auto_train_every": "often"}, "a number of labels"),
+        ({"auto_train_every": "often"}, "auto_train_every must be a number"),
+        ({"most_megabytes": "0"}, "1 or more"),
         ({"modalities": "CT;MR"}, "CT,MR"),
     ],
 )

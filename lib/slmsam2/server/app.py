@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import HTTPException
+from monailabel.config import settings
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.infer_v2 import InferTask
@@ -20,9 +21,12 @@ from slmsam2.errors import SlmSam2Error
 from slmsam2.server.answers import refusal, unreachable
 from slmsam2.server.auto_train import AutoTrainer
 from slmsam2.server.configuration import read_configuration
+from slmsam2.server.folder import FolderDatastore
 from slmsam2.server.infer import KINDS, STUDY, SlmSam2Infer
+from slmsam2.server.line import line
 from slmsam2.server.memory import Memory
 from slmsam2.server.models import ModelStore
+from slmsam2.server.monitoring import monitor
 from slmsam2.server.pacs import PacsDatastore
 from slmsam2.server.parameters import label_tag, request_id
 from slmsam2.server.process import server_application
@@ -79,7 +83,18 @@ class SlmSam2App(MONAILabelApp):
         if server is not None:
             from slmsam2.server.install import install
 
-            install(server, Path(app_dir))
+            install(server, Path(app_dir), self._configuration.most_bytes)
+
+    def init_datastore(self) -> Datastore:
+        """A folder, or what MONAI Label makes of an address."""
+        if self.studies.startswith(("http://", "https://")):
+            return super().init_datastore()
+        return FolderDatastore(
+            self.studies,
+            extensions=settings.MONAI_LABEL_DATASTORE_FILE_EXT,
+            auto_reload=settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD,
+            read_only=settings.MONAI_LABEL_DATASTORE_READ_ONLY,
+        )
 
     def _init_dicomweb_datastore(self) -> Datastore:
         return PacsDatastore(super()._init_dicomweb_datastore(), self._configuration.modalities)
@@ -95,8 +110,12 @@ class SlmSam2App(MONAILabelApp):
     def init_infers(self) -> dict[str, InferTask]:
         conf = self._configuration
         memory, workspace = Memory(), Workspace()
+        line.most = conf.most_waiting
+        monitor.watch(self._models, memory, workspace)
         return {
-            name: SlmSam2Infer(kind, self._models, memory, workspace, conf.device, conf.preset)
+            name: SlmSam2Infer(
+                kind, self._models, memory, workspace, conf.device, conf.preset, conf.most_megavoxels * 10**6
+            )
             for name, kind in KINDS.items()
         }
 
@@ -140,6 +159,7 @@ class SlmSam2App(MONAILabelApp):
         except SlmSam2Error as error:
             logger.info("Refused: %s", error)
             raise refusal(error) from error
+        monitor.took(str(model), result["params"].get("latencies", {}))
         if study.image_id is not None:
             report = result["params"].get("report", {})
             record_confidence(datastore or self.datastore(), study.image_id, report)

@@ -12,6 +12,7 @@ from slmsam2.modeling import load_config, model_directory
 from slmsam2.server.devices import resolve_device
 from slmsam2.volume import parse_window
 
+MOST_VOXELS = 10**9  # 512 x 512 x 3800
 OF_MONAI_LABEL = {"server_mode"}  # read by MONAILabelApp itself
 
 
@@ -26,6 +27,9 @@ class Configuration:
         device: "cpu", "cuda", "cuda:1" or a GPU's name; None: a GPU when there is one.
         preset: intensity window for requests that ask for none; None: chosen from the image.
         auto_train_every: training starts by itself after so many newly submitted labels; 0: never.
+        most_megabytes: bound on a request's body, and on what an archive in it unpacks to.
+        most_megavoxels: bound on a volume.
+        most_waiting: inferences that may wait for another; further ones are refused with 429.
         modalities: of the series that a PACS is asked for, unless MONAI Label's own search filter is set.
     """
 
@@ -34,7 +38,14 @@ class Configuration:
     device: str | None = None
     preset: str | None = None
     auto_train_every: int = 0
+    most_megabytes: int = 2048
+    most_megavoxels: int = MOST_VOXELS // 10**6
+    most_waiting: int = 24
     modalities: tuple[str, ...] = ("CT", "MR")
+
+    @property
+    def most_bytes(self) -> int:
+        return self.most_megabytes * 10**6
 
 
 def read_configuration(conf: Mapping[str, str]) -> Configuration:
@@ -62,7 +73,10 @@ def read_configuration(conf: Mapping[str, str]) -> Configuration:
         model_dir=Path(given["model_dir"]) if "model_dir" in given else None,
         device=given.get("device"),
         preset=given.get("preset"),
-        auto_train_every=_count(given.get("auto_train_every", "0")),
+        auto_train_every=_count("auto_train_every", given, 0),
+        most_megabytes=_count("most_megabytes", given, 1),
+        most_megavoxels=_count("most_megavoxels", given, 1),
+        most_waiting=_count("most_waiting", given, 0),
         modalities=_modalities(given.get("modalities")),
     )
 
@@ -79,9 +93,8 @@ def _modalities(text: str | None) -> tuple[str, ...]:
     return names
 
 
-def _count(text: str) -> int:
-    if not text.isdecimal():
-        raise ConfigurationError(
-            f"--conf auto_train_every must be a number of labels, 0 for never, not {text!r}."
-        )
+def _count(name: str, given: Mapping[str, str], least: int) -> int:
+    text = given.get(name, str(getattr(Configuration, name)))
+    if not text.isdecimal() or int(text) < least:
+        raise ConfigurationError(f"--conf {name} must be a number, {least} or more, not {text!r}.")
     return int(text)

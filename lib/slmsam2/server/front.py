@@ -30,6 +30,11 @@ def new_router(prefix: str) -> APIRouter:
     return APIRouter(prefix=settings.MONAI_LABEL_API_STR + prefix, dependencies=[user])
 
 
+def router_of_checked(prefix: str) -> APIRouter:
+    """A router for endpoints that check by themselves who may use them: roles of MONAI Label do not include others."""
+    return APIRouter(prefix=settings.MONAI_LABEL_API_STR + prefix)
+
+
 def put_in_front(app: FastAPI, router: APIRouter) -> None:
     """Let the router's routes answer first; doing it again changes nothing."""
     there = {getattr(route, "name", None) for route in app.router.routes}
@@ -37,9 +42,9 @@ def put_in_front(app: FastAPI, router: APIRouter) -> None:
     app.router.routes[:0] = new
 
 
-def off_the_loop(stock: Callable[..., Any], answer: Answer) -> Callable[..., Any]:
+def off_the_loop(stock: Callable[..., Any], answer: Answer, waiting: int = WAITING) -> Callable[..., Any]:
     """An endpoint that answers in a thread, with the parameters (and so the access checks) of the stock one."""
-    limiter = anyio.CapacityLimiter(WAITING)
+    limiter = anyio.CapacityLimiter(waiting)
 
     async def endpoint(**arguments: Any) -> Any:
         tasks = arguments.get("background_tasks")

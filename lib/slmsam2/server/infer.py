@@ -17,7 +17,9 @@ from slmsam2.engine.job import Job, solve
 from slmsam2.errors import ConfigurationError, PromptError
 from slmsam2.prompts import Known
 from slmsam2.server.assembly import Request, assemble
+from slmsam2.server.configuration import MOST_VOXELS
 from slmsam2.server.devices import resolve_device
+from slmsam2.server.inspection import inspect
 from slmsam2.server.memory import Key, Memory
 from slmsam2.server.models import ModelStore
 from slmsam2.server.painted import Painted, nothing_painted, read_painted
@@ -32,7 +34,7 @@ from slmsam2.server.parameters import (
 )
 from slmsam2.server.points import parse_clicks
 from slmsam2.server.results import write_result
-from slmsam2.server.runs import Run, runs
+from slmsam2.server.runs import Run, mine, runs
 from slmsam2.server.study import LabelFrom, Study
 from slmsam2.volume import PRESETS, SliceView, Volume, read_volume
 
@@ -102,6 +104,7 @@ class SlmSam2Infer(InferTask):
         workspace: what earlier requests computed.
         device: for requests that name none; None: the best there is.
         preset: intensity preset for requests that ask for no window.
+        most_voxels: bound on images and labels.
     """
 
     def __init__(
@@ -112,6 +115,7 @@ class SlmSam2Infer(InferTask):
         workspace: Workspace,
         device: str | None = None,
         preset: str | None = None,
+        most_voxels: int = MOST_VOXELS,
     ) -> None:
         super().__init__(
             type=kind.type,
@@ -123,6 +127,7 @@ class SlmSam2Infer(InferTask):
         self._kind, self._models, self._memory, self._workspace = kind, models, memory, workspace
         self._device = device
         self._preset = preset
+        self._most_voxels = most_voxels
 
     def info(self) -> dict[str, Any]:
         """MONAI Label's, and which weights there are."""
@@ -150,6 +155,9 @@ class SlmSam2Infer(InferTask):
         begin = time.perf_counter()
         parameters = parse_parameters(request, self._preset)
         study: Study = request[STUDY]
+        for file in (study.image, study.label):
+            if file is not None:
+                inspect(file, self._most_voxels)
         image = read_volume(study.image)
         painted = self._painted(study, image, parameters)
         _check_values(painted, parameters.reply)
@@ -159,8 +167,9 @@ class SlmSam2Infer(InferTask):
         asked = self._request(request, image, painted, parameters, keys)
         read = time.perf_counter()
         device = resolve_device(parameters.device or self._device)
-        run = runs.find(parameters.request_id) or Run()
-        with self._models.busy(device):
+        run = mine.get() or runs.find(parameters.request_id) or Run()
+        turn = self._models.turns(device).take(run, parameters.client, short=asked.flat)
+        with turn, self._models.busy(device):
             waited = time.perf_counter()
             run.check()
             array, report, job = self._solve(asked, device, run)

@@ -6,20 +6,36 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
+from slmsam2.server.closed import closed_routes
+from slmsam2.server.door import put_up_door
 from slmsam2.server.front import put_in_front
-from slmsam2.server.labels import label_routes
+from slmsam2.server.monitoring import monitoring_routes
 from slmsam2.server.progress import progress_routes
 from slmsam2.server.proxy import proxy_routes
 from slmsam2.server.routes import install_routes
+from slmsam2.server.sessions import session_routes
+from slmsam2.server.stored import stored_routes
+from slmsam2.server.tokens import name_algorithms
 from slmsam2.server.viewer import viewer_routes
 
 
-def install(server: FastAPI, app_dir: Path) -> None:
-    """Put our routes in front of MONAI Label's; doing it again changes nothing.
+def install(server: FastAPI, app_dir: Path, most_bytes: int) -> None:
+    """Put our routes in front of MONAI Label's, and a door before all; doing it again changes nothing.
 
     Args:
         app_dir: folder of ``main.py``; the viewer's modules are in ``ohif`` there.
+        most_bytes: bound on a request's body, and on what an archive in it unpacks to.
     """
     install_routes(server)
-    for routes in (progress_routes(), label_routes(), proxy_routes(), viewer_routes(app_dir / "ohif")):
+    for routes in (
+        progress_routes(),
+        *monitoring_routes(),
+        stored_routes(),
+        session_routes(most_bytes),
+        proxy_routes(),
+        viewer_routes(app_dir / "ohif"),
+        closed_routes(),
+    ):
         put_in_front(server, routes)
+    put_up_door(server, most_bytes)
+    name_algorithms()

@@ -11,6 +11,7 @@ from pathlib import Path
 from slmsam2.errors import CheckpointError
 from slmsam2.modeling import SLMSAM2, build_model, checkpoint_path, read_checkpoint
 from slmsam2.modeling.build import starting_path
+from slmsam2.server.line import Turns
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ class ModelStore:
         self._held: dict[str, _Held] = {}
         self._loading = threading.Lock()
         self._facts_of: tuple[Stamp | None, dict[str, str]] | None = None
+        self._turns: defaultdict[str, Turns] = defaultdict(Turns)
         self._busy: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
     @property
@@ -47,6 +49,10 @@ class ModelStore:
     def busy(self, device: str) -> threading.Lock:
         """The lock to hold while computing on a device: one inference at a time."""
         return self._busy[device]
+
+    def turns(self, device: str) -> Turns:
+        """The order of inferences on a device."""
+        return self._turns[device]
 
     def get(self, device: str) -> SLMSAM2:
         """The network on a torch device, of the newest weights that load.

@@ -7,6 +7,7 @@ old; and saving an empty label, downloading and deleting a label end in errors w
 from __future__ import annotations
 
 import logging
+import re
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -17,7 +18,6 @@ import numpy as np
 import requests
 from monailabel.config import settings
 from monailabel.datastore.dicom import DICOMWebDatastore
-from monailabel.datastore.local import LocalDatastore
 from monailabel.datastore.utils.convert import dicom_to_nifti
 from monailabel.datastore.utils.dicom import dicom_web_download_series
 from monailabel.interfaces.datastore import DefaultLabelTag
@@ -25,6 +25,7 @@ from monailabel.interfaces.exception import LabelNotFoundException
 from pydicom.dataset import Dataset
 
 from slmsam2.errors import ArchiveError, PromptError
+from slmsam2.server.folder import FolderDatastore
 from slmsam2.server.painted import read_saved
 from slmsam2.server.segmentations import Segmentation, Segmentations
 from slmsam2.volume import label_on_grid, read_label, read_volume, write_label
@@ -32,6 +33,7 @@ from slmsam2.volume import label_on_grid, read_label, read_volume, write_label
 logger = logging.getLogger(__name__)
 
 FINAL = DefaultLabelTag.FINAL.value
+UID = re.compile(r"[0-9]+(\.[0-9]+)*")  # of DICOM; it becomes a folder's name here
 FILTER = "MONAI_LABEL_DICOMWEB_SEARCH_FILTER"
 
 
@@ -43,7 +45,7 @@ def search_filters(modalities: Sequence[str]) -> list[dict[str, Any]]:
     return [{"Modality": modality} for modality in modalities]
 
 
-class PacsDatastore(DICOMWebDatastore):
+class PacsDatastore(DICOMWebDatastore, FolderDatastore):
     """Images of a PACS, with labels as DICOM SEG.
 
     Args:
@@ -51,11 +53,14 @@ class PacsDatastore(DICOMWebDatastore):
         modalities: what to list when no search filter is set.
     """
 
+    keeps_versions = False  # the PACS keeps each SEG
+
     def __init__(self, stock: DICOMWebDatastore, modalities: Sequence[str]) -> None:
         stock._observer.stop()  # two that watch one folder would write over each other
         self._segmentations = Segmentations(stock._client)
         self._filters = search_filters(modalities)
-        super().__init__(
+        DICOMWebDatastore.__init__(
+            self,
             client=stock._client,
             search_filter={},
             cache_path=str(Path(stock._datastore_path).parent),
@@ -71,6 +76,10 @@ class PacsDatastore(DICOMWebDatastore):
             str(s.SeriesInstanceUID) for s in series if s.get("Modality") not in ("SEG", "SR", "RTSTRUCT")
         ]
         return list(dict.fromkeys(images))
+
+    def get_image_uri(self, image_id: str) -> str:
+        """Path of an image, fetched if need be; "" for what is no UID of a series."""
+        return super().get_image_uri(image_id) if UID.fullmatch(image_id) else ""
 
     def get_labeled_images(self, label_tag: str | None = None, labels: list[str] | None = None) -> list[str]:
         labelled = self._segmentations.newest()
@@ -91,13 +100,13 @@ class PacsDatastore(DICOMWebDatastore):
         image = image_id or label_id
         if label_tag == FINAL:
             self._refresh(image)
-        return LocalDatastore.get_label_uri(self, image, label_tag)
+        return FolderDatastore.get_label_uri(self, image, label_tag)
 
     def datalist(self, full_path: bool = True) -> list[dict[str, Any]]:
         for image in self.get_labeled_images():
             self.get_image_uri(image)
             self._refresh(image)
-        return LocalDatastore.datalist(self, full_path)
+        return FolderDatastore.datalist(self, full_path)
 
     def save_label(
         self,
@@ -136,7 +145,7 @@ class PacsDatastore(DICOMWebDatastore):
         if newest is not None:
             self._delete(newest)
             self._segmentations.forget()
-        elif not LocalDatastore.get_label_uri(self, label_id, label_tag):
+        elif not FolderDatastore.get_label_uri(self, label_id, label_tag):
             raise LabelNotFoundException(f"no label {label_id} with the tag {label_tag}")
         self._remove_local(label_id, label_tag)
 
@@ -153,7 +162,7 @@ class PacsDatastore(DICOMWebDatastore):
     def _refresh(self, image_id: str) -> None:
         """Make the local final label that of the newest SEG object; remove it when there is none any more."""
         newest = self._segmentations.newest().get(image_id)
-        here = LocalDatastore.get_label_uri(self, image_id, FINAL)
+        here = FolderDatastore.get_label_uri(self, image_id, FINAL)
         if newest is None:
             if here:
                 self._remove_local(image_id, FINAL)
@@ -168,7 +177,7 @@ class PacsDatastore(DICOMWebDatastore):
             write_label(path, label_on_grid(read_label(label), image), image, dtype=None, compress=True)
             label.unlink()
             info = {"SeriesInstanceUID": newest.series, "Modality": "SEG", "label_info": newest.segments}
-            LocalDatastore.save_label(self, image_id, str(path), FINAL, info)
+            FolderDatastore.save_label(self, image_id, str(path), FINAL, info)
 
     def _download(self, segmentation: Segmentation, folder: Path) -> Path:
         """The labelmap of a SEG object (around its structures only), in a temporary file."""
@@ -176,7 +185,7 @@ class PacsDatastore(DICOMWebDatastore):
         return Path(dicom_to_nifti(str(folder), is_seg=True))
 
     def _remove_local(self, image_id: str, label_tag: str) -> None:
-        path = LocalDatastore.get_label_uri(self, image_id, label_tag)
+        path = FolderDatastore.get_label_uri(self, image_id, label_tag)
         if path:
             Path(path).unlink(missing_ok=True)
             shutil.rmtree(Path(path).with_name(image_id), ignore_errors=True)

@@ -12,6 +12,7 @@ import numpy as np
 from slmsam2.engine import Cleaning
 from slmsam2.engine.volume import Direction
 from slmsam2.errors import ConfigurationError, PromptError
+from slmsam2.server.names import check_tag
 from slmsam2.volume import Window, parse_window
 
 AUTO = "auto"
@@ -132,10 +133,8 @@ def label_tag(request: Mapping[str, Any]) -> str | None:
     """
     tags = [_text(request, "tag"), _text(request, "label_tag")]
     for tag in tags:
-        if tag is not None and not re.fullmatch(r"\w[\w .-]*", tag):
-            raise PromptError(
-                f"{tag!r} is no label tag. Use letters, digits, '-' and '_', for instance 'final'."
-            )
+        if tag is not None:
+            check_tag(tag)
     return tags[0] if tags[0] or request.get("save_label") else tags[1]
 
 

@@ -7,7 +7,6 @@ of the server. Here those two are taken out, and what was uploaded is remembered
 from __future__ import annotations
 
 import json
-import re
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import PureWindowsPath
@@ -17,6 +16,7 @@ from fastapi import UploadFile
 
 from slmsam2.errors import PromptError
 from slmsam2.server.answers import unknown_image
+from slmsam2.server.names import ending_of, is_session_id
 
 RAW = ".raw"  # our name for MONAI Label's ".bin" labels: read by us, for sessions and uploaded images too
 FILE_ENDINGS = (
@@ -70,7 +70,7 @@ def receive(arguments: dict[str, Any]) -> Received:
         raise PromptError(
             "No image was named: give an image id, a session_id, or upload the image as 'file'."
         )
-    if session and not re.fullmatch(r"[\w-]+", session):
+    if session and not is_session_id(session):
         raise unknown_image(f"session {session!r}")
     for upload in (file, label):
         if upload is not None:
@@ -128,6 +128,5 @@ def segment_name(label: Any) -> str:
 
 def _name_plainly(upload: UploadFile) -> None:
     """Keep only the ending of a client's file name: MONAI Label makes a temporary file's name of it."""
-    name = (upload.filename or "").lower()
-    ending = max((e for e in FILE_ENDINGS if name.endswith(e)), key=len, default="")
+    ending = ending_of(upload.filename, FILE_ENDINGS)
     upload.filename = "upload" + (RAW if ending == ".bin" else ending)

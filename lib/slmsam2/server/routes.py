@@ -9,7 +9,9 @@ from fastapi import APIRouter, FastAPI
 from monailabel.endpoints import activelearning, infer
 from starlette.responses import Response
 
-from slmsam2.server.front import Answer, off_the_loop
+from slmsam2.server.front import WAITING, off_the_loop
+from slmsam2.server.line import in_line, line
+from slmsam2.server.monitoring import monitor
 from slmsam2.server.received import Received, receive, received
 
 NAMES = INFER, SAMPLE = "slmsam2_infer", "slmsam2_sample"
@@ -22,18 +24,18 @@ def install_routes(app: FastAPI) -> None:
     """
     if any(getattr(route, "name", None) in NAMES for route in app.router.routes):
         return
-    _put_in_front(app, INFER, infer.router, "/{model}", infer.api_run_inference, _infer)
-    _put_in_front(app, SAMPLE, activelearning.router, "/{strategy}", activelearning.api_sample, _next_sample)
+    inferring = off_the_loop(infer.api_run_inference, _infer, waiting=max(WAITING, line.most + 1))
+    _put_in_front(app, INFER, infer.router, "/{model}", in_line(inferring, monitor.answered))
+    sampling = off_the_loop(activelearning.api_sample, _next_sample)
+    _put_in_front(app, SAMPLE, activelearning.router, "/{strategy}", sampling)
 
 
-def _put_in_front(
-    app: FastAPI, name: str, stock: APIRouter, path: str, endpoint: Callable[..., Any], answer: Answer
-) -> None:
-    """Let ``answer`` serve a path of a stock router, with the parameters and access checks of its endpoint."""
+def _put_in_front(app: FastAPI, name: str, stock: APIRouter, path: str, endpoint: Callable[..., Any]) -> None:
+    """Let ``endpoint`` serve a path of a stock router."""
     # not in the schema: MONAI Label's own entry describes it
     app.router.add_api_route(
         f"{infer.settings.MONAI_LABEL_API_STR}{stock.prefix}{path}",
-        off_the_loop(endpoint, answer),
+        endpoint,
         methods=["POST"],
         name=name,
         include_in_schema=False,

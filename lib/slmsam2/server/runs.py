@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 from slmsam2.errors import RunCancelledError
@@ -43,6 +44,10 @@ class Run:
             raise RunCancelledError("This propagation was cancelled. Nothing has changed.")
 
 
+# what the request of this thread or task is followed by, whether it has an id or not
+mine: ContextVar[Run | None] = ContextVar("mine", default=None)
+
+
 class Runs:
     """The runs of this server that have an id; safe to use from several threads."""
 
@@ -57,7 +62,7 @@ class Runs:
             yield
             return
         with self._lock:
-            self._runs[request_id] = Run()
+            self._runs[request_id] = mine.get() or Run()
         try:
             yield
         finally:

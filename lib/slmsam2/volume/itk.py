@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,8 @@ import SimpleITK as sitk
 
 from slmsam2.errors import VolumeError
 from slmsam2.volume.volume import LPS_TO_RAS, Volume, shape_text
+
+_LONGEST_HEADER = 2**20  # bytes
 
 
 def read_itk(path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -18,10 +22,18 @@ def read_itk(path: Path) -> tuple[np.ndarray, np.ndarray]:
         array (I, J, K) and affine (4, 4), RAS+ mm.
 
     Raises:
-        VolumeError: unreadable, several components per voxel, or not 3D.
+        VolumeError: unreadable, several components per voxel, not 3D, or with voxels outside the file's own folder.
     """
+    data = detached_data(path)
+    if data is not None and Path(data).name != data:
+        raise VolumeError(
+            f"The voxels of '{path.name}' are in another folder ({data[:100]!r}). Save it again as one file."
+        )
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO("NrrdImageIO" if path.suffix.lower() in (".nrrd", ".nhdr") else "MetaImageIO")
+    reader.SetFileName(str(path))
     try:
-        image = sitk.ReadImage(str(path))
+        image = reader.Execute()
     except RuntimeError as error:
         raise VolumeError(
             f"'{path.name}' cannot be read: it is damaged, incomplete or not an image of "
@@ -33,6 +45,41 @@ def read_itk(path: Path) -> tuple[np.ndarray, np.ndarray]:
             "segmentation in several layers). Export it as one labelmap or one grey image."
         )
     return array_of(image, path.name), affine_of(image)
+
+
+def detached_data(path: Path) -> str | None:
+    """The file that holds the voxels, as the header of a NRRD or MetaImage file names it; None: the file itself.
+
+    Raises:
+        VolumeError: the header does not end, or its data are a list of files.
+    """
+    nrrd = path.suffix.lower() in (".nrrd", ".nhdr")
+    field = re.compile(rb"\s*data *file:(.*)" if nrrd else rb"\s*ElementDataFile\s*[=:](.*)", re.IGNORECASE)
+    name = None
+    for line in _header_lines(path, nrrd):
+        found = field.match(line)
+        if found:
+            name = found[1].strip().decode(errors="replace")
+            if not nrrd:
+                break
+    else:
+        if not nrrd:
+            raise VolumeError(f"'{path.name}' is damaged: its header does not end. Save it again.")
+    if name is not None and (not name or re.match(r"LIST\b|.*%", name)):
+        raise VolumeError(f"The voxels of '{path.name}' are in several files. Save it again as one file.")
+    return None if name is None or (not nrrd and name.upper() == "LOCAL") else name
+
+
+def _header_lines(path: Path, nrrd: bool) -> Iterator[bytes]:
+    """The lines of a header; that of NRRD ends with an empty one."""
+    with path.open("rb") as stream:
+        content = stream.read(_LONGEST_HEADER)
+    for line in re.split(rb"\r\n|\n|\r", content):
+        if nrrd and not line:
+            return
+        yield line
+    if nrrd and len(content) == _LONGEST_HEADER:
+        raise VolumeError(f"'{path.name}' is damaged: its header does not end. Save it again.")
 
 
 def array_of(image: sitk.Image, name: str) -> np.ndarray:

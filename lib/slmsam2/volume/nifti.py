@@ -15,7 +15,7 @@ from slmsam2.errors import VolumeError
 from slmsam2.volume.pictures import luminance
 from slmsam2.volume.volume import Volume, shape_text
 
-_DAMAGED = (
+DAMAGED = (
     ImageFileError,
     HeaderDataError,
     OSError,
@@ -44,7 +44,7 @@ def read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray]:
         shape = (*image.shape, 1, 1)[: max(3, len(image.shape))]
         if len(image.shape) > 1 and all(size == 1 for size in shape[3:]):
             return _values(image.dataobj).reshape(shape[:3], order="F"), image.affine
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise VolumeError(
             f"'{path.name}' is damaged, incomplete, too large for the memory, or not a NIfTI image. "
             "Save it again."

@@ -1,0 +1,99 @@
+"""What no request may have, whatever route it is for: a path that leads elsewhere,
+more than the server takes, or an order from a page of somewhere else."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from fastapi import FastAPI, HTTPException
+from monailabel.config import settings
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from slmsam2.server.names import leads_away
+
+READING = ("GET", "HEAD", "OPTIONS")
+
+
+class Door:
+    """Refuses a request before any route sees it.
+
+    Args:
+        app: what is behind the door.
+        most_bytes: bound on the body of a request.
+    """
+
+    def __init__(self, app: ASGIApp, most_bytes: int) -> None:
+        self.app, self._most_bytes = app, most_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        refused = self._refusal(scope)
+        if refused is None:
+            await self.app(scope, self._counted(receive), send)
+        else:
+            await JSONResponse({"detail": refused.detail}, refused.status_code)(scope, receive, send)
+
+    def _refusal(self, scope: Scope) -> HTTPException | None:
+        raw = scope.get("raw_path") or b""
+        if leads_away(raw.decode("latin-1")) or leads_away(scope["path"]):
+            return HTTPException(
+                404, "There is nothing at this address: it has '..', a backslash or the like in it."
+            )
+        headers = Request(scope).headers
+        if scope["method"] not in READING and not _from_here(headers):
+            return HTTPException(
+                403,
+                f"A page of {headers['origin'][:100]} may not change anything here. To allow it, start the server with "
+                "this address in MONAI_LABEL_CORS_ORIGINS.",
+            )
+        length = headers.get("content-length", "0")
+        too_large = length.isdecimal() and int(length) > self._most_bytes
+        return self._too_large() if too_large else None
+
+    def _counted(self, receive: Receive) -> Receive:
+        """Counts what really comes: a client need not say it before."""
+        came = 0
+
+        async def counted() -> Message:
+            nonlocal came
+            message = await receive()
+            came += len(message.get("body", b""))
+            if came > self._most_bytes:
+                raise self._too_large()
+            return message
+
+        return counted
+
+    def _too_large(self) -> HTTPException:
+        return HTTPException(
+            413,
+            f"This is more than the {self._most_bytes / 1e6:.0f} MB that this server takes at a time. Send a smaller "
+            "file, or raise the server's setting most_megabytes.",
+        )
+
+
+def _from_here(headers: Headers) -> bool:
+    """Whether a request comes from no browser, from a page of this server, or from one that may ask.
+
+    Browsers send the page's origin with all that changes something; without this any website could send an annotator's
+    browser here.
+    """
+    origin = headers.get("origin")
+    if origin is None:
+        return True
+    allowed = {str(each).rstrip("/") for each in settings.MONAI_LABEL_CORS_ORIGINS}
+    return origin in allowed or urlsplit(origin).netloc == headers.get("host")
+
+
+def put_up_door(server: FastAPI, most_bytes: int) -> None:
+    """Put a door before all routes of a server, also of one that runs already; doing it again replaces it."""
+    stack = server.middleware_stack
+    if stack is None:
+        server.middleware_stack = stack = server.build_middleware_stack()
+    behind = stack.app if isinstance(stack, Door) else stack
+    server.middleware_stack = Door(behind, most_bytes)

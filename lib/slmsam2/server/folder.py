@@ -1,0 +1,253 @@
+"""A folder of images as datastore: MONAI Label's, made safe.
+
+MONAI Label's own follows links and names out of the folder, copies labels and writes its list of them (the index) in
+place, so that a crash or a full disk leaves half a file, and puts a label over that of somebody else.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from filelock import FileLock
+from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastore, LocalDatastoreModel
+from monailabel.interfaces.exception import ImageNotFoundException, LabelNotFoundException
+from watchdog.events import FileSystemEvent
+
+from slmsam2.errors import StorageError
+from slmsam2.files import is_temporary, remove_temporary, staged
+from slmsam2.server.names import check_id, check_tag, inside
+from slmsam2.server.versions import keep_earlier
+
+logger = logging.getLogger(__name__)
+
+
+class FolderDatastore(LocalDatastore):
+    """Images and labels of a folder, and nothing outside it.
+
+    What is saved is on disk, whole, before a method returns; several processes may use one folder. Arguments are those
+    of MONAI Label's.
+    """
+
+    _datastore: LocalDatastoreModel
+    keeps_versions = True  # a label that is saved over another person's keeps that one, under a dated tag
+
+    def __init__(self, datastore_path: str, *args: Any, **kwargs: Any) -> None:
+        folder = Path(datastore_path)
+        folder.mkdir(parents=True, exist_ok=True)
+        self._lock = FileLock(folder / ".lock")  # may be taken again by the thread that has it
+        with self._lock:
+            for each in (folder, *(folder / "labels").glob("*/")):
+                remove_temporary(each)
+        super().__init__(datastore_path, *args, **kwargs)
+        if self._auto_reload:
+            self._handler.on_moved = self._on_moved
+
+    def get_image_uri(self, image_id: str) -> str:
+        return self._inside(super().get_image_uri(image_id))
+
+    def get_label_uri(self, label_id: str, label_tag: str) -> str:
+        return self._inside(super().get_label_uri(label_id, label_tag))
+
+    def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
+        """Add an image, or put another one in its place.
+
+        Raises:
+            PromptError: the id is no plain name.
+            StorageError: the disk is full or cannot be written; nothing has changed.
+        """
+        own_id, ending = self._to_id(os.path.basename(image_filename))
+        image_id = check_id(image_id or own_id)
+        name = image_id + ending
+        with self._changing():
+            entry = ImageLabelModel(image=DataModel(info=_info(image_info, name), ext=ending))
+            before = self._datastore.objects.get(image_id)
+            if before is not None:
+                entry.labels = before.labels
+            target = Path(self._datastore.image_path()) / name
+            with self._staged_file(target, image_filename) as put_in_place:
+                self._commit({**self._datastore.objects, image_id: entry}, put_in_place)
+        return image_id
+
+    def save_label(
+        self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]
+    ) -> str:
+        """Save a label; it and the index are on disk when this returns.
+
+        Raises:
+            PromptError: the tag is no plain name.
+            StorageError: the disk is full or cannot be written; the label saved before is as it was.
+            ImageNotFoundException: there is no such image.
+        """
+        tag = check_tag(str(getattr(label_tag, "value", label_tag)))
+        _, ending = self._to_id(os.path.basename(label_filename))
+        name = image_id + ending
+        with self._changing():
+            if image_id not in self._datastore.objects:
+                raise ImageNotFoundException(f"Image {image_id} not found")
+            entry = self._datastore.objects[image_id].model_copy(deep=True)
+            info, target = _info(label_info, name), Path(self._datastore.label_path(tag)) / name
+            with self._staged_file(target, label_filename) as put_in_place:
+                if self.keeps_versions:
+                    keep_earlier(self._datastore, image_id, tag, info, Path(label_filename), entry.labels)
+                entry.labels[tag] = DataModel(info=info, ext=ending)
+                self._commit({**self._datastore.objects, image_id: entry}, put_in_place)
+        return image_id
+
+    def remove_label(self, label_id: str, label_tag: str) -> None:
+        """Remove a label.
+
+        Raises:
+            LabelNotFoundException: there is none.
+        """
+        path = LocalDatastore.get_label_uri(self, label_id, label_tag)
+        if not path or not self._inside(path):
+            raise LabelNotFoundException(f"no label {label_id} with the tag {label_tag}")
+        Path(path).unlink(missing_ok=True)
+        self.refresh()
+
+    def remove_image(self, image_id: str) -> None:
+        with self._changing():
+            if not FolderDatastore.get_image_uri(self, image_id):
+                raise ImageNotFoundException(f"Image {image_id} not found")
+            super().remove_image(image_id)
+        self.refresh()
+
+    def update_image_info(self, image_id: str, info: dict[str, Any]) -> None:
+        with self._changing():
+            super().update_image_info(image_id, info)
+
+    def update_label_info(self, label_id: str, label_tag: str, info: dict[str, Any]) -> None:
+        with self._changing():
+            super().update_label_info(label_id, label_tag, info)
+
+    def _inside(self, path: str) -> str:
+        """The path; "" for one outside the folder."""
+        return path if path and inside(Path(self._datastore_path), Path(path)) else ""
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Alone in changing the folder, with the index as it is on disk."""
+        with self._lock:
+            self._init_from_datastore_file()
+            yield
+
+    @contextmanager
+    def _staged_file(self, target: Path, source: str) -> Iterator[Callable[[], None]]:
+        def write(stream: IO[bytes]) -> None:
+            with open(source, "rb") as content:
+                shutil.copyfileobj(content, stream)
+
+        with _as_storage_error(), staged(target, write) as put_in_place:
+            yield put_in_place
+
+    def _commit(self, objects: Mapping[str, ImageLabelModel], put_in_place: Callable[[], None]) -> None:
+        """Write the new index beside the old one; only then move both files, which takes no space."""
+        changed = self._datastore.model_copy(update={"objects": dict(objects)})
+        with staged(Path(self._datastore_config_path), _index_writer(changed)) as put_index_in_place:
+            put_in_place()
+            put_index_in_place()
+        self._datastore = changed
+        self._config_ts = self._index_stamp()
+
+    def _update_datastore_file(self, lock: bool = True) -> None:
+        with self._lock, _as_storage_error():
+            self._commit(self._datastore.objects, lambda: None)
+
+    def _init_from_datastore_file(self, throw_exception: bool = False) -> None:
+        with self._lock:
+            stamp = self._index_stamp()
+            if stamp is None or stamp == self._config_ts:
+                return
+            try:
+                content = Path(self._datastore_config_path).read_text(encoding="utf-8")
+                loaded = LocalDatastoreModel.model_validate_json(content)
+            except ValueError:
+                if throw_exception:
+                    raise
+                logger.exception(
+                    "The index %s is damaged: the one in memory stays", self._datastore_config_path
+                )
+                return
+            loaded.base_path = self._datastore_path
+            self._datastore, self._config_ts = loaded, stamp
+
+    def _index_stamp(self) -> Any:
+        """What changes when the index does; None: there is no file yet."""
+        try:
+            stat = os.stat(self._datastore_config_path)
+        except FileNotFoundError:
+            return None
+        return stat.st_ino, stat.st_mtime_ns, stat.st_size
+
+    def _reconcile_datastore(self) -> None:
+        with self._lock:
+            super()._reconcile_datastore()
+
+    def _list_files(self, path: str, patterns: Any) -> dict[str, str]:
+        found = super()._list_files(path, patterns)
+        for name in [name for name in found if not self._inside(os.path.join(path, name))]:
+            logger.warning("%s is not served: it is a link that leads out of the folder of studies", name)
+            del found[name]
+        return found
+
+    def _remove_non_existing(self) -> int:
+        """Drop from the index what is not there any more; readers never see it half done."""
+        self._init_from_datastore_file()
+        images, removed = {}, 0
+        for image_id, entry in self._datastore.objects.items():
+            if not self._is_there(self._datastore.image_path(), image_id + entry.image.ext):
+                removed += 1
+                continue
+            labels = {
+                tag: label
+                for tag, label in entry.labels.items()
+                if self._is_there(self._datastore.label_path(tag), image_id + label.ext)
+            }
+            removed += len(entry.labels) - len(labels)
+            images[image_id] = entry.model_copy(update={"labels": labels})
+        self._datastore.objects = images
+        return removed
+
+    def _is_there(self, folder: str, name: str) -> bool:
+        path = os.path.join(folder, name)
+        return os.path.exists(path) and bool(self._inside(path))
+
+    def _on_modify_event(self, event: FileSystemEvent) -> None:
+        if event.src_path == self._datastore_config_path:
+            self._init_from_datastore_file()
+
+    def _on_moved(self, event: FileSystemEvent) -> None:
+        """Another process has put a new index, or a file of its own, into place."""
+        if event.dest_path == self._datastore_config_path:
+            self._init_from_datastore_file()
+        elif not is_temporary(os.fsdecode(event.src_path)):
+            self.refresh()
+
+
+def _info(given: Mapping[str, Any] | None, name: str) -> dict[str, Any]:
+    return {**copy.deepcopy(dict(given or {})), "ts": int(time.time()), "name": name}
+
+
+def _index_writer(index: LocalDatastoreModel) -> Callable[[IO[bytes]], int]:
+    text = json.dumps(index.model_dump(exclude={"base_path"}), indent=2, default=str)
+    return lambda stream: stream.write(text.encode())
+
+
+@contextmanager
+def _as_storage_error() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"The server could not save this: {error.strerror or error}. What was saved before is as it was. "
+            "Free some space on the server's disk, then save again."
+        ) from error

@@ -1,0 +1,62 @@
+"""A look at a file's header before the file is opened: is it all there, and not more than the server takes."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import nibabel as nib
+import SimpleITK as sitk
+
+from slmsam2.errors import TooLargeError, VolumeError
+from slmsam2.volume.dicom import is_dicom
+from slmsam2.volume.itk import detached_data
+from slmsam2.volume.nifti import DAMAGED
+from slmsam2.volume.volume import shape_text
+
+_WITH_HEADER = {".nrrd": "NrrdImageIO", ".nhdr": "NrrdImageIO", ".mha": "MetaImageIO", ".mhd": "MetaImageIO"}
+
+
+def inspect(path: Path, most_voxels: int) -> None:
+    """Look at the header of an image or label.
+
+    Args:
+        path: any file or folder; of those other than NIfTI, NRRD, MetaImage and DICOM files nothing is looked at here.
+        most_voxels: bound on the number of voxels.
+
+    Raises:
+        VolumeError: its voxels lie in another file, which a client could choose.
+        TooLargeError: it has more voxels than allowed, or says so.
+    """
+    shape = _shape(path)
+    if math.prod(shape) > most_voxels:
+        raise TooLargeError(
+            f"The volume has {shape_text(shape)} voxels; this server takes {most_voxels / 1e6:.0f} million. Crop or "
+            "resample it, or raise the server's setting most_megavoxels."
+        )
+
+
+def _shape(path: Path) -> tuple[int, ...]:
+    """() for what is not looked at, and for what is damaged: reading it says how."""
+    image_io = _WITH_HEADER.get(path.suffix.lower())
+    if path.name.lower().endswith((".nii", ".nii.gz")):
+        try:
+            return tuple(int(n) for n in nib.load(path).shape)  # type: ignore[attr-defined]
+        except DAMAGED:
+            return ()
+    if not path.is_file():
+        return ()
+    if is_dicom(path):
+        image_io = "GDCMImageIO"
+    if image_io is None:
+        return ()
+    if image_io != "GDCMImageIO" and detached_data(path) is not None:
+        raise VolumeError(f"The voxels of '{path.name}' are not in the file itself. Save it as one file.")
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO(image_io)
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError:
+        return ()
+    return (*reader.GetSize(), reader.GetNumberOfComponents())

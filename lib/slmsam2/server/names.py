@@ -1,0 +1,75 @@
+"""Names that clients send, of images, labels, tags and files: none of them may lead anywhere."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path, PureWindowsPath
+from urllib.parse import unquote
+
+from slmsam2.errors import PromptError
+
+LONGEST = 200  # characters; file systems take 255 bytes, endings and dates included
+TAG = re.compile(r"\w[\w .-]*")
+
+
+def decoded(text: str) -> str:
+    """Text without percent encoding, however often it was applied."""
+    while (plain := unquote(text)) != text:
+        text = plain
+    return text
+
+
+def leads_away(path: str) -> bool:
+    """Whether a path of a request has a part that no route of the server needs: "..", a backslash, a control
+    character; percent encoding is seen through."""
+    plain = decoded(path)
+    return ".." in plain.split("/") or re.search(r"[\\\x00-\x1f\x7f]", plain) is not None
+
+
+def check_id(name: str, what: str = "image") -> str:
+    """An id of an image or a label, as it came.
+
+    Raises:
+        PromptError: it could be read as a path, is hidden (".name"), empty or too long.
+    """
+    plain = decoded(name)
+    if leads_away(name) or "/" in plain or plain.startswith(".") or not 0 < len(plain.strip()) <= LONGEST:
+        raise PromptError(
+            f"{name[:LONGEST]!r} is no id of an {what}. Give the id as the list of images (/datastore/?output=all) has "
+            "it: a name without a path."
+        )
+    return name
+
+
+def check_tag(tag: str) -> str:
+    """A label's tag, as it came.
+
+    Raises:
+        PromptError: it is no plain name.
+    """
+    if not TAG.fullmatch(tag) or len(tag) > LONGEST:
+        raise PromptError(
+            f"{tag[:LONGEST]!r} is no label tag. Use letters, digits, '-' and '_', for instance 'final'."
+        )
+    return tag
+
+
+def is_session_id(text: str) -> bool:
+    """Whether a text can be a session's id, which becomes a folder's name; MONAI Label makes UUIDs."""
+    return re.fullmatch(r"[0-9A-Za-z-]{1,64}", text) is not None
+
+
+def ending_of(filename: str | None, endings: tuple[str, ...]) -> str:
+    """The ending of a client's file name, the longest that fits; "" if none of these does."""
+    name = (filename or "").lower()
+    return max((e for e in endings if name.endswith(e)), key=len, default="")
+
+
+def base_of(filename: str | None) -> str:
+    """A client's file name without its folders, whatever system they are of."""
+    return PureWindowsPath(filename or "").name
+
+
+def inside(folder: Path, path: Path) -> bool:
+    """Whether a path lies in a folder once links are followed."""
+    return path.resolve().is_relative_to(folder.resolve())

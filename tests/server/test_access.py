@@ -1,0 +1,123 @@
+"""MONAI Label's authentication on its routes and on ours, with tokens signed by a key of the test's own."""
+
+import base64
+import http.server
+import json
+import threading
+import time
+
+import jwt
+import pytest
+import requests
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from server_process import running_server
+from server_studies import make_studies, phantom, write_nifti
+
+pytestmark = pytest.mark.server
+
+OURS = [  # method, path, least role
+    ("POST", "/infer/slmsam2?image=phantom", "user"),
+    ("POST", "/activelearning/random", "user"),
+    ("GET", "/slmsam2/progress/some", "user"),
+    ("DELETE", "/slmsam2/progress/some", "user"),
+    ("GET", "/slmsam2/metrics", "user"),
+    ("GET", "/slmsam2/ohif/mode.js", "user"),
+    ("GET", "/ohif/app-config.js", "user"),
+    ("GET", "/proxy/dicom/studies", "user"),
+    ("GET", "/datastore/image?image=phantom", "user"),
+    ("GET", "/datastore/label?label=phantom&tag=final", "user"),
+    ("GET", "/session/some", "user"),
+    ("PUT", "/session/", "user"),
+    ("PUT", "/datastore/image", "annotator"),
+    ("PUT", "/datastore/label?image=phantom", "annotator"),
+    ("PUT", "/datastore/label/info?label=phantom&tag=final", "annotator"),
+    ("GET", "/datastore/dataset", "annotator"),
+    ("DELETE", "/datastore/image?id=nobody", "admin"),
+    ("DELETE", "/datastore/label?id=nobody&tag=final", "admin"),
+    ("POST", "/reload", "admin"),
+]
+ROLES = ("user", "annotator", "admin")
+
+
+@pytest.fixture(scope="module")
+def key():
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
+@pytest.fixture(scope="module")
+def realm(key):
+    """Answers as Keycloak does when asked for its public key."""
+    public = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    content = json.dumps({"public_key": base64.b64encode(public).decode()}).encode()
+
+    class Realm(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *args):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Realm) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/realms/test"
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory, realm):
+    base = tmp_path_factory.mktemp("guarded")
+    settings = {"MONAI_LABEL_AUTH_ENABLE": "true", "MONAI_LABEL_AUTH_REALM_URI": realm}
+    with running_server(base, make_studies(base / "studies"), **settings) as server:
+        yield server
+
+
+def token(key, *roles, algorithm="RS256", seconds=60, name="ann"):
+    claims = {"preferred_username": name, "exp": time.time() + seconds}
+    claims["realm_access"] = {"roles": [f"monailabel-{role}" for role in roles]}
+    return jwt.encode(claims, key, algorithm)
+
+
+def ask(server, method, path, sent=None, **arguments):
+    headers = {} if sent is None else {"Authorization": f"Bearer {sent}"}
+    return requests.request(method, server.url + path, headers=headers, timeout=30, **arguments)
+
+
+@pytest.mark.parametrize(("method", "path", "role"), OURS)
+def test_nobody_without_a_token_and_nobody_below_the_role(guarded, key, method, path, role):
+    files = dict.fromkeys(("file", "files", "label"), ("x.nii.gz", b"")) if method == "PUT" else None
+    assert ask(guarded, method, path, files=files).status_code == 401
+    for held in ROLES:
+        status = ask(guarded, method, path, token(key, held), files=files).status_code
+        assert (status == 403) == (held != role), (held, status)
+        assert status != 401
+
+
+def test_tokens_that_are_not_good(guarded, key):
+    another = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    bad = [
+        token(another, "user"),
+        token(key, "user", seconds=-10),
+        token("a secret that everybody knows, of 32 bytes", "user", algorithm="HS256"),
+        token(None, "user", algorithm="none"),
+        token(key, "user")[:-8] + "AAAAAAAA",
+        "nonsense",
+    ]
+    for sent in bad:
+        assert ask(guarded, "GET", "/info/", sent).status_code == 401
+    assert ask(guarded, "GET", "/info/", token(key, "user")).status_code == 200
+    assert ask(guarded, "GET", "/info/", token(key)).status_code == 403
+    assert ask(guarded, "GET", "/slmsam2/health").status_code == 200
+
+
+def test_who_saved_a_label_is_noted(guarded, key, tmp_path):
+    file = write_nifti(tmp_path / "label.nii.gz", phantom()[1])
+    params = {"params": json.dumps({"user": "somebody else"})}
+    with file.open("rb") as stream:
+        sent = token(key, "annotator", name="ann")
+        path = "/datastore/label?image=phantom"
+        assert ask(guarded, "PUT", path, sent, files={"label": stream}, data=params).status_code == 200
+    info = ask(guarded, "GET", "/datastore/label/info?label=phantom&tag=final", token(key, "user")).json()
+    assert info["user"] == "ann"

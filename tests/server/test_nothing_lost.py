@@ -1,0 +1,111 @@
+"""Saving labels on a real server that is killed, or whose disk is full."""
+
+import os
+import random
+import resource
+import signal
+import threading
+import time
+
+import psutil
+import pytest
+import requests
+from server_process import running_server
+from server_studies import make_studies
+
+pytestmark = pytest.mark.server
+
+KILLS = int(os.environ.get("SLMSAM2_KILLS", "1"))
+
+
+def body(number):
+    """Bytes that tell which label they are, and whether they are whole."""
+    return str(number).encode() + b" " + random.Random(number).randbytes(200_000)
+
+
+def save(server, image, content, who):
+    return requests.put(
+        f"{server.url}/datastore/label?image={image}&tag=final",
+        files={"label": ("label.nii.gz", content)},
+        data={"params": f'{{"client_id": "{who}"}}'},
+        timeout=30,
+    )
+
+
+def saved_versions(server, image):
+    """Contents of all versions of an image's label, by tag."""
+    listed = requests.get(f"{server.url}/datastore/?output=all", timeout=30).json()["objects"][image][
+        "labels"
+    ]
+    address = f"{server.url}/datastore/label?label={image}&tag="
+    return {tag: requests.get(address + tag, timeout=30).content for tag in listed}
+
+
+def kill(server):
+    """Every process of the server, at once."""
+    process = psutil.Process(server.process.pid)
+    for each in [*process.children(recursive=True), process]:
+        each.send_signal(signal.SIGKILL)
+    server.process.wait()
+
+
+def save_until_killed(server, image, number, answered):
+    while True:
+        number += 2
+        try:
+            if save(server, image, body(number), f"who{number}").status_code == 200:
+                answered.append(number)
+        except requests.ConnectionError:
+            return
+
+
+def test_killed_while_two_save(tmp_path):
+    """No label that was answered for is lost, and the server starts again; as often as SLMSAM2_KILLS says."""
+    studies = make_studies(tmp_path / "studies")
+    chance, answered = random.Random(0), {"phantom": [0], "turned": [1]}
+    for _ in range(KILLS):
+        with running_server(tmp_path, studies) as server:
+            before = {image: len(numbers) for image, numbers in answered.items()}
+            threads = [
+                threading.Thread(target=save_until_killed, args=(server, image, numbers[-1] + 1000, numbers))
+                for image, numbers in answered.items()
+            ]
+            for thread in threads:
+                thread.start()
+            while any(len(numbers) < before[image] + 3 for image, numbers in answered.items()):
+                time.sleep(0.01)
+            time.sleep(chance.uniform(0, 0.3))
+            kill(server)
+            for thread in threads:
+                thread.join()
+    with running_server(tmp_path, studies) as server:
+        for image, numbers in answered.items():
+            found = {int(c.split(b" ")[0]): c for c in saved_versions(server, image).values()}
+            assert all(content == body(number) for number, content in found.items())
+            assert set(numbers[1:]) <= set(found)
+            assert save(server, image, body(9), "after").status_code == 200
+    assert [p.name for p in studies.rglob(".*") if p.name != ".lock"] == []
+
+
+def test_a_full_disk(server, tmp_path):
+    """The server may write no file larger than 100 kB for a while, which fails as a full disk does."""
+    assert save(server, "saved", b"before", "ann").status_code == 200
+    processes = psutil.Process(server.process.pid)
+    processes = [processes, *processes.children(recursive=True)]
+    try:
+        for each in processes:
+            each.rlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
+        answer = save(server, "saved", body(1), "bob")
+        assert answer.status_code == 507
+        assert "space" in answer.json()["detail"]
+    finally:
+        for each in processes:
+            each.rlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    assert set(saved_versions(server, "saved").values()) == {b"before"}
+    assert server.left_behind() == []
+    assert save(server, "saved", body(1), "bob").status_code == 200
+    assert set(saved_versions(server, "saved").values()) == {b"before", body(1)}
+    tags = [tag for tag in saved_versions(server, "saved") if tag != "original"]
+    for tag in tags:
+        query = {"id": "saved", "tag": tag}
+        assert requests.delete(f"{server.url}/datastore/label", params=query, timeout=30).status_code == 200

@@ -1,0 +1,310 @@
+"""The folder of studies as datastore: what is saved is there, whole, whoever saves beside it and whatever ends it."""
+
+import json
+import multiprocessing
+import os
+import random
+import resource
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from monailabel.interfaces.exception import ImageNotFoundException
+
+from slmsam2.errors import PromptError, StorageError
+from slmsam2.server import folder as folder_module
+from slmsam2.server.folder import FolderDatastore
+from slmsam2.server.pacs import PacsDatastore
+
+pytestmark = pytest.mark.unit
+
+KILLS = int(os.environ.get("SLMSAM2_KILLS", "10"))
+FINAL = "final"
+
+
+@pytest.fixture
+def studies(tmp_path):
+    folder = tmp_path / "studies"
+    folder.mkdir()
+    for name in ("a", "b"):
+        (folder / f"{name}.nii.gz").write_bytes(b"image")
+    return folder
+
+
+@pytest.fixture
+def store(studies):
+    return FolderDatastore(str(studies))
+
+
+@pytest.fixture
+def save(store, tmp_path):
+    """Save bytes as the final label of an image, as somebody."""
+    numbers = iter(range(10**6))
+
+    def save(content, who="ann", image="a", tag=FINAL, into=store):
+        file = tmp_path / f"upload{next(numbers)}.nii.gz"
+        file.write_bytes(content)
+        return into.save_label(image, str(file), tag, {"client_id": who})
+
+    return save
+
+
+def content_of(store, image, tag=FINAL):
+    return Path(store.get_label_uri(image, tag)).read_bytes()
+
+
+def index_on_disk(studies):
+    return json.loads((studies / "datastore_v2.json").read_text())["objects"]
+
+
+def test_a_label_and_the_index_are_on_disk_before_the_answer(store, studies, save, monkeypatch):
+    flushed = []
+    flush = os.fsync
+
+    def noted(descriptor):
+        flushed.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")).name.split(".nii.gz.")[0])
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    save(b"label")
+    assert flushed[0] == ".a"  # the label under its temporary name
+    assert flushed[1].startswith(".datastore_v2.json.")
+    assert flushed[2:] == ["final", "studies"]  # the folders, once both are in place
+    assert content_of(store, "a") == b"label"
+    assert index_on_disk(studies)["a"]["labels"][FINAL]["info"]["client_id"] == "ann"
+
+
+def test_two_people_keep_both_versions(store, studies, save):
+    save(b"first", "ann")
+    save(b"second", "bob")
+    save(b"third", "ann")
+    dated = sorted(tag for tag in store.get_labels_by_image_id("a") if tag != FINAL)
+    assert len(dated) == 2
+    assert all(tag.startswith(f"final-{time.strftime('%Y')}") for tag in dated)
+    assert content_of(store, "a") == b"third"
+    assert {content_of(store, "a", tag) for tag in dated} == {b"first", b"second"}
+    assert {store.get_label_info("a", tag)["client_id"] for tag in dated} == {"ann", "bob"}
+    again = FolderDatastore(str(studies))
+    assert sorted(again.get_labels_by_image_id("a")) == [FINAL, *dated]
+    assert again.get_labeled_images() == ["a"]
+    assert len(again.datalist()) == 1  # a training takes the newest alone
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "content", "tag", "versions"),
+    [
+        ("ann", "ann", b"second", FINAL, 1),  # one's own
+        ("ann", "bob", b"first", FINAL, 1),  # nothing new
+        ("server", "other", b"second", "original", 1),  # proposals
+        ("user-xyz", "user-xyz", b"second", FINAL, 2),  # 3D Slicer's users without a name
+        (None, None, b"second", FINAL, 2),
+        ("ann", "bob", b"second", "checked", 2),
+    ],
+)
+def test_which_versions_are_kept(store, save, before, now, content, tag, versions):
+    save(b"first", before, tag=tag)
+    save(content, now, tag=tag)
+    assert len(store.get_labels_by_image_id("a")) == versions
+    assert content_of(store, "a", tag) == content
+
+
+def test_processes_and_threads_that_save_at_once(studies, save):
+    stores = [FolderDatastore(str(studies)) for _ in range(2)]
+
+    def work(number):
+        for step in range(5):
+            save(
+                b"%d %d" % (number, step),
+                f"who{number}",
+                "ab"[number % 2],
+                f"tag{number}",
+                stores[number % 2],
+            )
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    index = index_on_disk(studies)
+    assert {image: sorted(index[image]["labels"]) for image in "ab"} == {
+        "a": ["tag0", "tag2", "tag4"],
+        "b": ["tag1", "tag3", "tag5"],
+    }
+
+
+def test_readers_see_all_images_while_the_folder_is_looked_through(store, save):
+    save(b"label")
+    seen, done = set(), threading.Event()
+
+    def read():
+        while not done.is_set():
+            seen.add((len(store.list_images()), store.get_label_uri("a", FINAL) != ""))
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    for _ in range(100):
+        store.refresh()
+    done.set()
+    thread.join()
+    assert seen == {(2, True)}
+
+
+def test_what_is_refused(store, save, studies, tmp_path):
+    (studies / "labels" / "x").symlink_to(tmp_path)
+    for tag in ("../x", "a/b", "", ".hidden", "x\x00"):
+        with pytest.raises(PromptError, match="tag"):
+            save(b"label", tag=tag)
+    with pytest.raises(ImageNotFoundException):
+        save(b"label", image="../a")
+    with pytest.raises(PromptError, match="id"):
+        store.add_image("../c", str(studies / "a.nii.gz"), {})
+    (tmp_path / "outside.nii.gz").write_bytes(b"outside")
+    (studies / "a.nii.gz").unlink()
+    (studies / "a.nii.gz").symlink_to(tmp_path / "outside.nii.gz")
+    assert store.get_image_uri("a") == ""
+    with pytest.raises(ImageNotFoundException):
+        store.remove_image("a")
+    store.refresh()
+    assert store.list_images() == ["b"]
+    assert (tmp_path / "outside.nii.gz").read_bytes() == b"outside"
+
+
+def in_a_child(work):
+    """Run work in a forked process; its exit status."""
+    child = multiprocessing.get_context("fork").Process(target=work)
+    child.start()
+    child.join(60)
+    return child.exitcode
+
+
+@pytest.mark.parametrize("full", ["label", "index"])
+def test_a_full_disk_leaves_what_was_saved(store, studies, save, tmp_path, full):
+    """A bound on the size of files does as a full disk does: writing fails in the middle."""
+    store.update_image_info("a", {"long": "x" * (200_000 if full == "index" else 0)})
+    save(b"before", "ann")
+    index = (studies / "datastore_v2.json").read_bytes()
+
+    upload = tmp_path / "upload.nii.gz"
+    upload.write_bytes(b"x" * (300_000 if full == "label" else 50_000))
+
+    def work():
+        own = FolderDatastore(str(studies))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 200_000))
+        with pytest.raises(StorageError, match="could not save"):
+            own.save_label("a", str(upload), FINAL, {"client_id": "bob"})
+        assert own.get_label_info("a", FINAL)["client_id"] == "ann"
+
+    assert in_a_child(work) == 0
+    assert (studies / "datastore_v2.json").read_bytes() == index
+    again = FolderDatastore(str(studies))
+    assert content_of(again, "a") == b"before"
+    assert not list(studies.rglob(".*.nii.gz.*"))
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of half a megabyte."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
+        pytest.skip("a file system of its own may not be mounted here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_disk_that_is_full(small_disk, save):
+    (small_disk / "a.nii.gz").write_bytes(b"image")
+    store = FolderDatastore(str(small_disk))
+    save(os.urandom(200_000), "ann", into=store)
+    before = content_of(store, "a")
+    with pytest.raises(StorageError, match="space"):
+        save(os.urandom(400_000), "bob", into=store)
+    assert content_of(store, "a") == before
+    assert list(store.get_labels_by_image_id("a")) == [FINAL]
+    save(b"small", "bob", into=store)
+    assert content_of(store, "a") == b"small"
+
+
+def body(number):
+    """A label's content that tells which one it is, and whether it is whole."""
+    return str(number).encode() + b" " + np.random.default_rng(number).bytes(100_000)
+
+
+def saves_for_ever(studies, pipe, uploads):
+    store, number = FolderDatastore(str(studies)), 0
+    while True:
+        number += 1
+        upload = uploads / "upload.nii.gz"
+        upload.write_bytes(body(number))
+        store.save_label("ab"[number % 2], str(upload), FINAL, {"client_id": f"who{number}"})
+        os.write(pipe, b"%d\n" % number)
+
+
+def test_killed_at_any_moment_no_saved_label_is_lost(tmp_path, studies):
+    """As many random moments as SLMSAM2_KILLS says."""
+    chance = random.Random(0)
+    for kill in range(KILLS):
+        reading, writing = os.pipe()
+        child = multiprocessing.get_context("fork").Process(
+            target=saves_for_ever, args=(studies, writing, tmp_path)
+        )
+        child.start()
+        os.close(writing)
+        saved = [int(os.read(reading, 100).split()[0])]
+        time.sleep(chance.uniform(0, 0.05))
+        os.kill(child.pid, signal.SIGKILL)
+        child.join()
+        with os.fdopen(reading) as rest:
+            saved += [int(line) for line in rest]
+        check_all_there(studies, max(saved), kill)
+
+
+def check_all_there(studies, saved, kill):
+    """Every label that was answered for is listed and whole, and there is nothing half written."""
+    store = FolderDatastore(str(studies))
+    found = set()
+    for image in "ab":
+        for tag in store.get_labels_by_image_id(image):
+            content = content_of(store, image, tag)
+            number = int(content.split(b" ")[0])
+            assert content == body(number), f"kill {kill}: {image} {tag} is not whole"
+            found.add(number)
+    assert set(range(1, saved + 1)) <= found, f"kill {kill}"
+    assert [p.name for p in studies.rglob(".*") if p.name != ".lock"] == []
+    json.loads((studies / "datastore_v2.json").read_text())
+
+
+def test_another_process_changes_the_index(studies, save):
+    watching = FolderDatastore(str(studies), auto_reload=True)
+    try:
+        save(b"label", into=FolderDatastore(str(studies)))
+        end = time.monotonic() + 10
+        while not watching.get_label_uri("a", FINAL) and time.monotonic() < end:
+            time.sleep(0.05)
+        assert content_of(watching, "a") == b"label"
+    finally:
+        watching._observer.stop()
+
+
+def test_ids_that_a_pacs_is_not_asked_for(tmp_path, monkeypatch):
+    client = SimpleNamespace(base_url="http://pacs")
+    stock = SimpleNamespace(
+        _observer=SimpleNamespace(stop=lambda: None),
+        _client=client,
+        _datastore_path=str(tmp_path / "cache" / "x"),
+        _fetch_by_frame=False,
+    )
+    monkeypatch.setattr(folder_module.FolderDatastore, "refresh", lambda self: None)
+    store = PacsDatastore(stock, ["CT"])
+    try:
+        for name in ("../../etc", "/etc", "..", "1.2/../..", "%2e%2e", ""):
+            assert store.get_image_uri(name) == ""
+    finally:
+        store._observer.stop()

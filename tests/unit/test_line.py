@@ -1,0 +1,106 @@
+"""Whose turn it is among inferences that wait, and how many may."""
+
+import threading
+import time
+
+import pytest
+from fastapi import HTTPException
+
+from slmsam2.errors import RunCancelledError
+from slmsam2.server.line import Line, Turns
+from slmsam2.server.runs import Run
+
+pytestmark = pytest.mark.unit
+
+
+class Waiters:
+    """Requests that ask one after the other while the device is busy; the order in which they then get it."""
+
+    def __init__(self):
+        self.now, self.order, self.threads = 0.0, [], []
+        self.turns = Turns(lambda: self.now)
+
+    def ask(self, name, client, *, short=False, after=1.0, run=None):
+        self.now += after
+
+        def work():
+            try:
+                with self.turns.take(run or Run(), client, short=short):
+                    self.order.append(name)
+            except RunCancelledError:
+                self.order.append(f"{name} cancelled")
+
+        self.threads.append(threading.Thread(target=work))
+        expected = len(self.turns._waiting) + 1
+        self.threads[-1].start()
+        while len(self.turns._waiting) < expected:
+            time.sleep(0.001)
+
+    def finish(self):
+        for thread in self.threads:
+            thread.join(10)
+        return self.order
+
+
+@pytest.fixture
+def waiters():
+    return Waiters()
+
+
+def test_first_come_first_served(waiters):
+    with waiters.turns.take(Run(), "first", short=False):
+        for name in "abc":
+            waiters.ask(name, name)
+    assert waiters.finish() == ["a", "b", "c"]
+
+
+def test_a_single_slice_goes_before_volumes_but_not_before_old_ones(waiters):
+    with waiters.turns.take(Run(), "first", short=False):
+        waiters.ask("old volume", "a")
+        waiters.ask("volume", "b", after=20)
+        waiters.ask("slice", "c", short=True, after=15)
+    assert waiters.finish() == ["old volume", "slice", "volume"]
+
+
+def test_nobody_takes_all_turns(waiters):
+    with waiters.turns.take(Run(), "first", short=False):
+        for number in range(3):
+            waiters.ask(f"greedy {number}", "greedy")
+        waiters.ask("modest", "modest")
+        waiters.ask("no name", None)
+        waiters.ask("no name either", None)
+    assert waiters.finish() == ["greedy 0", "modest", "no name", "no name either", "greedy 1", "greedy 2"]
+
+
+def test_a_cancelled_request_leaves_the_line_at_once(waiters):
+    gone = Run()
+    with waiters.turns.take(Run(), "first", short=False):
+        waiters.ask("gone", "a", run=gone)
+        waiters.ask("stays", "b")
+        gone.cancelled = True
+        waiters.threads[0].join(5)
+        assert waiters.order == ["gone cancelled"]
+    assert waiters.finish() == ["gone cancelled", "stays"]
+
+
+def test_an_error_gives_the_turn_on(waiters):
+    with pytest.raises(ValueError, match="x"), waiters.turns.take(Run(), "a", short=False):
+        raise ValueError("x")
+    with waiters.turns.take(Run(), "a", short=False):
+        pass
+
+
+def test_more_than_may_wait_are_refused():
+    line = Line(most=1)
+    for _ in range(20):
+        line.took(10)
+    with line.place(), line.place():
+        with pytest.raises(HTTPException) as refused, line.place():
+            pass
+        assert line.inside == 2
+    assert refused.value.status_code == 429
+    assert 5 <= int(refused.value.headers["Retry-After"]) <= 11
+    assert "Ask again in" in refused.value.detail
+    with line.place():
+        assert line.inside == 1
+    assert line.inside == 0
