@@ -64,6 +64,8 @@ def test_config_sent_back_as_lists():
 @pytest.mark.parametrize("given", [[7, 3, 7], "7, 3", ["3", 7.0], (7, 3)])
 def test_slices(given):
     assert parse_parameters({"prompt_slices": given}).prompt_slices == [3, 7]
+    named = {"liver": given, "spleen": []}
+    assert parse_parameters({"prompt_slices": named}).prompt_slices == {"liver": [3, 7], "spleen": []}
 
 
 @pytest.mark.parametrize(
@@ -101,7 +103,7 @@ def test_structures():
         ({"direction": "up"}, PromptError, "both, forward, backward"),
         ({"prompt_slices": [-1]}, PromptError, "prompt_slices must hold slice numbers"),
         ({"prompt_slices": [1.5]}, PromptError, "prompt_slices must hold slice numbers"),
-        ({"prompt_slices": {"a": 1}}, PromptError, "prompt_slices must hold slice numbers"),
+        ({"prompt_slices": {"a": "here"}}, PromptError, "prompt_slices must hold slice numbers"),
         ({"first_slice": "top"}, PromptError, "first_slice must hold slice numbers"),
         ({"last_slice": True}, PromptError, "last_slice must hold slice numbers"),
         ({"first_slice": 9, "last_slice": 3}, PromptError, "Swap them"),
