@@ -32,7 +32,8 @@ def test_paint_propagate_submit(open_viewer, server, pacs, series, tmp_path):
     found, _ = propagate(viewer)
     assert np.array_equal(found[:, :, k], painted[:, :, k])
     assert len(slices_of(found)) > 5
-    assert dice(found > 0, liver) > 0.4  # as the anatomy lies, not mirrored or in another order
+    for near in (k - 1, k + 1):  # as the anatomy lies, not mirrored or in another order
+        assert dice(found[:, :, near] > 0, liver[:, :, near]) > 0.7
     assert np.array_equal(found, by_python_client(server, series.uid, viewer.sent()[0], tmp_path))
     viewer.press("submit")
     viewer.wait_for_message("Submitted")
