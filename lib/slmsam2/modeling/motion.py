@@ -15,6 +15,8 @@ LEVELS = 3  # halvings of the thumbnail: motion of up to a quarter of its side i
 ITERATIONS = 4  # per level
 WINDOW = 1.2  # standard deviation of the window, in pixels of the thumbnail
 PULL = 0.1  # weight of the smoothed flow, relative to the mean squared gradient of the image
+TRUST_SPREAD = 4.0  # standard deviation of a difference that is believed, in medians of all differences of the slice
+TRUST_FLOOR = 0.2  # and in the network's normalised intensities: added to it
 
 
 def thumbnails(frames: Tensor, size: int) -> Tensor:
@@ -53,6 +55,20 @@ def moved(image: Tensor, flow: Tensor) -> Tensor:
     places = torch.stack([x, y]) + flow
     grid = (2 * places / (size - 1) - 1).permute(0, 2, 3, 1)
     return F.grid_sample(image, grid, mode="bilinear", padding_mode="border", align_corners=True)
+
+
+def trust(here: Tensor, there: Tensor, flow: Tensor) -> Tensor:
+    """How much each pixel of ``here`` looks like the one of ``there`` that the flow says it is.
+
+    What has no counterpart (an end, gas beside the liver, a vessel that comes in) differs by far more than noise and
+    the slices' usual change do.
+
+    Returns:
+        float32 (B, 1, n, n): 1 for the same intensity, towards 0 for others.
+    """
+    difference = (here - moved(there, flow)).abs()
+    usual = difference.flatten(1).median(dim=1).values.view(-1, 1, 1, 1)
+    return torch.exp(-0.5 * (difference / (TRUST_SPREAD * usual + TRUST_FLOOR)).square())
 
 
 def _refine(flow: Tensor, here: Tensor, there: Tensor, pull: Tensor) -> Tensor:

@@ -36,7 +36,8 @@ class SLMSAM2(SAM2Base):
             in published SLM-SAM 2 weights. False for weights that start from SAM 2, whose decoder expects such a
             slice unfused.
         last_mask_prompt: feed the neighbouring slice's mask logits to SAM's prompt encoder as a dense mask prompt.
-        follow_motion: move those logits along with the image from slice to slice before.
+        follow_motion: move those logits along with the image from slice to slice before, and make them less sure
+            where the slices do not look alike.
         carried_weight: how much those logits count in the mask, beside what the decoder gives (1); 0 is SAM 2.
         **sam2: all other arguments of ``SAM2Base``.
     """
@@ -171,7 +172,8 @@ class SLMSAM2(SAM2Base):
         logits = last["pred_masks"].float().clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
         if thumbnail is None:
             return logits
-        return motion.moved(logits, motion.flow_between(thumbnail, last["thumbnail"]))
+        flow = motion.flow_between(thumbnail, last["thumbnail"])
+        return motion.moved(logits, flow) * motion.trust(thumbnail, last["thumbnail"], flow)
 
     def _track_step(
         self,
