@@ -176,6 +176,7 @@ def submit(viewer: ViewerPage, pacs, series: Series, names: dict[str, int]) -> n
     viewer.wait_for_message(f"Submitted: {', '.join(names)}")
     stored = pacs.segmentations(series.uid)
     assert len(stored) == count + 1
+    assert stored[-1].SeriesDescription == ", ".join(names)  # as OHIF lists it
     assert segments(stored[-1]) == {value: name for name, value in names.items()}
     assert np.array_equal(labelmap(stored[-1], shown.shape, series.lps), shown)
     return shown

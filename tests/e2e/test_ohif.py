@@ -81,6 +81,11 @@ def test_two_structures(open_viewer, pacs, ct, organs, pictures):
     # another structure does not overwrite the first
     viewer.page.click(".slmsam2 >> text=+ Add")
     viewer.name_structure(2, "spleen")
+    viewer.choose_structure(1)
+    viewer.choose_structure(2)
+    viewer.page.keyboard.press("e")
+    viewer.page.keyboard.press("b")  # the keys are the tools' and not the name's
+    assert viewer.structure_names() == {"liver": 1, "spleen": 2}
     viewer.paint(organs["spleen"][:, :, k], 2, k, RADIUS)
     viewer.page.select_option(".slmsam2 [title='What to propagate']", "active")
     viewer.press("propagate")

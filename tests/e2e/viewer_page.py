@@ -137,6 +137,11 @@ class ViewerPage:
         self.page.keyboard.press("Enter")
         self.settle()
 
+    def choose_structure(self, value: int) -> None:
+        row = self.page.locator(f".slmsam2-structures li[data-value='{value}']")
+        row.locator(".slmsam2-name").click()
+        expect(row).to_have_class("slmsam2-active")
+
     def structure_names(self) -> dict[str, int]:
         """name -> value, as the panel lists them."""
         rows = self.page.locator(".slmsam2-structures li").all()
