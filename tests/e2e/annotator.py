@@ -20,6 +20,7 @@ from viewer_page import ViewerPage  # noqa: E402 - needs playwright
 
 expect = playwright.expect
 RADIUS = 3  # voxels of the brush
+WIDE = 5  # for large structures: each move of the mouse takes its time
 RADIUS_OF_ERASER = 4
 AWAY = 6  # slices between the painted slice and the one that is corrected
 
@@ -32,6 +33,7 @@ class Scene:
         other: the series that Next sample is to open.
         mask: bool (I, J, K), the structure on the series' grid.
         mpr: three planes at once; else OHIF's stack.
+        radius: of the brush, in voxels.
     """
 
     structure: str
@@ -39,6 +41,7 @@ class Scene:
     other: Series
     mask: np.ndarray
     mpr: bool = False
+    radius: int = RADIUS
 
     @property
     def spacing(self) -> float:
@@ -81,12 +84,12 @@ def by_python_client(server, uid, sent, folder):
     return np.asarray(nib.load(file).dataobj)
 
 
-def paint_largest_slice(viewer, mask, radius_mm):
+def paint_largest_slice(viewer, mask, radius_mm, radius=RADIUS):
     """Paint the largest slice of a structure: its number and the label map."""
     k = largest_slice(mask)
     viewer.show_slice(k, mask.shape[2])
     viewer.choose_tool("Brush", radius_mm)
-    viewer.paint(mask[:, :, k], 2, k, RADIUS)
+    viewer.paint(mask[:, :, k], 2, k, radius)
     label = viewer.label()
     assert slices_of(label) == [k]
     return k, label
@@ -113,7 +116,8 @@ def paint_scene(viewer: ViewerPage, scene: Scene) -> tuple[int, np.ndarray]:
     if scene.mpr:
         viewer.choose_mpr()
     viewer.name_structure(1, scene.structure)
-    k, painted = paint_largest_slice(viewer, scene.mask, round(10 / RADIUS * scene.spacing))
+    radius_mm = round(1.1 * scene.radius * scene.spacing)
+    k, painted = paint_largest_slice(viewer, scene.mask, radius_mm, scene.radius)
     # the brush paints where the mouse goes
     assert dice(painted[:, :, k] > 0, scene.mask[:, :, k]) > 0.75
     return k, painted

@@ -5,6 +5,7 @@ import pytest
 from annotator import (
     AWAY,
     RADIUS,
+    WIDE,
     Scene,
     by_python_client,
     correct,
@@ -24,6 +25,8 @@ from scipy.ndimage import binary_dilation
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
 LAYOUTS = ("stack", "mpr", "sagittal")
+SECONDS = 60.0  # for the first propagation, whatever else the machine does
+CPU_SECONDS = 20.0  # that the server computes for it: with nothing else to do, the mask is there within 25 s
 
 
 @pytest.fixture(params=LAYOUTS)
@@ -36,8 +39,9 @@ def scene(layout, ct, mr, mr_structure, organs):
     """An axial CT in OHIF's stack and in three planes, and a sagittal MR."""
     if layout == "sagittal":
         return Scene("structure", mr, ct, mr_structure)
-    structure = {"stack": "liver", "mpr": "spleen"}[layout]
-    return Scene(structure, ct, mr, organs[structure], mpr=layout == "mpr")
+    if layout == "mpr":
+        return Scene("spleen", ct, mr, organs["spleen"], mpr=True)
+    return Scene("liver", ct, mr, organs["liver"], radius=WIDE)
 
 
 def test_from_one_slice_to_the_next_sample(
@@ -53,6 +57,8 @@ def test_from_one_slice_to_the_next_sample(
         f"first propagation, {layout}, {found.shape[2]} slices, from press to mask: "
         f"{cost.seconds:.1f} s, of which the server computed {cost.cpu:.1f} s"
     )
+    assert cost.seconds < SECONDS
+    assert cost.cpu < CPU_SECONDS
     assert np.array_equal(found[:, :, k], painted[:, :, k])
     assert len(slices_of(found)) > 2 * AWAY
     assert np.array_equal(found, by_python_client(server, scene.series.uid, viewer.sent()[0], tmp_path))
@@ -75,12 +81,13 @@ def test_two_structures(open_viewer, pacs, ct, organs, pictures):
     viewer = open_viewer(ct)
     count = ct.label.shape[2]
     viewer.name_structure(1, "liver")
-    k, _ = paint_largest_slice(viewer, organs["liver"], 10)
+    k, _ = paint_largest_slice(viewer, organs["liver"], 16, WIDE)
     first, _ = propagate(viewer)
 
     # another structure does not overwrite the first
     viewer.page.click(".slmsam2 >> text=+ Add")
     viewer.name_structure(2, "spleen")
+    viewer.choose_tool("Brush", 10)
     viewer.choose_structure(1)
     viewer.choose_structure(2)
     viewer.page.keyboard.press("e")
