@@ -101,6 +101,8 @@ def test_structures():
         ({"axis": 3}, PromptError, "0, 1, 2"),
         ({"axis": True}, PromptError, "0, 1, 2"),
         ({"direction": "up"}, PromptError, "both, forward, backward"),
+        ({"most_seconds": 0}, PromptError, "above 0"),
+        ({"most_seconds": "soon"}, PromptError, "above 0"),
         ({"prompt_slices": [-1]}, PromptError, "prompt_slices must hold slice numbers"),
         ({"prompt_slices": [1.5]}, PromptError, "prompt_slices must hold slice numbers"),
         ({"prompt_slices": {"a": "here"}}, PromptError, "prompt_slices must hold slice numbers"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,7 @@ class SlmSam2App(MONAILabelApp):
         conf = self._configuration
         memory, workspace = Memory(), Workspace()
         line.most = conf.most_waiting
+        line.most_seconds = conf.most_seconds or math.inf
         monitor.watch(self._models, memory, workspace)
         return {
             name: SlmSam2Infer(

@@ -30,6 +30,8 @@ class Configuration:
         most_megabytes: bound on a request's body, and on what an archive in it unpacks to.
         most_megavoxels: bound on a volume.
         most_waiting: inferences that may wait for another; further ones are refused with 429.
+        most_seconds: that an inference may take from when it came, waiting included; then it is given up with 504.
+            0: as long as it takes.
         modalities: of the series that a PACS is asked for, unless MONAI Label's own search filter is set.
     """
 
@@ -41,6 +43,7 @@ class Configuration:
     most_megabytes: int = 2048
     most_megavoxels: int = MOST_VOXELS // 10**6
     most_waiting: int = 24
+    most_seconds: int = 1800
     modalities: tuple[str, ...] = ("CT", "MR")
 
     @property
@@ -77,6 +80,7 @@ def read_configuration(conf: Mapping[str, str]) -> Configuration:
         most_megabytes=_count("most_megabytes", given, 1),
         most_megavoxels=_count("most_megavoxels", given, 1),
         most_waiting=_count("most_waiting", given, 0),
+        most_seconds=_count("most_seconds", given, 0),
         modalities=_modalities(given.get("modalities")),
     )
 

@@ -35,6 +35,7 @@ from slmsam2.server.parameters import (
 from slmsam2.server.points import parse_clicks
 from slmsam2.server.results import write_result
 from slmsam2.server.runs import Run, mine, runs
+from slmsam2.server.shortage import check_room, with_less
 from slmsam2.server.study import LabelFrom, Study
 from slmsam2.volume import PRESETS, SliceView, Volume, read_volume
 
@@ -154,12 +155,10 @@ class SlmSam2Infer(InferTask):
         """
         begin = time.perf_counter()
         parameters = parse_parameters(request, self._preset)
+        run = mine.get() or runs.find(parameters.request_id) or Run()
+        run.most_seconds = min(run.most_seconds, parameters.most_seconds)
         study: Study = request[STUDY]
-        for file in (study.image, study.label):
-            if file is not None:
-                inspect(file, self._most_voxels)
-        image = read_volume(study.image)
-        painted = self._painted(study, image, parameters)
+        image, painted = with_less(lambda _: self._read(study, parameters), self._workspace)
         _check_values(painted, parameters.reply)
         keys = _keys(study, parameters, painted)
         if parameters.undo:
@@ -167,12 +166,13 @@ class SlmSam2Infer(InferTask):
         asked = self._request(request, image, painted, parameters, keys)
         read = time.perf_counter()
         device = resolve_device(parameters.device or self._device)
-        run = mine.get() or runs.find(parameters.request_id) or Run()
         turn = self._models.turns(device).take(run, parameters.client, short=asked.flat)
         with turn, self._models.busy(device):
             waited = time.perf_counter()
             run.check()
-            array, report, job = self._solve(asked, device, run)
+            array, report, job = with_less(
+                lambda workspace: self._solve(asked, device, run, workspace), self._workspace
+            )
         done = time.perf_counter()
         if not asked.flat:
             self._remember(keys, asked, job, array, report)
@@ -185,6 +185,12 @@ class SlmSam2Infer(InferTask):
             "total": round(time.perf_counter() - begin, 3),
         }
         return path, _reply(report, names)
+
+    def _read(self, study: Study, parameters: Parameters) -> tuple[Volume, Painted]:
+        files = [file for file in (study.image, study.label) if file is not None]
+        check_room(max(inspect(file, self._most_voxels) for file in files), self._workspace)
+        image = read_volume(study.image)
+        return image, self._painted(study, image, parameters)
 
     def _painted(self, study: Study, image: Volume, parameters: Parameters) -> Painted:
         if study.label is not None:
@@ -213,12 +219,12 @@ class SlmSam2Infer(InferTask):
         flat = self._kind.dimension == 2
         return Request(image, painted, clicks, flat, parameters, known)
 
-    def _solve(self, asked: Request, device: str, run: Run) -> tuple[np.ndarray, dict[str, Any], Job]:
+    def _solve(
+        self, asked: Request, device: str, run: Run, workspace: Workspace
+    ) -> tuple[np.ndarray, dict[str, Any], Job]:
         job, names = assemble(asked)
         network = self._models.get(device)
-        array, report = solve(
-            network, asked.image, job, names, progress=run.progress, workspace=self._workspace
-        )
+        array, report = solve(network, asked.image, job, names, progress=run.progress, workspace=workspace)
         return array, report, job
 
     def _remember(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -58,6 +59,7 @@ class Parameters:
         client: whose request it is; None: unknown, nothing is remembered.
         tag: which saved label to use when none is uploaded.
         device: display or torch name; None: the server's own choice.
+        most_seconds: that the run may take, waiting included; infinite unless asked for.
         request_id: the client's own name for this run, to follow and to cancel it.
         reply: how the result is to be written.
     """
@@ -77,6 +79,7 @@ class Parameters:
     client: str | None
     tag: str | None
     device: str | None
+    most_seconds: float
     request_id: str | None
     reply: ReplyFormat
 
@@ -115,6 +118,7 @@ def parse_parameters(request: Mapping[str, Any], preset: str | None = None) -> P
         client=_text(request, "client_id"),
         tag=label_tag(request),
         device=_text(request, "device"),
+        most_seconds=_seconds(request, "most_seconds"),
         request_id=request_id(request),
         reply=_reply_format(request),
     )
@@ -170,6 +174,15 @@ def _flag(request: Mapping[str, Any], name: str) -> bool:
     if value not in (None, True, False):
         raise PromptError(f"{name} must be true or false, not {value!r}.")
     return bool(value)
+
+
+def _seconds(request: Mapping[str, Any], name: str) -> float:
+    value = _value(request, name)
+    if value is None:
+        return math.inf
+    if isinstance(value, bool) or not re.fullmatch(r"\d{1,6}(\.\d*)?", str(value)) or float(value) <= 0:
+        raise PromptError(f"{name} must be a number of seconds above 0, not {value!r}.")
+    return float(value)
 
 
 def _slice(request: Mapping[str, Any], name: str) -> int | None:
