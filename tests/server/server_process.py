@@ -17,8 +17,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @contextlib.contextmanager
-def running_server(base, studies, *options, **environment):
-    """A server of one's own on these studies; ``base`` is a folder for what it writes."""
+def running_server(base, studies, *options, sessions=None, **environment):
+    """A server of one's own on these studies; ``base`` is a folder for what it writes, sessions too if need be."""
     temporary = base / "tmp"
     temporary.mkdir(exist_ok=True)
     with socket.socket() as probe:
@@ -29,7 +29,7 @@ def running_server(base, studies, *options, **environment):
         os.environ,
         PATH=f"{bin_folder}{os.pathsep}{os.environ['PATH']}",
         TMPDIR=str(temporary),
-        MONAI_LABEL_SESSION_PATH=str(base / "sessions"),
+        MONAI_LABEL_SESSION_PATH=str(sessions or base / "sessions"),
         **environment,
     )
     command = [
