@@ -69,7 +69,7 @@ class Notes:
         told_to_wait: how often a request was made again after a 429.
         problems: sentences of answers that should not be.
         looks: seconds of each answer to /info/.
-        memory: (seconds since the start, bytes) of the server.
+        memory: bytes of the server, and those that it keeps for later requests, time after time.
     """
 
     answers: Counter[tuple[str, int]] = field(default_factory=Counter)
@@ -234,7 +234,7 @@ def soak(args: argparse.Namespace, url: str, scratch: Path) -> tuple[Notes, floa
     end = begin + args.minutes * 60
     done = threading.Event()
     watchers = [
-        threading.Thread(target=watch, args=[look, url, notes, begin, done])
+        threading.Thread(target=watch, args=[look, url, notes, done])
         for look in (look_at_info, look_at_memory)
     ]
     people = []
@@ -270,15 +270,13 @@ def painted_slices(scratch: Path) -> list[Painted]:
     return painted
 
 
-def watch(
-    look: Callable[[str, Notes, float], None], url: str, notes: Notes, begin: float, done: threading.Event
-) -> None:
+def watch(look: Callable[[str, Notes], None], url: str, notes: Notes, done: threading.Event) -> None:
     """Look again and again, until all is done."""
     while not done.wait(LOOK_EVERY):
-        look(url, notes, begin)
+        look(url, notes)
 
 
-def look_at_info(url: str, notes: Notes, begin: float) -> None:
+def look_at_info(url: str, notes: Notes) -> None:
     start = time.perf_counter()
     status = requests.get(f"{url}/info/", timeout=120).status_code
     with notes.lock:
@@ -286,11 +284,13 @@ def look_at_info(url: str, notes: Notes, begin: float) -> None:
         notes.answers["/info/", status] += 1
 
 
-def look_at_memory(url: str, notes: Notes, begin: float) -> None:
+def look_at_memory(url: str, notes: Notes) -> None:
     text = requests.get(f"{url}/slmsam2/metrics", timeout=120).text
-    found = re.search(r"^process_resident_memory_bytes (\S+)$", text, re.MULTILINE)
-    if found is not None:
-        notes.memory.append((time.monotonic() - begin, float(found[1])))
+    resident, kept = (
+        sum(map(float, re.findall(rf"^{name} (\S+)$", text, re.MULTILINE)))
+        for name in ("process_resident_memory_bytes", r"slmsam2_kept_bytes\{.*\}")
+    )
+    notes.memory.append((resident, kept))
 
 
 def print_table(annotators: int, notes: Notes, seconds: float) -> None:
@@ -313,7 +313,8 @@ def print_table(annotators: int, notes: Notes, seconds: float) -> None:
         print(f"| mean wait of each annotator | {fair} |")
     looks = [f"{percentile(notes.looks, part):.2f} s" for part in (50, 99, 100)]
     print(f"| `/info/`, median, 99th percentile, longest | {', '.join(looks)} |")
-    print(f"| memory of the server, after a tenth, half, at the end | {', '.join(memory_at(notes.memory))} |")
+    memory = ", ".join(memory_at(notes.memory))
+    print(f"| memory of the server (kept for later requests), after a tenth, half, at the end | {memory} |")
     for problem, number in Counter(notes.problems).most_common(10):
         print(f"\n{number} x {problem}")
 
@@ -321,8 +322,8 @@ def print_table(annotators: int, notes: Notes, seconds: float) -> None:
 def memory_at(memory: list[tuple[float, float]]) -> list[str]:
     """In MB; each the median of the looks around it."""
     places = [int(len(memory) * part) for part in (0.1, 0.5, 0.95)]
-    around = [memory[max(0, place - 5) : place + 6] for place in places]
-    return [f"{statistics.median(size for _, size in part) / 1e6:.0f} MB" for part in around if part]
+    around = [np.median(memory[max(0, place - 5) : place + 6], axis=0) / 1e6 for place in places if memory]
+    return [f"{resident:.0f} ({kept:.0f}) MB" for resident, kept in around]
 
 
 def percentile(values: list[float], part: float) -> float:
