@@ -285,9 +285,11 @@ def look_at_info(url: str, notes: Notes) -> None:
 
 
 def look_at_memory(url: str, notes: Notes) -> None:
-    text = requests.get(f"{url}/slmsam2/metrics", timeout=120).text
+    answer = requests.get(f"{url}/slmsam2/metrics", timeout=120)
+    if not answer.ok:  # deploy/nginx.conf does not pass them on
+        return
     resident, kept = (
-        sum(map(float, re.findall(rf"^{name} (\S+)$", text, re.MULTILINE)))
+        sum(map(float, re.findall(rf"^{name} (\S+)$", answer.text, re.MULTILINE)))
         for name in ("process_resident_memory_bytes", r"slmsam2_kept_bytes\{.*\}")
     )
     notes.memory.append((resident, kept))
@@ -313,7 +315,7 @@ def print_table(annotators: int, notes: Notes, seconds: float) -> None:
         print(f"| mean wait of each annotator | {fair} |")
     looks = [f"{percentile(notes.looks, part):.2f} s" for part in (50, 99, 100)]
     print(f"| `/info/`, median, 99th percentile, longest | {', '.join(looks)} |")
-    memory = ", ".join(memory_at(notes.memory))
+    memory = ", ".join(memory_at(notes.memory)) or "not told"
     print(f"| memory of the server (kept for later requests), after a tenth, half, at the end | {memory} |")
     for problem, number in Counter(notes.problems).most_common(10):
         print(f"\n{number} x {problem}")

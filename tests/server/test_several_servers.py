@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -196,6 +197,19 @@ def test_a_published_model_reaches_all(servers, place, painted):
         models = requests.get(f"{server.url}/info/", timeout=30).json()["models"]
         assert models["slmsam2"]["network"]["version"] == "learned-1"
         assert result_of(infer(server.url, painted))[0]["version"] == "learned-1"
+
+
+def test_annotators_with_the_stock_client(proxy):
+    """`scripts/soak.py`, for a moment: two people do one image each, and may cancel."""
+    command = [sys.executable, "scripts/soak.py", "--annotators", "2", "--minutes", "0.01", "--url", proxy]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = dict(re.findall(r"^\| (.+?) \| (.+?) \|$", done.stdout, re.MULTILINE))
+    assert (rows["answers 5xx"], rows["told to ask again later (429)"]) == ("0", "0")
+    propagated = dict(part.split(" x ")[::-1] for part in rows["propagate"].split(", "))
+    assert sum(map(int, propagated.values())) == 2
+    assert propagated.keys() <= {"200", "409"}
+    assert rows["submit"] == f"{propagated['200']} x 200"
 
 
 def test_behind_the_proxy(servers, proxy, painted):

@@ -59,7 +59,7 @@ class FolderDatastore(LocalDatastore):
     @property
     def _datastore(self) -> LocalDatastoreModel:
         """The index as it is now, whoever wrote it; MONAI Label's methods read it here."""
-        if self._follows_others and self._index_stamp() != self._config_ts:
+        if self._follows_others and self._index_stamp() not in (None, self._config_ts):
             self._init_from_datastore_file()
         return self._index
 
@@ -201,12 +201,15 @@ class FolderDatastore(LocalDatastore):
 
     def _init_from_datastore_file(self, throw_exception: bool = False) -> None:
         with self._lock:
-            stamp = self._index_stamp()
-            if stamp is None or stamp == self._config_ts:
-                return
             try:
-                content = Path(self._datastore_config_path).read_text(encoding="utf-8")
-                loaded = LocalDatastoreModel.model_validate_json(content)
+                # Opened and not only looked at: a network file system may remember what a file was a while ago.
+                with open(self._datastore_config_path, encoding="utf-8") as file:
+                    stamp = _stamp(os.fstat(file.fileno()))
+                    if stamp == self._config_ts:
+                        return
+                    loaded = LocalDatastoreModel.model_validate_json(file.read())
+            except FileNotFoundError:
+                return
             except ValueError:
                 if throw_exception:
                     raise
@@ -221,10 +224,9 @@ class FolderDatastore(LocalDatastore):
     def _index_stamp(self) -> Any:
         """What changes when the index does; None: there is no file yet."""
         try:
-            stat = os.stat(self._datastore_config_path)
+            return _stamp(os.stat(self._datastore_config_path))
         except FileNotFoundError:
             return None
-        return stat.st_ino, stat.st_mtime_ns, stat.st_size
 
     def _reconcile_datastore(self) -> None:
         with self._lock:
@@ -269,6 +271,10 @@ class FolderDatastore(LocalDatastore):
             self._init_from_datastore_file()
         elif not is_temporary(os.fsdecode(event.src_path)):
             self.refresh()
+
+
+def _stamp(stat: os.stat_result) -> tuple[int, int, int]:
+    return stat.st_ino, stat.st_mtime_ns, stat.st_size
 
 
 def _moments(notes: Mapping[str, Any]) -> list[float]:
