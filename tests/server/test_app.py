@@ -75,6 +75,8 @@ def test_settings(tmp_path):
     assert read_configuration({}) == Configuration()
     given = {"model": "slm_sam2_hiera_t", "model_dir": str(tmp_path), "device": "cpu", "preset": "bone"}
     assert read_configuration(given) == Configuration("slm_sam2_hiera_t", tmp_path, "cpu", "bone")
+    pages = {"origins": "https://viewer.example.org/, http://10.0.0.1:3000"}
+    assert read_configuration(pages).origins == ("https://viewer.example.org", "http://10.0.0.1:3000")
     assert read_configuration({"modalities": "ct, us"}).modalities == ("CT", "US")
 
 
@@ -93,6 +95,7 @@ def test_settings(tmp_path):
         ({"most_megabytes": "0"}, "1 or more"),
         ({"most_seconds": "long"}, "most_seconds must be a number"),
         ({"modalities": "CT;MR"}, "CT,MR"),
+        ({"origins": "*"}, "https://viewer.example.org"),
     ],
 )
 def test_bad_settings(conf, says):

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import psutil
 import pytest
@@ -40,15 +41,29 @@ def place(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def servers(place):
+def start_script(place):
+    """`scripts/start.sh` in a checkout whose set-up has nothing to do."""
+    checkout = place / "checkout"
+    (checkout / "scripts").mkdir(parents=True)
+    (checkout / "scripts" / "setup.sh").write_text("exit 0")
+    for name in ("apps", "lib", "model"):
+        (checkout / name).symlink_to(REPOSITORY / name)
+    (checkout / ".venv").symlink_to(sys.prefix)
+    return Path(shutil.copy(REPOSITORY / "scripts" / "start.sh", checkout / "scripts"))
+
+
+@pytest.fixture(scope="module")
+def servers(place, start_script):
+    """One as `monailabel start_server` starts it, one as `scripts/start.sh` does."""
     with contextlib.ExitStack() as stack, ThreadPoolExecutor() as pool:
 
-        def start(name):
+        def start(name, script):
             (place / name).mkdir()
             options = ["--conf", "model_dir", place / "model"]
-            return running_server(place / name, place / "studies", *options, sessions=place / "sessions")
+            where = {"sessions": place / "sessions", "script": script}
+            return running_server(place / name, place / "studies", *options, **where)
 
-        starting = [start(name) for name in ("a", "b")]
+        starting = [start("a", None), start("b", start_script)]
         yield list(pool.map(stack.enter_context, starting))
 
 

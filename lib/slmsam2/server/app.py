@@ -84,7 +84,7 @@ class SlmSam2App(MONAILabelApp):
         if server is not None:
             from slmsam2.server.install import install
 
-            install(server, Path(app_dir), self._configuration.most_bytes)
+            install(server, Path(app_dir), self._configuration.most_bytes, self._configuration.origins)
 
     def init_datastore(self) -> Datastore:
         """A folder, or what MONAI Label makes of an address."""

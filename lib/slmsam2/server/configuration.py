@@ -33,6 +33,7 @@ class Configuration:
         most_seconds: that an inference may take from when it came, waiting included; then it is given up with 504.
             0: as long as it takes.
         modalities: of the series that a PACS is asked for, unless MONAI Label's own search filter is set.
+        origins: of pages of other servers that may use this one from a browser, such as "https://viewer.example.org".
     """
 
     model: str = "slm_sam2_nano"
@@ -45,6 +46,7 @@ class Configuration:
     most_waiting: int = 24
     most_seconds: int = 1800
     modalities: tuple[str, ...] = ("CT", "MR")
+    origins: tuple[str, ...] = ()
 
     @property
     def most_bytes(self) -> int:
@@ -82,6 +84,7 @@ def read_configuration(conf: Mapping[str, str]) -> Configuration:
         most_waiting=_count("most_waiting", given, 0),
         most_seconds=_count("most_seconds", given, 0),
         modalities=_modalities(given.get("modalities")),
+        origins=_origins(given.get("origins", "")),
     )
 
 
@@ -95,6 +98,16 @@ def _modalities(text: str | None) -> tuple[str, ...]:
             f"The modalities {text!r} are not understood. Give DICOM's names, such as CT,MR."
         )
     return names
+
+
+def _origins(text: str) -> tuple[str, ...]:
+    origins = tuple(origin.strip().rstrip("/") for origin in text.split(",") if origin.strip())
+    for origin in origins:
+        if not re.fullmatch(r"https?://[^/\s]+", origin):
+            raise ConfigurationError(
+                f"--conf origins must be addresses such as https://viewer.example.org, with commas, not {origin!r}."
+            )
+    return origins
 
 
 def _count(name: str, given: Mapping[str, str], least: int) -> int:
