@@ -16,7 +16,6 @@ import argparse
 import json
 import random
 import re
-import shutil
 import statistics
 import sys
 import tempfile
@@ -29,6 +28,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import requests
 from monailabel.client import MONAILabelClient
@@ -40,12 +40,14 @@ sys.path.insert(0, str(REPOSITORY / "lib"))
 
 from slmsam2.metrics import largest_slice, only_slice
 from slmsam2.volume import default_axis, read_label, read_volume, write_label
+from slmsam2.volume.nifti import nifti_image
 
 ORGANS = ("liver", "spleen", "kidney_right", "kidney_left", "pancreas")
 CANCELLED = 0.15  # of the propagations
 CLICKED = 0.7  # of the rounds
 UPLOADED = 0.1
 THINKING = (1.0, 4.0)  # seconds between two requests of a person
+NOISE = 5.0  # Hounsfield units
 NO_ANSWER = 599  # stands for a broken connection
 LOOK_EVERY = 0.5  # seconds between two questions for /info/
 
@@ -57,6 +59,25 @@ class Painted:
     file: Path
     organ: str
     voxel: list[int]
+
+
+class Images:
+    """The bundled CT, with other noise each time: no two images have a slice in common, so nothing is known of them.
+
+    Args:
+        folder: where uploads are made.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._volume, self._folder = read_volume(STUDY / "image.nii.gz"), folder
+
+    def make(self, name: str) -> Path:
+        """The file of a new image."""
+        chance = np.random.default_rng(list(name.encode()))
+        noise = chance.normal(0, NOISE, self._volume.shape)
+        path = self._folder / f"{name}.nii"
+        nib.save(nifti_image((self._volume.array + noise).astype(np.int16), self._volume), path)
+        return path
 
 
 @dataclass
@@ -85,6 +106,7 @@ class Annotator:
     """One person's work, over and over, until the time is up."""
 
     def __init__(self, number: int, url: str, painted: list[Painted], notes: Notes, folder: Path) -> None:
+        self._images = Images(folder)
         self._number, self._painted, self._notes, self._url = number, painted, notes, url
         self._chance = random.Random(number)
         self._name = f"annotator-{number}"
@@ -114,7 +136,9 @@ class Annotator:
                 return str(given["id"])
         self._uploads += 1
         name = f"soak-{self._number}-{self._uploads}-{int(time.time())}"
-        self._ask("upload", lambda: self._client.upload_image(str(STUDY / "image.nii.gz"), name))
+        file = self._images.make(name)
+        self._ask("upload", lambda: self._client.upload_image(str(file), name))
+        file.unlink()
         return name
 
     def _propagate(self, image: str, painted: Painted) -> Path | None:
@@ -201,7 +225,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--annotators", type=int, default=16, help="people at work (%(default)s)")
     parser.add_argument("--minutes", type=float, default=10, help="for how long (%(default)s)")
     parser.add_argument(
-        "--url", help="a server that runs; without, one is started on copies of the bundled CT"
+        "--url",
+        help="a server that runs; without, one is started on copies of the bundled CT, each with noise of its own",
     )
     parser.add_argument(
         "--model", default="slm_sam2_nano", help="of the server that is started (%(default)s)"
@@ -220,8 +245,9 @@ def address(args: argparse.Namespace, scratch: Path) -> Iterator[str]:
         return
     studies = scratch / "studies"
     studies.mkdir()
+    images = Images(studies)
     for number in range(args.annotators):
-        shutil.copy(STUDY / "image.nii.gz", studies / f"{IMAGE_ID}{number}.nii.gz")
+        images.make(f"{IMAGE_ID}{number}")
     args.log.parent.mkdir(parents=True, exist_ok=True)
     with running_server(studies, args.model, args.log) as url:
         yield url

@@ -35,7 +35,7 @@ from slmsam2.server.parameters import (
 from slmsam2.server.points import parse_clicks
 from slmsam2.server.results import write_result
 from slmsam2.server.runs import Run, mine, runs
-from slmsam2.server.shortage import check_room, with_less
+from slmsam2.server.shortage import check_room, give_back, with_less
 from slmsam2.server.study import LabelFrom, Study
 from slmsam2.volume import PRESETS, SliceView, Volume, read_volume
 
@@ -153,6 +153,12 @@ class SlmSam2Infer(InferTask):
         Raises:
             SlmSam2Error: one of its kinds, with a sentence for the user.
         """
+        try:
+            return self._answer(request)
+        finally:
+            give_back()
+
+    def _answer(self, request: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         begin = time.perf_counter()
         parameters = parse_parameters(request, self._preset)
         run = mine.get() or runs.find(parameters.request_id) or Run()

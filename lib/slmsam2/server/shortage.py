@@ -91,6 +91,11 @@ def make_room(workspace: Workspace) -> None:
     gc.collect()
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()
+    give_back()
+
+
+def give_back() -> None:
+    """Return to the system what is free: the GNU C library keeps it, for each thread apart, and so grows and grows."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of the GNU C library
     if trim is not None:
         trim(0)
