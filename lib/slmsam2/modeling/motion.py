@@ -15,7 +15,9 @@ LEVELS = 3  # halvings of the thumbnail: motion of up to a quarter of its side i
 ITERATIONS = 4  # per level
 WINDOW = 1.2  # standard deviation of the window, in pixels of the thumbnail
 PULL = 0.1  # weight of the smoothed flow, relative to the mean squared gradient of the image
-TRUST_SPREAD = 4.0  # standard deviation of a difference that is believed, in medians of all differences of the slice
+TRUST_SPREAD = (
+    4.0  # standard deviation of a difference that is believed, in medians of all differences of the slice
+)
 TRUST_FLOOR = 0.2  # and in the network's normalised intensities: added to it
 
 
