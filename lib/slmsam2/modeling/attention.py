@@ -2,8 +2,9 @@
 
 Two identities are used where many tokens are attended to:
 
-* An output token is a weighted mean of projected values, and weights sum to one. So the mean can be taken of the memory
-  itself, which has a quarter of the channels, and be projected afterwards: ``sum_j p_j (W m_j + b) = W (sum_j p_j m_j) + b``.
+* An output token is a weighted mean of projected values, and weights sum to one. So the mean can be taken of the
+  memory itself, which has a quarter of the channels, and be projected afterwards:
+  ``sum_j p_j (W m_j + b) = W (sum_j p_j m_j) + b``.
 * Rotary encodings repeat from slice to slice, so all memories are rotated in place by those of one.
 
 The softmax is taken block by block (M. Milakov and N. Gimelshein, arXiv 1805.02867), so that scores stay in the
