@@ -114,7 +114,14 @@ class SlmSam2App(MONAILabelApp):
         monitor.watch(self._models, memory, workspace)
         return {
             name: SlmSam2Infer(
-                kind, self._models, memory, workspace, conf.device, conf.preset, conf.most_megavoxels * 10**6
+                kind,
+                self._models,
+                memory,
+                workspace,
+                conf.device,
+                conf.preset,
+                conf.most_megavoxels * 10**6,
+                conf.speed,
             )
             for name, kind in KINDS.items()
         }
