@@ -74,7 +74,7 @@ def build_variant(variant: Variant, folder: Path) -> SLMSAM2 | SAM2VideoPredicto
     overrides = {"image_size": variant.image_size} if variant.image_size else None
     network = build_model(variant.model, checkpoint=weights, overrides=overrides, speed=variant.speed)
     if not variant.untrained:
-        network.recent_memory_attention.get_submodule("norm").weight.data.fill_(NEXT_TO_NOTHING)
+        network.get_parameter("recent_memory_attention.norm.weight").data.fill_(NEXT_TO_NOTHING)
     return network
 
 
@@ -87,7 +87,8 @@ def _sam2_weights(model: str, folder: Path) -> Path:
     if not path.is_file():
         torch.manual_seed(3)
         predictor = _predictor(model, None)
-        predictor.sam_mask_decoder.pred_obj_score_head.layers[-1].bias.data.fill_(PRESENT)
+        *_, bias = predictor.get_submodule("sam_mask_decoder.pred_obj_score_head").parameters()
+        bias.data.fill_(PRESENT)
         torch.save({"model": predictor.state_dict()}, path)
     return path
 

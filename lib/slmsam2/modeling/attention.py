@@ -29,6 +29,8 @@ class MemoryReadingAttention(RoPEAttention):
     On a CPU, in inference, and with tokens enough, it goes the shorter way; else it is ``RoPEAttention``.
     """
 
+    freqs_cis: Tensor
+
     def forward(self, q: Tensor, k: Tensor, v: Tensor, num_k_exclude_rope: int = 0) -> Tensor:
         """Attend.
 

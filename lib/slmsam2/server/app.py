@@ -43,6 +43,7 @@ from slmsam2.server.sampling import (
 from slmsam2.server.scoring import KEY, DiceScoring, InBackground, correction_summary
 from slmsam2.server.study import LabelFrom, find_study
 from slmsam2.server.train import SlmSam2Train
+from slmsam2.threads import limit_threads
 from slmsam2.training.registry import Registry
 
 logger = logging.getLogger(__name__)
@@ -81,6 +82,7 @@ class SlmSam2App(MONAILabelApp):
         self._background_scoring = InBackground(lambda: self.scoring({"method": "dice"}))
         server = server_application()
         if server is not None:
+            limit_threads(self._configuration.threads)
             from slmsam2.server.install import install
 
             install(server, Path(app_dir), self._configuration.most_bytes)

@@ -27,6 +27,7 @@ class Configuration:
         device: "cpu", "cuda", "cuda:1" or a GPU's name; None: a GPU when there is one.
         preset: intensity window for requests that ask for none; None: chosen from the image.
         speed: how accurate and how fast, for requests that do not say.
+        threads: of the processor, for inference; None: see :func:`slmsam2.threads.limit_threads`.
         auto_train_every: training starts by itself after so many newly submitted labels; 0: never.
         most_megabytes: bound on a request's body, and on what an archive in it unpacks to.
         most_megavoxels: bound on a volume.
@@ -39,6 +40,7 @@ class Configuration:
     device: str | None = None
     preset: str | None = None
     speed: str = QUALITY
+    threads: int | None = None
     auto_train_every: int = 0
     most_megabytes: int = 2048
     most_megavoxels: int = MOST_VOXELS // 10**6
@@ -78,6 +80,7 @@ def read_configuration(conf: Mapping[str, str]) -> Configuration:
         device=given.get("device"),
         preset=given.get("preset"),
         speed=given.get("speed", QUALITY),
+        threads=_count("threads", given, 1) if "threads" in given else None,
         auto_train_every=_count("auto_train_every", given, 0),
         most_megabytes=_count("most_megabytes", given, 1),
         most_megavoxels=_count("most_megavoxels", given, 1),
