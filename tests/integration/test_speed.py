@@ -30,7 +30,11 @@ def test_faster_networks_see_less(speed, size):
     assert network.image_size == size
     half = has_bfloat16(torch.device("cpu"))
     assert network.info["encoder"] == ("bfloat16" if half else "float32")
-    assert build_model("slm_sam2_nano", speed=speed).image_size == size
+
+
+def test_the_embedded_model_s_balanced_has_fewer_memories():
+    network = build_model("slm_sam2_nano", speed="balanced")
+    assert (network.image_size, network.num_maskmem, network.info["encoder"]) == (224, 3, "float32")
 
 
 def test_unknown_speed():

@@ -31,8 +31,8 @@ def speed_settings(settings: DictConfig, speed: str) -> dict[str, Any]:
 
 
 def scaled_size(image_size: int, scale: float) -> int:
-    """An image size near ``scale * image_size`` that the encoder takes, a multiple of 64."""
-    return max(64, round(scale * image_size / 64) * 64)
+    """An image size near ``scale * image_size`` that the encoder takes, a multiple of 32."""
+    return max(64, round(scale * image_size / 32) * 32)
 
 
 def keep_memories(network: SLMSAM2, count: int) -> None:
