@@ -49,14 +49,17 @@ def flow_between(here: Tensor, there: Tensor) -> Tensor:
     return flow
 
 
-def moved(image: Tensor, flow: Tensor) -> Tensor:
-    """``image`` (B, C, n, n) sampled at each pixel's place displaced by ``flow`` (B, 2, n, n)."""
+def moved(image: Tensor, flow: Tensor, mode: str = "bilinear") -> Tensor:
+    """``image`` (B, C, n, n) sampled at each pixel's place displaced by ``flow`` (B, 2, n, n).
+
+    A mask moved many times keeps its size with "bicubic"; linear interpolation wears small ones down.
+    """
     size = flow.shape[-1]
     line = torch.arange(size, device=flow.device, dtype=flow.dtype)
     y, x = torch.meshgrid(line, line, indexing="ij")
     places = torch.stack([x, y]) + flow
     grid = (2 * places / (size - 1) - 1).permute(0, 2, 3, 1)
-    return F.grid_sample(image, grid, mode="bilinear", padding_mode="border", align_corners=True)
+    return F.grid_sample(image, grid, mode=mode, padding_mode="border", align_corners=True)
 
 
 def trust(here: Tensor, there: Tensor, flow: Tensor) -> Tensor:
