@@ -28,6 +28,14 @@ def test_nothing_asked_for():
     )
 
 
+def test_speed_is_the_server_s_unless_asked_for():
+    assert parse_parameters({}).speed == "quality"
+    assert parse_parameters({}, speed="fast").speed == "fast"
+    assert parse_parameters({"speed": ["balanced", "quality"]}, speed="fast").speed == "balanced"
+    with pytest.raises(PromptError, match="quality, balanced, fast"):
+        parse_parameters({"speed": "faster"})
+
+
 def test_what_slicer_sends():
     parameters = parse_parameters(
         {

@@ -44,6 +44,7 @@ from slmsam2.server.sampling import (
 from slmsam2.server.scoring import KEY, DiceScoring, InBackground, correction_summary
 from slmsam2.server.study import LabelFrom, find_study
 from slmsam2.server.train import SlmSam2Train
+from slmsam2.threads import limit_threads
 from slmsam2.training.registry import Registry
 
 logger = logging.getLogger(__name__)
@@ -82,6 +83,7 @@ class SlmSam2App(MONAILabelApp):
         self._background_scoring = InBackground(lambda: self.scoring({"method": "dice"}))
         server = server_application()
         if server is not None:
+            limit_threads(self._configuration.threads)
             from slmsam2.server.install import install
 
             install(server, Path(app_dir), self._configuration.most_bytes, self._configuration.origins)
@@ -116,7 +118,14 @@ class SlmSam2App(MONAILabelApp):
         monitor.watch(self._models, memory, workspace)
         return {
             name: SlmSam2Infer(
-                kind, self._models, memory, workspace, conf.device, conf.preset, conf.most_megavoxels * 10**6
+                kind,
+                self._models,
+                memory,
+                workspace,
+                conf.device,
+                conf.preset,
+                conf.most_megavoxels * 10**6,
+                conf.speed,
             )
             for name, kind in KINDS.items()
         }

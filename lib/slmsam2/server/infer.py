@@ -15,6 +15,7 @@ from monailabel.utils.others.generic import device_list
 from slmsam2.engine import Workspace
 from slmsam2.engine.job import Job, solve
 from slmsam2.errors import ConfigurationError, PromptError
+from slmsam2.modeling import QUALITY, SPEEDS
 from slmsam2.prompts import Known
 from slmsam2.server.assembly import Request, assemble
 from slmsam2.server.configuration import MOST_VOXELS
@@ -105,6 +106,7 @@ class SlmSam2Infer(InferTask):
         workspace: what earlier requests computed.
         device: for requests that name none; None: the best there is.
         preset: intensity preset for requests that ask for no window.
+        speed: for requests that do not say how accurate and how fast.
         most_voxels: bound on images and labels.
     """
 
@@ -117,17 +119,19 @@ class SlmSam2Infer(InferTask):
         device: str | None = None,
         preset: str | None = None,
         most_voxels: int = MOST_VOXELS,
+        speed: str = QUALITY,
     ) -> None:
         super().__init__(
             type=kind.type,
             labels=[],
             dimension=kind.dimension,
             description=kind.description,
-            config=_config(kind, device, preset),
+            config=_config(kind, device, preset, speed),
         )
         self._kind, self._models, self._memory, self._workspace = kind, models, memory, workspace
         self._device = device
         self._preset = preset
+        self._speed = speed
         self._most_voxels = most_voxels
 
     def info(self) -> dict[str, Any]:
@@ -160,7 +164,7 @@ class SlmSam2Infer(InferTask):
 
     def _answer(self, request: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         begin = time.perf_counter()
-        parameters = parse_parameters(request, self._preset)
+        parameters = parse_parameters(request, self._preset, self._speed)
         run = mine.get() or runs.find(parameters.request_id) or Run()
         run.most_seconds = min(run.most_seconds, parameters.most_seconds)
         study: Study = request[STUDY]
@@ -229,7 +233,7 @@ class SlmSam2Infer(InferTask):
         self, asked: Request, device: str, run: Run, workspace: Workspace
     ) -> tuple[np.ndarray, dict[str, Any], Job]:
         job, names = assemble(asked)
-        network = self._models.get(device)
+        network = self._models.get(device, asked.parameters.speed)
         array, report = solve(network, asked.image, job, names, progress=run.progress, workspace=workspace)
         return array, report, job
 
@@ -276,11 +280,12 @@ class SlmSam2Infer(InferTask):
         return path, {"label_names": names, "undone": undone}
 
 
-def _config(kind: Kind, device: str | None, preset: str | None) -> dict[str, Any]:
+def _config(kind: Kind, device: str | None, preset: str | None, speed: str) -> dict[str, Any]:
     """The options that clients show; clients take the first of a list."""
     config: dict[str, Any] = {
         "device": _first(device, device_list()),
         "preset": _first(preset, [AUTO, *PRESETS]),
+        "speed": _first(speed, list(SPEEDS)),
         "axis": [AUTO, *AXES],
     }
     if kind.dimension == 3:

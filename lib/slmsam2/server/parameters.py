@@ -13,6 +13,7 @@ import numpy as np
 from slmsam2.engine import Cleaning
 from slmsam2.engine.volume import Direction
 from slmsam2.errors import ConfigurationError, PromptError
+from slmsam2.modeling import QUALITY, SPEEDS
 from slmsam2.server.names import check_tag
 from slmsam2.volume import Window, parse_window
 
@@ -51,6 +52,7 @@ class Parameters:
         prompt_slices: painted slices to use; None: all. A list for all structures, or a list per structure's name.
         axis: stored array axis of the slices; None: found out.
         window: intensity window; None: chosen from the image.
+        speed: how accurate and how fast, see :mod:`slmsam2.modeling.speed`.
         direction: "both", "forward" (towards higher slice numbers) or "backward".
         first_slice, last_slice: where propagation ends, both included; None: the volume's own ends.
         cleaning: post-processing.
@@ -70,6 +72,7 @@ class Parameters:
     prompt_slices: PromptSlices | None
     axis: int | None
     window: Window | None
+    speed: str
     direction: Direction
     first_slice: int | None
     last_slice: int | None
@@ -84,15 +87,18 @@ class Parameters:
     reply: ReplyFormat
 
 
-def parse_parameters(request: Mapping[str, Any], preset: str | None = None) -> Parameters:
+def parse_parameters(
+    request: Mapping[str, Any], preset: str | None = None, speed: str = QUALITY
+) -> Parameters:
     """Read the parameters of an inference request; what a task does not know is ignored.
 
-    Choices (``axis``, ``preset``, ``direction``, ``device``) may come as the list the task's config shows:
+    Choices (``axis``, ``preset``, ``speed``, ``direction``, ``device``) may come as the list the task's config shows:
     then its first entry counts.
 
     Args:
         request: MONAI Label's request.
         preset: intensity preset for requests that ask for no window.
+        speed: for requests that do not say.
 
     Raises:
         PromptError: slices, structures, axis, direction, tag or an option that cannot be used.
@@ -109,6 +115,7 @@ def parse_parameters(request: Mapping[str, Any], preset: str | None = None) -> P
         prompt_slices=_prompt_slices(request),
         axis=None if axis == AUTO else int(axis),
         window=_window(request, preset),
+        speed=_choice(request, "speed", SPEEDS, speed),
         direction=cast(Direction, _choice(request, "direction", DIRECTIONS, "both")),
         first_slice=first,
         last_slice=last,
