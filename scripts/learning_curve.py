@@ -102,18 +102,22 @@ def measure(args: argparse.Namespace) -> list[dict[str, object]]:
 
 def measure_real(args: argparse.Namespace) -> list[dict[str, object]]:
     """Propagation in a real volume before and after learning from others."""
-    labels = [
-        Submission(
-            folder.name,
-            folder / "image.nii.gz",
-            folder / "label.nii.gz",
-            values_of(folder, args.structures),
-        )
-        for folder in args.learn_from
-    ]
+    labels = [submission_of(folder, args.structures, args.output) for folder in args.learn_from]
     before = real_row("as it comes", load_model(MODEL), args, 0.0)
     seconds = learn_from(labels, args.output, args)
     return [before, real_row(f"{len(labels)} labelled", load_model(MODEL, args.output), args, seconds)]
+
+
+def submission_of(folder: Path, names: Sequence[str], output: Path) -> Submission:
+    """The named structures of a volume, and no others, as an annotator of these would have submitted them."""
+    values = values_of(folder, names)
+    label = nib.load(folder / "label.nii.gz")
+    found = np.asanyarray(label.dataobj)
+    kept = np.where(np.isin(found, list(values.values())), found, 0).astype(np.uint16)
+    output.mkdir(parents=True, exist_ok=True)
+    written = output / f"{folder.name}_label.nii.gz"
+    nib.save(nib.Nifti1Image(kept, label.affine), written)
+    return Submission(folder.name, folder / "image.nii.gz", written, values)
 
 
 def values_of(folder: Path, names: Iterable[str]) -> dict[str, int]:

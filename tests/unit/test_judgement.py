@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from slmsam2.training.judgement import judge
+from slmsam2.training.judgement import judge, keeps_ability
 
 pytestmark = pytest.mark.unit
 
@@ -41,3 +41,23 @@ def test_a_gain_elsewhere_does_not_pay_for_forgetting():
     verdict = judge(tasks("new", "new", "old"), [0.2, 0.2, 0.8], [0.6, 0.6, 0.75], seen_before=["old"])
     assert not verdict.publish
     assert "'old' lost 0.050" in verdict.reason
+
+
+def test_a_gain_does_not_pay_for_what_is_lost_in_general():
+    """Better on what is held back, but the synthetic volumes got worse."""
+    before, after = [0.5, 0.6, 0.4], [0.6, 0.7, 0.52]
+    lost = [0.8, 0.7, 0.6], [0.74, 0.63, 0.55]
+    verdict = judge(tasks("a", "a", "b"), before, after, [], lost)
+    assert not verdict.publish
+    assert verdict.general == lost
+    assert "in synthetic volumes it lost: 0.640, where the model had 0.700 as it came." in verdict.reason
+    kept = [0.8, 0.7, 0.6], [0.79, 0.72, 0.58]
+    assert judge(tasks("a", "a", "b"), before, after, [], kept).publish
+
+
+def test_an_ability_is_kept_within_a_margin_and_noise():
+    before = [0.8, 0.7, 0.6]
+    assert keeps_ability([], [])
+    assert keeps_ability(before, [0.785, 0.685, 0.585])
+    assert not keeps_ability(before, [0.77, 0.67, 0.57])
+    assert keeps_ability(before, [0.6, 0.75, 0.65])  # one volume alone says little
