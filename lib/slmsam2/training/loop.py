@@ -162,21 +162,26 @@ class TrainingLoop:
     def _evaluate(self) -> None:
         if not self.tasks:
             return
-        begin, record, shares = time.monotonic(), self.record, self.tuner.preset.shares
-        for share in shares:
-            weights = self.tuner.between(share)
-            with self.tuner.having(weights) as network:
-                found, guarded = self._dice(network, self.tasks), self._dice(network, self._guards)
-            if self._worth(found, guarded) > self._worth(record.after, record.guards_after):
-                record.after, record.guards_after, record.best = found, guarded, weights
+        begin, shares = time.monotonic(), self.tuner.preset.shares
+        found = max((self._try(share) for share in shares), key=lambda one: self._worth(*one))[0]
         self._judging = (time.monotonic() - begin) / len(shares)
         if self._progress:
             by_name: dict[str, list[float]] = {}
-            for task, dice in zip(self.tasks, record.after, strict=True):
+            for task, dice in zip(self.tasks, found, strict=True):
                 by_name.setdefault(task.name, []).append(dice)
             means = {name: fmean(values) for name, values in by_name.items()}
-            best = fmean(record.after)
-            self._progress.evaluation(self.tuner.step, means, best, best)
+            self._progress.evaluation(self.tuner.step, means, fmean(found), fmean(self.record.after))
+
+    def _try(self, share: float) -> tuple[list[float], list[float]]:
+        """Dice of tasks and guards with the weights so far on the way; kept if they are the best until now."""
+        record, weights = self.record, self.tuner.between(share)
+        with self.tuner.having(weights) as network:
+            found, guarded = self._dice(network, self.tasks), self._dice(network, self._guards)
+        if self._worth(found, guarded) > self._worth(record.after, record.guards_after):
+            record.after, record.guards_after, record.best = found, guarded, weights
+        means = [f"{fmean(values):.3f}" for values in (found, guarded) if values]
+        logger.info("Step %d, share %g: mean Dice %s", self.tuner.step, share, ", guards ".join(means))
+        return found, guarded
 
     def _worth(self, found: Sequence[float], guarded: Sequence[float]) -> tuple[bool, float]:
         """What weights are compared by: nothing lost that is guarded, then mean Dice."""
