@@ -14,12 +14,13 @@ from slmsam2.engine.interpolation import interpolate
 from slmsam2.engine.propagation import Progress, Prompts, Propagation, propagate_frames
 from slmsam2.engine.regions import Region, region_around, twice_as_wide, whole_slices
 from slmsam2.engine.settings import Settings
-from slmsam2.engine.spans import BLEND_LIMIT
 from slmsam2.engine.tracker import ObjectTracker
 from slmsam2.engine.workspace import Workspace
 from slmsam2.modeling import SLMSAM2
 from slmsam2.prompts import Marks, Prompt, extent_of
 from slmsam2.volume import Frames, Window
+
+SMOOTHED_LIMIT = 1.5  # mask logits count as this much at most when they are smoothed
 
 
 @dataclass(frozen=True)
@@ -156,10 +157,11 @@ def smooth(result: Propagation, sigma: float) -> None:
     """Smooth each object's mask logits in place, by a Gaussian of ``sigma`` slices and mask pixels.
 
     Each span is smoothed by itself, with the prompted slices at its ends, so that a prompt has no effect beyond the
-    next ones. Logits are clamped first, so that "absent" weighs no more than a clear "no".
+    next ones. Logits are clamped first: a thin structure of which the network is little sure would else be worn away
+    by the clear "no" around it.
     """
     for column, obj in enumerate(result.objects):
-        logits = result.low_res[:, column].clamp(-BLEND_LIMIT, BLEND_LIMIT).numpy()
+        logits = result.low_res[:, column].clamp(-SMOOTHED_LIMIT, SMOOTHED_LIMIT).numpy()
         for span in result.spans[obj]:
             low = span.first if span.low is None else span.low
             high = span.last if span.high is None else span.high

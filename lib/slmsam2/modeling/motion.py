@@ -15,7 +15,9 @@ LEVELS = 3  # halvings of the thumbnail: motion of up to a quarter of its side i
 ITERATIONS = 4  # per level
 WINDOW = 1.2  # standard deviation of the window, in pixels of the thumbnail
 PULL = 0.1  # weight of the smoothed flow, relative to the mean squared gradient of the image
-TRUST_SPREAD = 4.0  # standard deviation of a difference that is believed, in medians of all differences of the slice
+TRUST_SPREAD = (
+    4.0  # standard deviation of a difference that is believed, in medians of all differences of the slice
+)
 TRUST_FLOOR = 0.2  # and in the network's normalised intensities: added to it
 
 
@@ -47,14 +49,17 @@ def flow_between(here: Tensor, there: Tensor) -> Tensor:
     return flow
 
 
-def moved(image: Tensor, flow: Tensor) -> Tensor:
-    """``image`` (B, C, n, n) sampled at each pixel's place displaced by ``flow`` (B, 2, n, n)."""
+def moved(image: Tensor, flow: Tensor, mode: str = "bilinear") -> Tensor:
+    """``image`` (B, C, n, n) sampled at each pixel's place displaced by ``flow`` (B, 2, n, n).
+
+    A mask moved many times keeps its size with "bicubic"; linear interpolation wears small ones down.
+    """
     size = flow.shape[-1]
     line = torch.arange(size, device=flow.device, dtype=flow.dtype)
     y, x = torch.meshgrid(line, line, indexing="ij")
     places = torch.stack([x, y]) + flow
     grid = (2 * places / (size - 1) - 1).permute(0, 2, 3, 1)
-    return F.grid_sample(image, grid, mode="bilinear", padding_mode="border", align_corners=True)
+    return F.grid_sample(image, grid, mode=mode, padding_mode="border", align_corners=True)
 
 
 def trust(here: Tensor, there: Tensor, flow: Tensor) -> Tensor:

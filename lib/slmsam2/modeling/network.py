@@ -173,7 +173,7 @@ class SLMSAM2(SAM2Base):
         if thumbnail is None:
             return logits
         flow = motion.flow_between(thumbnail, last["thumbnail"])
-        return motion.moved(logits, flow) * motion.trust(thumbnail, last["thumbnail"], flow)
+        return motion.moved(logits, flow, "bicubic") * motion.trust(thumbnail, last["thumbnail"], flow)
 
     def _track_step(
         self,
