@@ -1,5 +1,6 @@
 """Which weights a training ends with."""
 
+import time
 from contextlib import contextmanager
 from types import SimpleNamespace
 
@@ -88,6 +89,30 @@ def test_guards_may_be_compared_with_what_was_known_before(tmp_path):
     found, record = trained(tmp_path, lambda at: at, lambda at: 0.8 if at == 0.5 else 0.7, **known)
     assert found == 0.5
     assert record.guards_before == [0.8]
+
+
+def test_steps_are_fitted_into_the_time_again_when_they_take_longer(tmp_path, monkeypatch):
+    """100 s for 100 steps of 0.1 s each, that take 5 s from the 20th on; judging takes 10 s."""
+    clock = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    tuner = Tuner((0.5, 1.0), steps=100)
+    step = tuner.train_step
+
+    def train_step():
+        clock[0] += 0.1 if tuner.step < 20 else 5.0
+        return step()
+
+    def measure(task, network):
+        clock[0] += 10.0
+        return network.weight
+
+    tuner.train_step = train_step
+    state = tmp_path / "state.pt"
+    loop = TrainingLoop(tuner, [SimpleNamespace(name="liver")], state, 100.0, None, measure=measure)
+    record = loop.run()
+    assert tuner.step == tuner.steps < 40
+    assert record.after == [1.0]
+    assert clock[0] <= 105.0
 
 
 def test_the_record_is_gone_on_with(tmp_path):

@@ -21,7 +21,7 @@ from slmsam2.training.finetune import FineTuner, save_state
 logger = logging.getLogger(__name__)
 
 SAVE_SECONDS = 20.0  # between saved states
-TIMED_STEPS = 10  # after which it is known how many steps there is time for
+TIMED_STEPS = 10  # after as many it is seen anew how many steps there is time for
 
 
 @dataclass
@@ -67,7 +67,8 @@ class TrainingLoop:
         tuner: with the network and the clips.
         tasks: what to judge by; the best weights count. Without any, the last ones.
         state: file to keep the state in, and to go on from when it is there.
-        seconds: time there is; the steps, and with them the fall of the learning rates, are fitted into it.
+        seconds: time there is; the steps, and with them the fall of the learning rates, are fitted into it again and
+            again, since a machine may become busier.
         progress: told of all; None in processes other than the first.
         measure: Dice of a task with a network.
         interrupted: asked after each step; once true, the state is kept and the run ends.
@@ -97,6 +98,7 @@ class TrainingLoop:
         self._measure = measure
         self._interrupted = interrupted
         self._guards, self._guards_before, self._kept = guards, guards_before, kept
+        self._planned = tuner.steps
         self._judging = 0.0  # seconds that a validation takes
         self.record = self._resumed()
 
@@ -112,16 +114,18 @@ class TrainingLoop:
             record.before = self._dice(tuner.network, self.tasks)
             record.guards_before = list(self._guards_before) or self._dice(tuner.network, self._guards)
             self._judging = time.monotonic() - begin
-        first, begin = tuner.step, time.monotonic()
-        saved = begin
+        first, spent, saved = tuner.step, 0.0, time.monotonic()
         while tuner.step < tuner.steps:
             started = time.monotonic()
             losses = tuner.train_step()
             if self._progress:
                 self._progress.losses(tuner.step, tuner.steps, losses, time.monotonic() - started)
-            if tuner.step - first == TIMED_STEPS:
-                self._fit((time.monotonic() - begin) / TIMED_STEPS)
-            over = self.workers.agree(time.monotonic() > self._deadline)
+            spent += time.monotonic() - started
+            if (tuner.step - first) % TIMED_STEPS == 0:
+                self._fit(spent / TIMED_STEPS)
+                spent = 0.0
+            ending = self._deadline - len(tuner.preset.shares) * self._judging
+            over = self.workers.agree(time.monotonic() > ending)
             judging = over or tuner.step in self._marks()
             if judging:
                 self._evaluate()
@@ -155,9 +159,9 @@ class TrainingLoop:
         judging = preset.evaluations * len(preset.shares) * self._judging
         left = self._deadline - time.monotonic() - judging
         fitting = self.tuner.step + max(int(left / seconds_per_step), 1)
-        planned, self.tuner.steps = self.tuner.steps, self.workers.from_first(min(self.tuner.steps, fitting))
-        if self.tuner.steps < planned:
-            logger.info("There is time for %d of %d steps", self.tuner.steps, planned)
+        before, self.tuner.steps = self.tuner.steps, self.workers.from_first(min(self._planned, fitting))
+        if self.tuner.steps != before:
+            logger.info("There is time for %d of %d steps", self.tuner.steps, self._planned)
 
     def _evaluate(self) -> None:
         if not self.tasks:
