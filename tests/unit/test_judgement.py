@@ -9,8 +9,8 @@ from slmsam2.training.judgement import judge, keeps_ability
 pytestmark = pytest.mark.unit
 
 
-def tasks(*names):
-    return [SimpleNamespace(structure=SimpleNamespace(name=name)) for name in names]
+def tasks(*names, limits=None):
+    return [SimpleNamespace(structure=SimpleNamespace(name=name), limits=limits) for name in names]
 
 
 def test_better_beyond_noise_is_used():
@@ -35,6 +35,14 @@ def test_equal_is_used_if_nothing_seen_before_lost():
     assert judge(tasks("a", "b"), old, new, seen_before=["b"]).publish
     assert not judge(tasks("a", "b"), [0.50, 0.60], [0.515, 0.585], seen_before=["b"]).publish
     assert judge(tasks("a", "b"), [0.50, 0.60], [0.515, 0.585], seen_before=[]).publish
+
+
+def test_equal_on_slices_of_the_volumes_learnt_from_is_not_enough():
+    parts = tasks("a", "b", limits=(0, 9))
+    verdict = judge(parts, [0.50, 0.60], [0.504, 0.595], seen_before=[])
+    assert not verdict.publish
+    assert "not enough" in verdict.reason
+    assert judge(parts, [0.50, 0.60], [0.55, 0.66], seen_before=[]).publish
 
 
 def test_a_gain_elsewhere_does_not_pay_for_forgetting():

@@ -49,6 +49,7 @@ def judge(
 
     New weights are used if they are better beyond noise, or equal and no structure seen before lost more than
     TOLERANCE. In no case may one lose more than LARGEST_LOSS, or what the network could do in general be lost.
+    Slices of volumes that were learnt from say little about other volumes: where there is nothing else, equal is not enough.
 
     Args:
         seen_before: names of structures that the weights in use have learnt.
@@ -62,18 +63,24 @@ def judge(
     losses = {name: old - new for name, (old, new) in structures.items() if name in seen_before}
     worst = max(losses, key=lambda name: losses[name], default=None)
     loss = losses[worst] if worst is not None else 0.0
+    parts = all(task.limits is not None for task in tasks)
     if gain > noise:
         publish, reason = loss <= LARGEST_LOSS, "better"
     elif gain >= -noise:
-        publish, reason = loss <= TOLERANCE, "as good"
+        publish, reason = loss <= TOLERANCE and not parts, "as good"
     else:
         publish, reason = False, "worse"
+    if parts and reason == "as good":
+        tail = " Only slices of the volumes learnt from could be held back: that is not enough."
+    elif not publish and reason != "worse":
+        tail = f" But {worst!r} lost {loss:.3f}."
+    else:
+        tail = ""
     capable = keeps_ability(*general)
     sentence = (
         f"On what was held back it is {reason}: mean Dice {fmean(after):.3f} after {fmean(before):.3f}."
     )
-    if not publish and reason != "worse":
-        sentence += f" But {worst!r} lost {loss:.3f}."
+    sentence += tail
     if not capable:
         first, now = map(fmean, general)
         sentence += (
