@@ -49,7 +49,8 @@ def judge(
 
     New weights are used if they are better beyond noise, or equal and no structure seen before lost more than
     TOLERANCE. In no case may one lose more than LARGEST_LOSS, or what the network could do in general be lost.
-    Slices of volumes that were learnt from say little about other volumes: where there is nothing else, equal is not enough.
+    Slices of volumes that were learnt from say little about other volumes: where there is nothing else, equal is not
+    enough.
 
     Args:
         seen_before: names of structures that the weights in use have learnt.
