@@ -23,7 +23,7 @@ from slmsam2.errors import SlmSam2Error
 from slmsam2.evaluation import METHODS, Benchmark, Score, benchmark_of, score, tasks_of
 from slmsam2.evaluation.tables import summaries, write_csv, write_figure
 from slmsam2.evaluation.tasks import PROMPTS
-from slmsam2.modeling import SLMSAM2, build_model, checkpoint_path
+from slmsam2.modeling import QUALITY, SLMSAM2, SPEEDS, build_model, checkpoint_path
 
 BENCHMARKS = Path(__file__).resolve().parent / "benchmarks"
 
@@ -51,6 +51,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--model", default="slm_sam2_nano", help="name of a model (%(default)s)")
     parser.add_argument("--checkpoint", type=Path, help="weights, when other than the model's own")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument(
+        "--speed", choices=SPEEDS, default=QUALITY, help="how accurate, how fast (%(default)s)"
+    )
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
     parser.add_argument("--prompts", nargs="+", choices=PROMPTS, default=list(PROMPTS))
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (%(default)s)")
@@ -61,7 +64,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 def evaluate(args: argparse.Namespace) -> None:
     benchmark = benchmark_of(args.benchmark, args.volumes, BENCHMARKS)
     weights = args.checkpoint or checkpoint_path(args.model)
-    model = build_model(args.model, checkpoint=weights, device=args.device)
+    model = build_model(args.model, checkpoint=weights, device=args.device, speed=args.speed)
     scores = run(benchmark, model, args.methods, tuple(args.prompts))
     args.output.mkdir(parents=True, exist_ok=True)
     write_csv(args.output / "scores.csv", scores)

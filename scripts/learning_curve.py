@@ -9,8 +9,12 @@ after. Then structure by structure: the wall first, the duct after it, with and 
 Prints a table, and writes it as learning.csv. With real volumes instead, folders as scripts/evaluate.py takes them:
 
     python scripts/learning_curve.py --learn-from ../shared/volumes/vxm_brain_t1_fs \
-        --structures L-thalamus R-putamen L-caudate R-hippocampus --test-on ../shared/volumes/colin27_t1_aal \
-        --test-structures Thalamus_L Putamen_L Caudate_R Hippocampus_R --output output/learning_brain
+        --structures L-thalamus L-putamen L-caudate L-hippocampus \
+        --test-on ../shared/volumes/vxm_brain_t1_fs ../shared/volumes/colin27_t1_aal \
+        --test-structures R-thalamus R-putamen R-caudate R-hippocampus Thalamus_L Putamen_L Caudate_R Hippocampus_R \
+        --output output/learning_brain
+
+The right side of the volume that the left side was learnt from has the same atlas; the other volume has another one.
 """
 
 from __future__ import annotations
@@ -79,8 +83,8 @@ def parse_arguments() -> argparse.Namespace:
     real = parser.add_argument_group("real volumes")
     real.add_argument("--learn-from", type=Path, nargs="+", help="folders of the volumes to learn from")
     real.add_argument("--structures", nargs="+", help="what to learn there")
-    real.add_argument("--test-on", type=Path, help="folder of the volume to measure on")
-    real.add_argument("--test-structures", nargs="+", help="what to measure there")
+    real.add_argument("--test-on", type=Path, nargs="+", help="folders of the volumes to measure on")
+    real.add_argument("--test-structures", nargs="+", help="what to measure there, of what each volume has")
     args = parser.parse_args()
     if args.learn_from and not (args.structures and args.test_on and args.test_structures):
         parser.error("--learn-from needs --structures, --test-on and --test-structures")
@@ -102,18 +106,26 @@ def measure(args: argparse.Namespace) -> list[dict[str, object]]:
 
 def measure_real(args: argparse.Namespace) -> list[dict[str, object]]:
     """Propagation in a real volume before and after learning from others."""
-    labels = [
-        Submission(
-            folder.name,
-            folder / "image.nii.gz",
-            folder / "label.nii.gz",
-            values_of(folder, args.structures),
-        )
-        for folder in args.learn_from
-    ]
+    labels = [submission_of(folder, args.structures, args.output) for folder in args.learn_from]
+    known = {name for folder in args.test_on for name in json.loads((folder / "labels.json").read_text())}
+    missing = [name for name in args.test_structures if name not in known]
+    if missing:
+        raise ConfigurationError(f"No volume to measure on has {', '.join(missing)}.")
     before = real_row("as it comes", load_model(MODEL), args, 0.0)
     seconds = learn_from(labels, args.output, args)
     return [before, real_row(f"{len(labels)} labelled", load_model(MODEL, args.output), args, seconds)]
+
+
+def submission_of(folder: Path, names: Sequence[str], output: Path) -> Submission:
+    """The named structures of a volume, and no others, as an annotator of these would have submitted them."""
+    values = values_of(folder, names)
+    label = nib.load(folder / "label.nii.gz")
+    found = np.asanyarray(label.dataobj)
+    kept = np.where(np.isin(found, list(values.values())), found, 0).astype(np.uint16)
+    output.mkdir(parents=True, exist_ok=True)
+    written = output / f"{folder.name}_label.nii.gz"
+    nib.save(nib.Nifti1Image(kept, label.affine), written)
+    return Submission(folder.name, folder / "image.nii.gz", written, values)
 
 
 def values_of(folder: Path, names: Iterable[str]) -> dict[str, int]:
@@ -126,12 +138,16 @@ def values_of(folder: Path, names: Iterable[str]) -> dict[str, int]:
 
 def real_row(name: str, model: SLMSAM2, args: argparse.Namespace, seconds: float) -> dict[str, object]:
     """Dice of each structure, from its largest slice."""
-    volume = args.test_on.name
-    benchmark = Benchmark(args.test_on.parent, {volume: args.test_structures}, {})
     scores = {}
-    for task in tasks_of(benchmark, volume, ("largest",)):
-        found, _ = propagate_volume(task.image, task.painted.astype(np.uint8), model=model, axis=task.axis)
-        scores[task.structure] = round(dice(found > 0, task.reference), 3)
+    for folder in args.test_on:
+        there = json.loads((folder / "labels.json").read_text())
+        names = [one for one in args.test_structures if one in there]
+        benchmark = Benchmark(folder.parent, {folder.name: names}, {})
+        for task in tasks_of(benchmark, folder.name, ("largest",)):
+            found, _ = propagate_volume(
+                task.image, task.painted.astype(np.uint8), model=model, axis=task.axis
+            )
+            scores[task.structure] = round(dice(found > 0, task.reference), 3)
     return {"learnt": name, "version": model.info["version"], **scores, "cpu_seconds": round(seconds)}
 
 

@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 from slmsam2 import propagate_volume
 from slmsam2.errors import SlmSam2Error
 from slmsam2.figures import FORMATS, SheetRow, contact_sheet
+from slmsam2.modeling import QUALITY, SPEEDS
 from slmsam2.volume import PRESETS, Volume, read_volume, write_label
 
 LABEL_FORMATS = (".nii", ".nii.gz", ".nrrd", ".mha")  # of slmsam2.volume.write_label
@@ -61,6 +62,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         "--structures", type=int, nargs="+", metavar="VALUE", help="label values (all that are painted)"
     )
     parser.add_argument("--device", default="cpu", help="cpu or cuda (%(default)s)")
+    parser.add_argument(
+        "--speed", choices=SPEEDS, default=QUALITY, help="how accurate, how fast (%(default)s)"
+    )
     parser.add_argument("--figure", type=one_of(FORMATS), help="contact sheet to write (.png, .pdf, .svg)")
     parser.add_argument("--report", type=Path, help="facts about the run to write (.json)")
     return parser.parse_args(argv)
@@ -94,6 +98,7 @@ def propagate(args: argparse.Namespace) -> None:
             window=args.window,
             preset=args.preset,
             device=args.device,
+            speed=args.speed,
             progress=progress,
         )
     args.output.parent.mkdir(parents=True, exist_ok=True)

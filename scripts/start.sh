@@ -27,8 +27,5 @@ else
     [ -e "$studies/ct_abdomen.nii.gz" ] || cp data/ts_ct_abdomen_3mm/image.nii.gz "$studies/ct_abdomen.nii.gz"
 fi
 
-# Pages of other servers may not read from this one in a browser; MONAI Label lets all of them unless told some.
-export MONAI_LABEL_CORS_ORIGINS=${MONAI_LABEL_CORS_ORIGINS:-'["http://127.0.0.1:8000"]'}
-
 # The same as 'monailabel start_server', whose launcher would split a path with spaces.
 exec python -m monailabel.main start_server --app "$PWD/apps/slmsam2" --studies "$studies" --host 127.0.0.1 "$@"

@@ -9,7 +9,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 say() { printf 'test: %s\n' "$*" >&2; }
 
 install_system_packages() {
-    local wanted=(chromium iproute2 nodejs orthanc orthanc-dicomweb) missing=() package
+    local wanted=(chromium iproute2 nginx-light nodejs orthanc orthanc-dicomweb) missing=() package
     command -v dpkg-query >/dev/null && [ "$(id -u)" = 0 ] || return 0
     for package in "${wanted[@]}"; do
         # another Node than Debian's will do
@@ -18,10 +18,12 @@ install_system_packages() {
     done
     [ ${#missing[@]} -gt 0 ] || return 0
     say "installing ${missing[*]} with apt-get (about 1 minute; once)"
-    # Orthanc is for the tests to start, and listens on all addresses: it must not become a service of this machine.
-    if [ -d /run/systemd/system ] && [[ " ${missing[*]} " = *" orthanc "* ]]; then
-        systemctl --quiet mask orthanc.service && say "the service orthanc is masked (systemctl unmask orthanc)"
-    fi
+    # These are for the tests to start, and listen on all addresses: they must not become services of this machine.
+    for package in orthanc nginx; do
+        if [ -d /run/systemd/system ] && [[ " ${missing[*]} " = *" $package"* ]]; then
+            systemctl --quiet mask $package.service && say "the service $package is masked (systemctl unmask $package)"
+        fi
+    done
     { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
         "${missing[@]}"; } >/dev/null || say "that failed: the tests that need them skip"
 }

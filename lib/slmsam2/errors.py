@@ -33,6 +33,14 @@ class RunCancelledError(SlmSam2Error):
     """The user ended a run before it was done."""
 
 
+class MemoryShortageError(SlmSam2Error):
+    """The memory of the machine or of its GPU does not suffice for a request."""
+
+
+class TimeUpError(SlmSam2Error):
+    """A run took longer than it may."""
+
+
 class ArchiveError(SlmSam2Error):
     """The image archive (PACS) refuses something, or cannot do it."""
 

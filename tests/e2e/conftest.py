@@ -106,7 +106,7 @@ def model_dir(tmp_path_factory):
     preset = REPOSITORY / "model" / "configs" / "learn_small.yaml"
     settings = yaml.safe_load(preset.read_text())
     settings["steps"] = {"least": 6, "per_structure": 1, "most": 6}
-    settings["evaluations"] = 1
+    settings["evaluations"] = settings["synthetic_tasks"] = 1
     (folder / "configs").mkdir()
     (folder / "configs" / preset.name).write_text(yaml.safe_dump(settings))
     return folder

@@ -139,14 +139,46 @@ def test_all_parts_learn_with_the_full_preset(request_, model_dir, tmp_path, alw
     )
 
 
+def test_what_the_model_could_do_in_general_is_not_given_up(request_, model_dir, tmp_path, monkeypatch):
+    """Better on what is held back, worse in synthetic volumes: not now, and not in small steps."""
+    config = model_dir / "configs" / "learn_fast.yaml"
+    preset = OmegaConf.load(config)
+    preset.synthetic_tasks, preset.evaluations = 3, 1
+    OmegaConf.save(preset, config)
+    labels = [submission(tmp_path / "data", name) for name in "abcd"]
+
+    def train(count, held_back, synthetic):
+        """Each as (before, after); ``synthetic`` without before where a version knows it."""
+        found = {True: iter(held_back), False: iter(synthetic)}
+        monkeypatch.setattr(
+            TrainingLoop, "_dice", lambda self, _, tasks: [next(found[tasks is self.tasks])] * len(tasks)
+        )
+        figures = learn(labels[:count], request_)
+        assert [*found[True], *found[False]] == []
+        return figures
+
+    lost = train(3, (0.5, 0.7), (0.8, 0.7))
+    assert not lost["published"]
+    assert "in synthetic volumes it lost: 0.700, where the model had 0.800" in lost["message"]
+    kept = train(3, (0.5, 0.7), (0.8, 0.785))
+    assert kept["published"]
+    assert kept["eval"]["general"] == [[0.8] * 3, [0.785] * 3]
+    assert not train(4, (0.7, 0.8), (0.77,))["published"]
+
+
 def test_what_is_worse_is_not_published(request_, model_dir, tmp_path, monkeypatch):
     """Weights ruined by an absurd rate must not come into use."""
     config = model_dir / "configs" / f"{MODEL}.yaml"
     ruined = OmegaConf.load(config)
     ruined.learning.rates.fast = 50.0
     OmegaConf.save(ruined, config)
-    before = iter([[0.8, 0.7], [0.1, 0.2], [0.0, 0.1]])
-    monkeypatch.setattr(TrainingLoop, "_dice", lambda self, network: next(before)[: len(self.tasks)])
+    found = iter([[0.8, 0.7], [0.1, 0.2], [0.0, 0.1]])
+    guarded = lambda tasks: [0.8] * len(tasks)  # noqa: E731
+    monkeypatch.setattr(
+        TrainingLoop,
+        "_dice",
+        lambda self, network, tasks: next(found)[: len(tasks)] if tasks is self.tasks else guarded(tasks),
+    )
     figures = learn([submission(tmp_path / "data", name) for name in "abc"], request_)
     assert figures["published"] is False
     assert "worse" in figures["message"]

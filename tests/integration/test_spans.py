@@ -214,3 +214,12 @@ def test_a_region_of_an_earlier_report_is_kept_while_it_suits(network, monkeypat
     assert wide[1] >= 80
     _, report = propagate_volume(image, label, model=network, axis=2, regions={"structure_1": [0, 45, 0, 45]})
     assert report["structures"]["structure_1"]["region"] != [0, 45, 0, 45]
+
+
+def test_a_workspace_that_keeps_next_to_nothing_changes_no_answer(network, frames, square, other):
+    """What is worked with when memory runs short."""
+    prompts = {1: {2: square, 8: other}, 2: {4: other}}
+    usual = run(network, frames, prompts, Workspace())
+    small = Workspace(0, 0)
+    assert torch.equal(run(network, frames, prompts, small).logits, usual.logits)
+    assert (len(small.features), len(small.passes)) == (1, 1)

@@ -94,3 +94,19 @@ def test_first_gradient_opens_the_short_branch(warm_started):
     (out * torch.randn_like(out)).sum().backward()
     assert norm.weight.grad.abs().max() > 0
     warm_started.zero_grad()
+
+
+def test_a_closed_short_branch_is_not_computed(sam2_predictor, tmp_path):
+    """The same logits when it is as when it must be, for weights next to nothing."""
+    path = tmp_path / "sam2.1_random.pt"
+    torch.save({"model": sam2_predictor.state_dict()}, path)
+    network = build_model("slm_sam2_hiera_t", checkpoint=path, overrides=SMALL)
+    frames, mask = frames_and_mask()
+    calls = []
+    network.recent_memory_attention.register_forward_hook(lambda *_: calls.append(1))
+    closed = propagate_frames(network, frames, {1: {0: mask}}, out_size=mask.shape).logits
+    assert not calls
+    network.recent_memory_attention.norm.weight.data.fill_(1e-20)
+    opened = propagate_frames(network, frames, {1: {0: mask}}, out_size=mask.shape).logits
+    assert len(calls) == SLICES - 1
+    assert torch.equal(closed, opened)

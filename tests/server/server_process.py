@@ -17,8 +17,11 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @contextlib.contextmanager
-def running_server(base, studies, *options, **environment):
-    """A server of one's own on these studies; ``base`` is a folder for what it writes."""
+def running_server(base, studies, *options, sessions=None, script=None, **environment):
+    """A server of one's own on these studies.
+
+    ``base`` is a folder for what it writes, ``sessions`` another one for sessions; ``script`` is a start.sh to use.
+    """
     temporary = base / "tmp"
     temporary.mkdir(exist_ok=True)
     with socket.socket() as probe:
@@ -29,21 +32,17 @@ def running_server(base, studies, *options, **environment):
         os.environ,
         PATH=f"{bin_folder}{os.pathsep}{os.environ['PATH']}",
         TMPDIR=str(temporary),
-        MONAI_LABEL_SESSION_PATH=str(base / "sessions"),
+        MONAI_LABEL_SESSION_PATH=str(sessions or base / "sessions"),
         **environment,
     )
-    command = [
-        str(bin_folder / "monailabel"),
-        "start_server",
-        "--app",
-        "apps/slmsam2",
-        "--studies",
-        str(studies),
-    ]
+    command = [str(bin_folder / "monailabel"), "start_server", "--app", "apps/slmsam2"]
+    command = [*command, "--studies", str(studies), "--host", "127.0.0.1"]
+    if script is not None:
+        command = ["bash", str(script), str(studies)]
     log = base / "log.txt"
     with log.open("w") as stream:
         process = subprocess.Popen(
-            [*command, "--host", "127.0.0.1", "--port", str(port), *map(str, options)],
+            [*command, "--port", str(port), *map(str, options)],
             cwd=REPOSITORY,
             env=env,
             stdout=stream,

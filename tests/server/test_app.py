@@ -1,9 +1,12 @@
 """The app in this process: its settings, its weights, its routes."""
 
 import logging
+import math
 import sys
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
 import torch
 from fastapi import FastAPI, HTTPException
@@ -11,12 +14,14 @@ from monailabel.config import settings
 from monailabel.endpoints.user.auth import RBAC
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.utils.app import get_class_of_subclass_from_file
-from server_studies import make_studies
+from server_studies import make_studies, painted_slice, phantom, write_nifti
 
 from slmsam2.errors import CheckpointError, ConfigurationError
 from slmsam2.modeling import build_model, save_checkpoint
+from slmsam2.server import infer as infer_room
 from slmsam2.server.app import SlmSam2App
 from slmsam2.server.configuration import Configuration, read_configuration
+from slmsam2.server.line import line
 from slmsam2.server.models import ModelStore
 from slmsam2.server.routes import NAMES, install_routes
 from slmsam2.training.registry import Registry, Version
@@ -70,6 +75,8 @@ def test_settings(tmp_path):
     assert read_configuration({}) == Configuration()
     given = {"model": "slm_sam2_hiera_t", "model_dir": str(tmp_path), "device": "cpu", "preset": "bone"}
     assert read_configuration(given) == Configuration("slm_sam2_hiera_t", tmp_path, "cpu", "bone")
+    pages = {"origins": "https://viewer.example.org/, http://10.0.0.1:3000"}
+    assert read_configuration(pages).origins == ("https://viewer.example.org", "http://10.0.0.1:3000")
     assert read_configuration({"modalities": "ct, us"}).modalities == ("CT", "US")
 
 
@@ -78,7 +85,8 @@ def test_settings(tmp_path):
     [
         (
             {"modle": "x"},
-            "model, model_dir, device, preset, auto_train_every, most_megabytes, most_megavoxels, most_waiting",
+            "model, model_dir, device, preset, speed, threads, auto_train_every, most_megabytes, most_megavoxels, "
+            "most_waiting",
         ),
         ({"model": "x"}, "slm_sam2_nano"),
         ({"model_dir": "/nowhere"}, "--conf model_dir"),
@@ -86,7 +94,9 @@ def test_settings(tmp_path):
         ({"preset": "heart"}, "abdomen"),
         ({"auto_train_every": "often"}, "auto_train_every must be a number"),
         ({"most_megabytes": "0"}, "1 or more"),
+        ({"most_seconds": "long"}, "most_seconds must be a number"),
         ({"modalities": "CT;MR"}, "CT,MR"),
+        ({"origins": "*"}, "https://viewer.example.org"),
     ],
 )
 def test_bad_settings(conf, says):
@@ -181,3 +191,35 @@ def test_one_inference_at_a_time_per_device(tmp_path):
     store = ModelStore("slm_sam2_nano", tmp_path)
     assert store.busy("cpu") is store.busy("cpu")
     assert store.busy("cpu") is not store.busy("cuda")
+
+
+@pytest.mark.parametrize(
+    ("given", "bound"), [({}, 1800), ({"most_seconds": "7"}, 7), ({"most_seconds": "0"}, math.inf)]
+)
+def test_how_long_an_inference_may_take(studies, given, bound):
+    SlmSam2App(str(APP), str(studies), given)
+    assert line.most_seconds == bound
+
+
+def test_a_gpu_without_memory_gets_a_smaller_try(studies, monkeypatch, tmp_path):
+    """The answer is the same as ever; when the second try fails, too, it is a refusal."""
+    app = SlmSam2App(str(APP), str(studies), {})
+    label = write_nifti(tmp_path / "label.nii.gz", painted_slice(phantom()[1], 7))
+    app.datastore().save_label("phantom", str(label), "final", {})
+    request = {"model": "slmsam2", "image": "phantom"}
+    usual = nib.load(app.infer(request)["file"]).get_fdata()
+    workspaces, solve = [], infer_room.solve
+
+    def running_out(*args, workspace, **kwargs):
+        workspaces.append(workspace)
+        if len(workspaces) in (1, 3, 4):
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return solve(*args, workspace=workspace, **kwargs)
+
+    monkeypatch.setattr(infer_room, "solve", running_out)
+    assert np.array_equal(nib.load(app.infer(request)["file"]).get_fdata(), usual)
+    assert [each.features.max_bytes > 0 for each in workspaces] == [True, False]
+    with pytest.raises(HTTPException) as refused:
+        app.infer(request)
+    assert (refused.value.status_code, "memory does not suffice" in refused.value.detail) == (507, True)
+    assert np.array_equal(nib.load(app.infer(request)["file"]).get_fdata(), usual)

@@ -54,6 +54,7 @@ def test_info(client):
         assert model["config"][option] is False
     assert model["config"]["first_slice"] == model["config"]["last_slice"] == ""
     assert model["config"]["preset"] == ["auto", "abdomen", "lung", "bone", "brain", "mediastinum"]
+    assert model["config"]["speed"] == ["quality", "balanced", "fast"]
     assert model["config"]["direction"] == ["both", "forward", "backward"]
     assert info["labels"] == []
     assert "config" not in info

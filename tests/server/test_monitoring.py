@@ -1,6 +1,7 @@
 """Health, metrics, and what a server does that is asked for too much."""
 
 import http.client
+import json
 import threading
 import time
 from urllib.parse import urlsplit
@@ -43,9 +44,10 @@ def painted(tmp_path_factory):
     return every_fourth_slice(LONG, tmp_path_factory.mktemp("painted"))
 
 
-def infer(server, label, image="long"):
+def infer(server, label, image="long", **params):
     files = {"label": ("label.nii.gz", label)}
-    return requests.post(f"{server.url}/infer/slmsam2?image={image}", files=files, timeout=300)
+    address = f"{server.url}/infer/slmsam2?image={image}"
+    return requests.post(address, files=files, data={"params": json.dumps(params)}, timeout=300)
 
 
 def metrics(server):
@@ -116,6 +118,30 @@ def test_a_client_that_goes_away_cancels_its_work(small, tmp_path):
         connection.close()
     wait_for(lambda: metrics(small)["slmsam2_inferences",] == 0, 10)
     assert metrics(small)["slmsam2_answers_total", "slmsam2", "409"] == 2
+    assert small.left_behind() == []
+
+
+def test_a_request_that_takes_too_long(small, tmp_path):
+    """At work and in line: each is told so, its place is free, and what others asked for goes on."""
+    painted = every_fourth_slice(LONGER, tmp_path)
+    answers = {}
+
+    def ask(name, **params):
+        answers[name] = infer(small, painted, "longer", **params)
+
+    first = threading.Thread(target=ask, args=("at work",), kwargs={"most_seconds": 3})
+    first.start()
+    wait_for(lambda: metrics(small)["slmsam2_inferences",] == 1)
+    ask("in line", most_seconds=0.5)
+    assert first.is_alive()
+    first.join()
+    assert [answer.status_code for answer in answers.values()] == [504, 504]
+    assert "after 0.5 s, all of them waiting" in answers["in line"].json()["detail"]
+    assert "after 3 s, 0 of them waiting" in answers["at work"].json()["detail"]
+    told = metrics(small)
+    assert (told["slmsam2_inferences",], told["slmsam2_answers_total", "slmsam2", "504"]) == (0, 2)
+    ask("patient")
+    assert answers["patient"].status_code == 200
     assert small.left_behind() == []
 
 

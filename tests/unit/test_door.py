@@ -2,12 +2,15 @@
 
 import pytest
 from fastapi import FastAPI, Request
+from starlette.middleware.cors import CORSMiddleware
 from starlette.testclient import TestClient
 
 from slmsam2.server.door import put_up_door
 from slmsam2.server.names import leads_away
 
 pytestmark = pytest.mark.unit
+
+FRIEND = "https://viewer.example.org"
 
 
 @pytest.fixture
@@ -18,8 +21,9 @@ def client():
     async def echo(path: str, request: Request) -> dict:
         return {"path": path, "bytes": len(await request.body())}
 
-    put_up_door(app, 1000)
-    put_up_door(app, 1000)
+    app.add_middleware(CORSMiddleware, allow_origins=["*"])  # as MONAI Label does
+    put_up_door(app, 1000, [FRIEND])
+    put_up_door(app, 1000, [FRIEND])
     return TestClient(app)
 
 
@@ -53,7 +57,15 @@ def test_bodies_that_do_not_say_how_long_they_are(client):
 )
 def test_a_page_of_another_server_changes_nothing(client, origin):
     assert client.put("/x", headers={"Origin": origin}).status_code == 403
-    assert client.get("/x", headers={"Origin": origin}).status_code == 200
+    answer = client.get("/x", headers={"Origin": origin})
+    assert (answer.status_code, answer.headers.get("Access-Control-Allow-Origin")) == (200, None)
+
+
+def test_a_page_that_is_named_may_read_and_change(client):
+    answer = client.put("/x", headers={"Origin": FRIEND})
+    assert (answer.status_code, answer.headers["Access-Control-Allow-Origin"]) == (200, FRIEND)
+    asked = {"Origin": FRIEND, "Access-Control-Request-Method": "PUT"}
+    assert client.options("/x", headers=asked).headers["Access-Control-Allow-Origin"] == FRIEND
 
 
 def test_our_own_page_may(client):

@@ -1,11 +1,15 @@
 """Presets, and which parameters learn how fast."""
 
+from dataclasses import replace
+
 import pytest
+import torch
 from omegaconf import OmegaConf
 
 from slmsam2.errors import ConfigurationError
 from slmsam2.modeling import build_model, load_config
-from slmsam2.training.finetune import Preset, parameter_groups
+from slmsam2.training.finetune import FineTuner, Preset, parameter_groups
+from slmsam2.training.workers import Workers
 
 pytestmark = pytest.mark.unit
 
@@ -64,6 +68,22 @@ def test_biases_norms_and_embeddings_do_not_decay(network):
         for parameter in group["params"]:
             plain = parameter.ndim < 2 or "embed" in names[id(parameter)] or "tpos" in names[id(parameter)]
             assert (group["weight_decay"] == 0) == plain
+
+
+def test_weights_between_the_start_and_what_was_learnt():
+    network = build_model("slm_sam2_nano", overrides={"image_size": 64})
+    workers = Workers(0, 1, torch.device("cpu"))
+    tuner = FineTuner(network, None, replace(Preset.read("small"), shares=(0.25, 1.0)), 1, workers)
+    start = [parameter.detach().clone() for parameter in tuner.parameters]
+    for mean in tuner.average:
+        mean += 1
+    for part, share in [(0.0, 0.0), (0.25, 0.25), (1.0, 1.0)]:
+        moved = [float((w - s).mean()) for w, s in zip(tuner.between(share), start, strict=True)]
+        assert moved == pytest.approx([part] * len(moved), abs=1e-5)
+    with tuner.having(tuner.between(0.25)) as changed:
+        inside = next(changed.parameters()).detach().clone()
+    first = next(network.parameters())
+    assert float((inside - first).detach().mean()) == pytest.approx(0.25, abs=1e-5)
 
 
 def test_steps_follow_the_number_of_structures():

@@ -113,6 +113,28 @@ def test_which_versions_are_kept(store, save, before, now, content, tag, version
     assert content_of(store, "a", tag) == content
 
 
+def test_what_another_process_saves_is_there_at_once(store, studies, save, tmp_path):
+    other = FolderDatastore(str(studies))
+    save(b"label", into=other)
+    assert content_of(store, "a") == b"label"
+    assert store.get_unlabeled_images() == ["b"]
+    other.remove_label("a", FINAL)
+    assert store.get_unlabeled_images() == ["a", "b"]
+    image = tmp_path / "new.nii.gz"
+    image.write_bytes(b"image")
+    store.add_image("c", str(image), {})
+    assert other.list_images() == ["a", "b", "c"]
+
+
+def test_a_damaged_index_is_said_once_and_replaced(store, studies, save, caplog):
+    save(b"label")
+    (studies / "datastore_v2.json").write_text("{")
+    assert [store.list_images() for _ in range(3)] == [["a", "b"]] * 3
+    assert caplog.text.count("is damaged") == 1
+    save(b"label", image="b")
+    assert sorted(index_on_disk(studies)) == ["a", "b"]
+
+
 def test_processes_and_threads_that_save_at_once(studies, save):
     stores = [FolderDatastore(str(studies)) for _ in range(2)]
 

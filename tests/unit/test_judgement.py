@@ -4,13 +4,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from slmsam2.training.judgement import judge
+from slmsam2.training.judgement import judge, keeps_ability
 
 pytestmark = pytest.mark.unit
 
 
-def tasks(*names):
-    return [SimpleNamespace(structure=SimpleNamespace(name=name)) for name in names]
+def tasks(*names, limits=None):
+    return [SimpleNamespace(structure=SimpleNamespace(name=name), limits=limits) for name in names]
 
 
 def test_better_beyond_noise_is_used():
@@ -37,7 +37,35 @@ def test_equal_is_used_if_nothing_seen_before_lost():
     assert judge(tasks("a", "b"), [0.50, 0.60], [0.515, 0.585], seen_before=[]).publish
 
 
+def test_equal_on_slices_of_the_volumes_learnt_from_is_not_enough():
+    parts = tasks("a", "b", limits=(0, 9))
+    verdict = judge(parts, [0.50, 0.60], [0.504, 0.595], seen_before=[])
+    assert not verdict.publish
+    assert "not enough" in verdict.reason
+    assert judge(parts, [0.50, 0.60], [0.55, 0.66], seen_before=[]).publish
+
+
 def test_a_gain_elsewhere_does_not_pay_for_forgetting():
     verdict = judge(tasks("new", "new", "old"), [0.2, 0.2, 0.8], [0.6, 0.6, 0.75], seen_before=["old"])
     assert not verdict.publish
     assert "'old' lost 0.050" in verdict.reason
+
+
+def test_a_gain_does_not_pay_for_what_is_lost_in_general():
+    """Better on what is held back, but the synthetic volumes got worse."""
+    before, after = [0.5, 0.6, 0.4], [0.6, 0.7, 0.52]
+    lost = [0.8, 0.7, 0.6], [0.74, 0.63, 0.55]
+    verdict = judge(tasks("a", "a", "b"), before, after, [], lost)
+    assert not verdict.publish
+    assert verdict.general == lost
+    assert "in synthetic volumes it lost: 0.640, where the model had 0.700 as it came." in verdict.reason
+    kept = [0.8, 0.7, 0.6], [0.79, 0.72, 0.58]
+    assert judge(tasks("a", "a", "b"), before, after, [], kept).publish
+
+
+def test_an_ability_is_kept_within_a_margin_and_noise():
+    before = [0.8, 0.7, 0.6]
+    assert keeps_ability([], [])
+    assert keeps_ability(before, [0.785, 0.685, 0.585])
+    assert not keeps_ability(before, [0.77, 0.67, 0.57])
+    assert keeps_ability(before, [0.6, 0.75, 0.65])  # one volume alone says little

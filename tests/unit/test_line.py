@@ -6,7 +6,7 @@ import time
 import pytest
 from fastapi import HTTPException
 
-from slmsam2.errors import RunCancelledError
+from slmsam2.errors import RunCancelledError, TimeUpError
 from slmsam2.server.line import Line, Turns
 from slmsam2.server.runs import Run
 
@@ -29,6 +29,8 @@ class Waiters:
                     self.order.append(name)
             except RunCancelledError:
                 self.order.append(f"{name} cancelled")
+            except TimeUpError:
+                self.order.append(f"{name} too late")
 
         self.threads.append(threading.Thread(target=work))
         expected = len(self.turns._waiting) + 1
@@ -81,6 +83,38 @@ def test_a_cancelled_request_leaves_the_line_at_once(waiters):
         waiters.threads[0].join(5)
         assert waiters.order == ["gone cancelled"]
     assert waiters.finish() == ["gone cancelled", "stays"]
+
+
+def test_whose_time_is_up_leaves_the_line(waiters):
+    hurried = Run(most_seconds=3, clock=lambda: waiters.now)
+    with waiters.turns.take(Run(), "first", short=False):
+        waiters.ask("hurried", "a", run=hurried)
+        waiters.ask("patient", "b", after=1)
+        assert waiters.order == []
+        waiters.now += 2
+        waiters.threads[0].join(5)
+        assert waiters.order == ["hurried too late"]
+    assert waiters.finish() == ["hurried too late", "patient"]
+
+
+@pytest.mark.parametrize(
+    ("waited", "said"),
+    [
+        (0, "0 of them waiting for its turn. Nothing has changed. Ask for fewer slices"),
+        (8, "when fewer people"),
+    ],
+)
+def test_a_run_that_takes_too_long_is_told_why(waited, said):
+    now = 0.0
+    run = Run(most_seconds=10, clock=lambda: now)
+    now = waited
+    run.has_its_turn()
+    now = 9.9
+    run.progress(1, 5)
+    now = 10
+    with pytest.raises(TimeUpError, match="given up after 10 s") as caught:
+        run.progress(2, 5)
+    assert said in str(caught.value)
 
 
 def test_an_error_gives_the_turn_on(waiters):

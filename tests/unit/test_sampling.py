@@ -10,6 +10,7 @@ from monailabel.datastore.local import LocalDatastore
 from monailabel.interfaces.exception import ImageNotFoundException
 
 from slmsam2.errors import CheckpointError
+from slmsam2.server.folder import FolderDatastore
 from slmsam2.server.sampling import HandedOut, LeastConfident, MostDifferent, Random, record_confidence
 from slmsam2.server.sampling.confidence import mean_confidence, recorded_confidence
 from slmsam2.server.sampling.handed_out import RECENT_SECONDS
@@ -146,6 +147,23 @@ def test_the_record_in_the_image_info_counts_after_a_restart(datastore, clock):
     for image in "abcd":
         datastore.update_image_info(image, {"strategy": noted})
     assert ask(Random(HandedOut(clock)), datastore, "me") == "e"
+
+
+def test_servers_of_one_folder_hand_out_different_images(tmp_path, clock):
+    """Before MONAI Label's own record is written; the last image is refused at both."""
+    stores = [make(tmp_path / "studies", FolderDatastore), FolderDatastore(str(tmp_path / "studies"))]
+    servers = [Random(HandedOut(clock)) for _ in stores]
+    turns = [*zip(servers, stores, strict=True)] * 3
+    given = [ask(server, store, f"who{n}", note=False) for n, (server, store) in enumerate(turns[:5])]
+    assert sorted(given) == list(IMAGES)
+    for server, store in turns[:2]:
+        with pytest.raises(HTTPException) as refused:
+            ask(server, store, "late", note=False)
+        assert refused.value.status_code == 409
+    assert not servers[0]._handed.take("a", "late", stores[0])
+    clock.now += RECENT_SECONDS + 1
+    assert servers[0]._handed.take("a", "late", stores[0])
+    assert not servers[1]._handed.take("a", "later", stores[1])
 
 
 @pytest.mark.parametrize("junk", ["text", 5, {"x": "y"}, {"x": {"ts": "late"}}, {"x": {}}])

@@ -28,6 +28,14 @@ def test_nothing_asked_for():
     )
 
 
+def test_speed_is_the_server_s_unless_asked_for():
+    assert parse_parameters({}).speed == "quality"
+    assert parse_parameters({}, speed="fast").speed == "fast"
+    assert parse_parameters({"speed": ["balanced", "quality"]}, speed="fast").speed == "balanced"
+    with pytest.raises(PromptError, match="quality, balanced, fast"):
+        parse_parameters({"speed": "faster"})
+
+
 def test_what_slicer_sends():
     parameters = parse_parameters(
         {
@@ -101,6 +109,8 @@ def test_structures():
         ({"axis": 3}, PromptError, "0, 1, 2"),
         ({"axis": True}, PromptError, "0, 1, 2"),
         ({"direction": "up"}, PromptError, "both, forward, backward"),
+        ({"most_seconds": 0}, PromptError, "above 0"),
+        ({"most_seconds": "soon"}, PromptError, "above 0"),
         ({"prompt_slices": [-1]}, PromptError, "prompt_slices must hold slice numbers"),
         ({"prompt_slices": [1.5]}, PromptError, "prompt_slices must hold slice numbers"),
         ({"prompt_slices": {"a": "here"}}, PromptError, "prompt_slices must hold slice numbers"),

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from slmsam2.engine.regions import region_around
+from slmsam2.normalisation import IMAGENET_MEAN, IMAGENET_STD
 from slmsam2.training.labelled import Case, Structure, Submission, known_slices
 from slmsam2.training.lessons import ClipSettings, draw_route
 from slmsam2.training.prompts import PromptSettings
@@ -136,3 +137,42 @@ def test_a_volume_of_one_slice_gives_a_clip_of_one():
     stack = np.random.default_rng(0).normal(size=(1, 20, 20))
     view = View(stack, labels, np.ones((1, 1), bool), choose_window(Volume(stack, np.eye(4))), SIZE, PLAIN)
     assert routes(view, count=3) == [[0]] * 3
+
+
+def shown(frame):
+    """A normalised frame as 0 to 1, (N, N)."""
+    return frame[0] * IMAGENET_STD[0] + IMAGENET_MEAN[0]
+
+
+def test_intensities_change_and_masks_do_not():
+    plain = view_of(replace(PLAIN))
+    changed = view_of(replace(PLAIN, gamma=2.0, invert=True))
+    middle = len(plain) // 2
+    expected = (1 - shown(plain[middle])) ** 2
+    torch.testing.assert_close(shown(changed[middle]), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        changed[middle][1] * IMAGENET_STD[1] + IMAGENET_MEAN[1], shown(changed[middle])
+    )
+    assert torch.equal(changed.masks([0], [middle]), plain.masks([0], [middle]))
+
+
+def test_noise_is_the_same_at_every_look_and_differs_between_slices():
+    plain, noisy = view_of(replace(PLAIN)), view_of(replace(PLAIN, noise=0.05, seed=4))
+    added = [shown(noisy[s]) - shown(plain[s]) for s in (15, 16)]
+    assert torch.equal(noisy[15], noisy[15])
+    free = ((torch.stack([shown(plain[15]), shown(plain[16])]) - 0.5).abs() < 0.3).all(
+        dim=0
+    )  # nothing is cut off
+    assert added[0][free].std() == pytest.approx(0.05, rel=0.2)
+    assert np.corrcoef(added[0][free], added[1][free])[0, 1] < 0.3
+
+
+def test_intensities_are_drawn_within_their_settings():
+    settings = DistortionSettings(gamma=0.4, noise=0.05, invert=0.25)
+    drawn = [Distortion.draw(settings, torch.Generator().manual_seed(seed)) for seed in range(200)]
+    gammas = np.log([one.gamma for one in drawn])
+    assert -0.4 <= gammas.min() < -0.3
+    assert 0.3 < gammas.max() <= 0.4
+    assert 0 <= min(one.noise for one in drawn) < 0.01
+    assert 0.04 < max(one.noise for one in drawn) <= 0.05
+    assert np.mean([one.invert for one in drawn]) == pytest.approx(0.25, abs=0.1)

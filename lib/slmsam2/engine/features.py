@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from slmsam2.engine.workspace import BoundedCache, Workspace, tensor_bytes
@@ -82,8 +83,11 @@ class FeatureCache:
     def _encode(self, index: int) -> SliceFeatures:
         start = time.perf_counter()
         frame = self._frames[index].to(self._model.device).float()[None]
-        encoded = self._model.forward_image(frame)
+        half = self._model.info.get("encoder") == "bfloat16"
+        with torch.autocast(frame.device.type, torch.bfloat16, enabled=half):
+            encoded = self._model.forward_image(frame)
         _, feats, pos, sizes = self._model._prepare_backbone_features(encoded)
+        feats, pos = ([level.float() for level in levels] for levels in (feats, pos))
         # the encodings are equal for all slices: kept once
         pos = self._kept.get_or_make((self._number, "positions"), lambda: pos, tensor_bytes)
         thumbnail = self._model.thumbnails(frame)

@@ -94,6 +94,7 @@ def solve(
         "suggested_slice": suggested_slice(reports),
         "model": network.info["model"],
         "version": network.info["version"],
+        "speed": network.info["speed"],
         "structures": reports,
         "latencies": {
             "load": round(loaded - start, 4),

@@ -16,7 +16,7 @@ from slmsam2.engine.regions import Region
 from slmsam2.engine.settings import Order, Settings
 from slmsam2.engine.workspace import Workspace
 from slmsam2.errors import ConfigurationError, GridError, PromptError
-from slmsam2.modeling import SLMSAM2, build_model, checkpoint_path
+from slmsam2.modeling import QUALITY, SLMSAM2, build_model, checkpoint_path
 from slmsam2.prompts import painted_structures, prompts_from_label
 from slmsam2.volume import (
     SliceView,
@@ -55,6 +55,7 @@ def propagate_volume(
     regions: Mapping[str, Sequence[int]] | None = None,
     model_dir: str | Path | None = None,
     device: str = "cpu",
+    speed: str = QUALITY,
     progress: Progress | None = None,
     workspace: Workspace | None = None,
 ) -> tuple[np.ndarray, dict[str, Any]]:
@@ -82,12 +83,13 @@ def propagate_volume(
         regions: structure name -> region of an earlier report, to be looked at again if it still suits.
         model_dir: see :func:`slmsam2.modeling.model_directory`.
         device: where a model given by name runs.
+        speed: of a model given by name, see :mod:`slmsam2.modeling.speed`.
         progress: called with (slices done, slices to do at most); what it raises ends the run.
         workspace: keeps what later calls on the same image can use; the answer is the same without.
 
     Returns:
         The label volume, integers (I, J, K) on the image's own grid, painted slices verbatim; and a report, ready
-        for JSON: axis, window, suggested_slice, structures (see :func:`structure_reports`), model, version,
+        for JSON: axis, window, suggested_slice, structures (see :func:`structure_reports`), model, version, speed,
         latencies in seconds.
 
     Raises:
@@ -104,7 +106,7 @@ def propagate_volume(
     prompts = prompts_from_label(given, values, prompt_slices=_stack_slices(prompt_slices, view))
     names = {name: value for name, value in names.items() if value in prompts}
     settings = slice_settings(view, direction, first_slice, last_slice, stop_after, order)
-    network = model if isinstance(model, SLMSAM2) else load_model(model, model_dir, device)
+    network = model if isinstance(model, SLMSAM2) else load_model(model, model_dir, device, speed)
     job = Job(view, given, prompts, chosen, settings, cleaning or Cleaning(), _regions(regions, names, view))
     return solve(network, volume, job, names, progress=progress, workspace=workspace, start=start)
 
@@ -126,14 +128,17 @@ def axis_and_window(
     return axis, window or choose_window(volume, wanted)
 
 
-def load_model(name: str, model_dir: str | Path | None = None, device: str = "cpu") -> SLMSAM2:
+def load_model(
+    name: str, model_dir: str | Path | None = None, device: str = "cpu", speed: str = QUALITY
+) -> SLMSAM2:
     """The model of this name with its weights.
 
     Raises:
         CheckpointError: there are none, or they do not fit.
-        ConfigurationError: no such model.
+        ConfigurationError: no such model or speed.
     """
-    return build_model(name, checkpoint=checkpoint_path(name, model_dir), device=device, model_dir=model_dir)
+    weights = checkpoint_path(name, model_dir)
+    return build_model(name, checkpoint=weights, device=device, model_dir=model_dir, speed=speed)
 
 
 def as_volume(image: Source) -> Volume:

@@ -56,6 +56,12 @@ class BoundedCache:
                 _, (_, freed) = self._kept.popitem(last=False)
                 self.bytes -= freed
 
+    def clear(self) -> None:
+        """Keep nothing of what is kept now."""
+        with self._lock:
+            self._kept.clear()
+            self.bytes = 0
+
     def get_or_make(self, key: Hashable, make: Callable[[], Any], size: Callable[[Any], int]) -> Any:
         """The value kept, else a new one that is kept from now on."""
         value = self.get(key)
@@ -79,6 +85,11 @@ class Workspace:
         self.passes = BoundedCache(pass_bytes)
         self._numbers: weakref.WeakKeyDictionary[SLMSAM2, int] = weakref.WeakKeyDictionary()
         self._counter = itertools.count()
+
+    def clear(self) -> None:
+        """Forget everything; later requests take longer, their answers stay the same."""
+        self.features.clear()
+        self.passes.clear()
 
     def number_of(self, network: SLMSAM2) -> int:
         """A number of the network's own, never given again."""

@@ -3,9 +3,12 @@
 from slmsam2.modeling.build import build_model, checkpoint_path, confidence_path, load_config, model_directory
 from slmsam2.modeling.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
 from slmsam2.modeling.network import SLMSAM2
+from slmsam2.modeling.speed import QUALITY, SPEEDS
 
 __all__ = [
+    "QUALITY",
     "SLMSAM2",
+    "SPEEDS",
     "Checkpoint",
     "build_model",
     "checkpoint_path",

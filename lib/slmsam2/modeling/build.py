@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from slmsam2.errors import ConfigurationError
 from slmsam2.modeling.checkpoint import Checkpoint, load_weights, read_checkpoint
 from slmsam2.modeling.network import SLMSAM2
+from slmsam2.modeling.speed import QUALITY, has_bfloat16, keep_memories, scaled_size, speed_settings
 
 SAM2_FILES = {
     "slm_sam2_hiera_t": "sam2.1_hiera_tiny.pt",
@@ -120,6 +121,7 @@ def build_model(
     device: str | torch.device = "cpu",
     overrides: dict[str, Any] | None = None,
     model_dir: str | Path | None = None,
+    speed: str = QUALITY,
 ) -> SLMSAM2:
     """Build an SLM-SAM 2 network in eval mode.
 
@@ -130,6 +132,7 @@ def build_model(
         device: where the network lives.
         overrides: dotted keys under ``model``, for instance ``{"image_size": 512}``; they win over the checkpoint's
             own settings.
+        speed: see :mod:`slmsam2.modeling.speed`.
 
     Returns:
         The network; its ``info`` says which model and version it is.
@@ -145,16 +148,23 @@ def build_model(
         if loaded.kind == "sam2":
             settings.model.fuse_unconditioned = False
     _override(settings, overrides or {})
+    faster = speed_settings(settings, speed)
+    if "scale" in faster:
+        settings.model.image_size = scaled_size(settings.model.image_size, faster["scale"])
     side = settings.model.image_size // settings.model.get("backbone_stride", 16)
     for attention in ("self_attention", "cross_attention"):  # else it is remade at the first slice
         settings.model.memory_attention.layer[attention].feat_sizes = [side, side]
     network: SLMSAM2 = instantiate(settings.model)
     if loaded is not None:
         load_weights(network, loaded)
+    if "memories" in faster:
+        keep_memories(network, faster["memories"])
     network.info = _describe(config, network, loaded)
     network.info["inference"] = dict(settings.get("inference", {}))
     network.info["learning"] = OmegaConf.to_container(settings.get("learning", OmegaConf.create()))
     network.info["confidence"] = _confidence_settings(network.info["model"], model_dir)
+    half = faster.get("encoder") == "bfloat16" and has_bfloat16(torch.device(device))
+    network.info |= {"speed": speed, "encoder": "bfloat16" if half else "float32"}
     return network.to(device).eval()
 
 

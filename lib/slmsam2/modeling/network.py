@@ -117,6 +117,8 @@ class SLMSAM2(SAM2Base):
         """Attend from ``feats`` (HW, B, C) to the recent slices' memories. Returns (HW, B, C)."""
         if not recent:
             return feats + self.no_mem_embed
+        if self._short_branch_is_closed():
+            return torch.zeros_like(feats)
         memory, memory_pos = [], []
         for distance, out in recent:
             tokens = out["maskmem_features"].to(feats.device, non_blocking=True)
@@ -131,6 +133,14 @@ class SLMSAM2(SAM2Base):
             memory_pos=torch.cat([*memory_pos, pointers_pos]),
             num_obj_ptr_tokens=pointers.shape[0],
         )
+
+    def _short_branch_is_closed(self) -> bool:
+        """Whether the short branch gives zeros whatever it reads, as in weights that start from SAM 2.
+
+        While gradients are wanted it is taken to be open, so that they open it.
+        """
+        norm = self.recent_memory_attention.get_submodule("norm")
+        return not torch.is_grad_enabled() and not any(bool(part.any()) for part in norm.parameters())
 
     def _pointer_tokens(
         self, recent: list[tuple[int, SliceOutput]], num_slices: int

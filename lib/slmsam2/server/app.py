@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,7 @@ from slmsam2.server.sampling import (
 from slmsam2.server.scoring import KEY, DiceScoring, InBackground, correction_summary
 from slmsam2.server.study import LabelFrom, find_study
 from slmsam2.server.train import SlmSam2Train
+from slmsam2.threads import limit_threads
 from slmsam2.training.registry import Registry
 
 logger = logging.getLogger(__name__)
@@ -81,9 +83,10 @@ class SlmSam2App(MONAILabelApp):
         self._background_scoring = InBackground(lambda: self.scoring({"method": "dice"}))
         server = server_application()
         if server is not None:
+            limit_threads(self._configuration.threads)
             from slmsam2.server.install import install
 
-            install(server, Path(app_dir), self._configuration.most_bytes)
+            install(server, Path(app_dir), self._configuration.most_bytes, self._configuration.origins)
 
     def init_datastore(self) -> Datastore:
         """A folder, or what MONAI Label makes of an address."""
@@ -111,10 +114,18 @@ class SlmSam2App(MONAILabelApp):
         conf = self._configuration
         memory, workspace = Memory(), Workspace()
         line.most = conf.most_waiting
+        line.most_seconds = conf.most_seconds or math.inf
         monitor.watch(self._models, memory, workspace)
         return {
             name: SlmSam2Infer(
-                kind, self._models, memory, workspace, conf.device, conf.preset, conf.most_megavoxels * 10**6
+                kind,
+                self._models,
+                memory,
+                workspace,
+                conf.device,
+                conf.preset,
+                conf.most_megavoxels * 10**6,
+                conf.speed,
             )
             for name, kind in KINDS.items()
         }

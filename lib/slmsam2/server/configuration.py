@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from slmsam2.errors import ConfigurationError
-from slmsam2.modeling import load_config, model_directory
+from slmsam2.modeling import QUALITY, SPEEDS, load_config, model_directory
 from slmsam2.server.devices import resolve_device
 from slmsam2.volume import parse_window
 
@@ -26,22 +26,31 @@ class Configuration:
             repository's.
         device: "cpu", "cuda", "cuda:1" or a GPU's name; None: a GPU when there is one.
         preset: intensity window for requests that ask for none; None: chosen from the image.
+        speed: how accurate and how fast, for requests that do not say.
+        threads: of the processor, for inference; None: see :func:`slmsam2.threads.limit_threads`.
         auto_train_every: training starts by itself after so many newly submitted labels; 0: never.
         most_megabytes: bound on a request's body, and on what an archive in it unpacks to.
         most_megavoxels: bound on a volume.
         most_waiting: inferences that may wait for another; further ones are refused with 429.
+        most_seconds: that an inference may take from when it came, waiting included; then it is given up with 504.
+            0: as long as it takes.
         modalities: of the series that a PACS is asked for, unless MONAI Label's own search filter is set.
+        origins: of pages of other servers that may use this one from a browser, such as "https://viewer.example.org".
     """
 
     model: str = "slm_sam2_nano"
     model_dir: Path | None = None
     device: str | None = None
     preset: str | None = None
+    speed: str = QUALITY
+    threads: int | None = None
     auto_train_every: int = 0
     most_megabytes: int = 2048
     most_megavoxels: int = MOST_VOXELS // 10**6
     most_waiting: int = 24
+    most_seconds: int = 1800
     modalities: tuple[str, ...] = ("CT", "MR")
+    origins: tuple[str, ...] = ()
 
     @property
     def most_bytes(self) -> int:
@@ -66,6 +75,8 @@ def read_configuration(conf: Mapping[str, str]) -> Configuration:
         raise ConfigurationError(f"The model folder {folder} does not exist. Correct --conf model_dir.")
     load_config(given.get("model", Configuration.model), folder)
     parse_window(None, given.get("preset"))
+    if given.get("speed", QUALITY) not in SPEEDS:
+        raise ConfigurationError(f"--conf speed must be one of {', '.join(SPEEDS)}, not {given['speed']!r}.")
     if "device" in given:
         resolve_device(given["device"])
     return Configuration(
@@ -73,11 +84,15 @@ def read_configuration(conf: Mapping[str, str]) -> Configuration:
         model_dir=Path(given["model_dir"]) if "model_dir" in given else None,
         device=given.get("device"),
         preset=given.get("preset"),
+        speed=given.get("speed", QUALITY),
+        threads=_count("threads", given, 1) if "threads" in given else None,
         auto_train_every=_count("auto_train_every", given, 0),
         most_megabytes=_count("most_megabytes", given, 1),
         most_megavoxels=_count("most_megavoxels", given, 1),
         most_waiting=_count("most_waiting", given, 0),
+        most_seconds=_count("most_seconds", given, 0),
         modalities=_modalities(given.get("modalities")),
+        origins=_origins(given.get("origins", "")),
     )
 
 
@@ -91,6 +106,16 @@ def _modalities(text: str | None) -> tuple[str, ...]:
             f"The modalities {text!r} are not understood. Give DICOM's names, such as CT,MR."
         )
     return names
+
+
+def _origins(text: str) -> tuple[str, ...]:
+    origins = tuple(origin.strip().rstrip("/") for origin in text.split(",") if origin.strip())
+    for origin in origins:
+        if not re.fullmatch(r"https?://[^/\s]+", origin):
+            raise ConfigurationError(
+                f"--conf origins must be addresses such as https://viewer.example.org, with commas, not {origin!r}."
+            )
+    return origins
 
 
 def _count(name: str, given: Mapping[str, str], least: int) -> int:

@@ -3,11 +3,13 @@ more than the server takes, or an order from a page of somewhere else."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from urllib.parse import urlsplit
 
 from fastapi import FastAPI, HTTPException
-from monailabel.config import settings
 from starlette.datastructures import Headers
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -23,10 +25,11 @@ class Door:
     Args:
         app: what is behind the door.
         most_bytes: bound on the body of a request.
+        origins: of other pages that may change something.
     """
 
-    def __init__(self, app: ASGIApp, most_bytes: int) -> None:
-        self.app, self._most_bytes = app, most_bytes
+    def __init__(self, app: ASGIApp, most_bytes: int, origins: Collection[str]) -> None:
+        self.app, self._most_bytes, self._origins = app, most_bytes, origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -45,11 +48,11 @@ class Door:
                 404, "There is nothing at this address: it has '..', a backslash or the like in it."
             )
         headers = Request(scope).headers
-        if scope["method"] not in READING and not _from_here(headers):
+        if scope["method"] not in READING and not _from_here(headers, self._origins):
             return HTTPException(
                 403,
                 f"A page of {headers['origin'][:100]} may not change anything here. To allow it, start the server with "
-                "this address in MONAI_LABEL_CORS_ORIGINS.",
+                "this address in its setting origins.",
             )
         length = headers.get("content-length", "0")
         too_large = length.isdecimal() and int(length) > self._most_bytes
@@ -77,23 +80,34 @@ class Door:
         )
 
 
-def _from_here(headers: Headers) -> bool:
+def _from_here(headers: Headers, origins: Collection[str]) -> bool:
     """Whether a request comes from no browser, from a page of this server, or from one that may ask.
 
     Browsers send the page's origin with all that changes something; without this any website could send an annotator's
     browser here.
     """
     origin = headers.get("origin")
-    if origin is None:
-        return True
-    allowed = {str(each).rstrip("/") for each in settings.MONAI_LABEL_CORS_ORIGINS}
-    return origin in allowed or urlsplit(origin).netloc == headers.get("host")
+    return origin is None or origin in origins or urlsplit(origin).netloc == headers.get("host")
 
 
-def put_up_door(server: FastAPI, most_bytes: int) -> None:
-    """Put a door before all routes of a server, also of one that runs already; doing it again replaces it."""
-    stack = server.middleware_stack
-    if stack is None:
-        server.middleware_stack = stack = server.build_middleware_stack()
-    behind = stack.app if isinstance(stack, Door) else stack
-    server.middleware_stack = Door(behind, most_bytes)
+def put_up_door(server: FastAPI, most_bytes: int, origins: Collection[str] = ()) -> None:
+    """Put a door before all routes of a server, also of one that runs already; doing it again replaces it.
+
+    MONAI Label lets the pages of all servers read its answers in a browser. Its own setting for that,
+    MONAI_LABEL_CORS_ORIGINS, keeps version 0.8.5 from starting with the pydantic of today.
+
+    Args:
+        most_bytes: bound on a request's body.
+        origins: of other pages that may read and change ("https://viewer.example.org").
+    """
+    server.user_middleware = [each for each in server.user_middleware if each.cls is not CORSMiddleware]
+    if origins:
+        readers = Middleware(
+            CORSMiddleware,
+            allow_origins=list(origins),
+            allow_credentials=True,
+            allow_methods=["*"],
+            allow_headers=["*"],
+        )
+        server.user_middleware.insert(0, readers)
+    server.middleware_stack = Door(server.build_middleware_stack(), most_bytes, origins)

@@ -29,15 +29,19 @@ from slmsam2.server.versions import keep_earlier
 
 logger = logging.getLogger(__name__)
 
+HANDED_OUT = "slmsam2"  # our note among those of MONAI Label's strategies
+
 
 class FolderDatastore(LocalDatastore):
     """Images and labels of a folder, and nothing outside it.
 
-    What is saved is on disk, whole, before a method returns; several processes may use one folder. Arguments are those
-    of MONAI Label's.
+    What is saved is on disk, whole, before a method returns. Several processes may use one folder: they change it one
+    at a time, and each reads the index again when another one has put a new one into place. Arguments are those of
+    MONAI Label's.
     """
 
-    _datastore: LocalDatastoreModel
+    _index: LocalDatastoreModel
+    _follows_others = False  # until there is an index
     keeps_versions = True  # a label that is saved over another person's keeps that one, under a dated tag
 
     def __init__(self, datastore_path: str, *args: Any, **kwargs: Any) -> None:
@@ -50,6 +54,18 @@ class FolderDatastore(LocalDatastore):
         super().__init__(datastore_path, *args, **kwargs)
         if self._auto_reload:
             self._handler.on_moved = self._on_moved
+        self._follows_others = True
+
+    @property
+    def _datastore(self) -> LocalDatastoreModel:
+        """The index as it is now, whoever wrote it; MONAI Label's methods read it here."""
+        if self._follows_others and self._index_stamp() not in (None, self._config_ts):
+            self._init_from_datastore_file()
+        return self._index
+
+    @_datastore.setter
+    def _datastore(self, index: LocalDatastoreModel) -> None:
+        self._index = index
 
     def get_image_uri(self, image_id: str) -> str:
         return self._inside(super().get_image_uri(image_id))
@@ -125,6 +141,27 @@ class FolderDatastore(LocalDatastore):
         with self._changing():
             super().update_image_info(image_id, info)
 
+    def hand_out(self, image_id: str, client: str | None, now: float, recent: float) -> bool:
+        """Take note that a client is given an image to label, unless somebody was given it lately.
+
+        It is noted for all servers of the folder where MONAI Label notes it, too, under ``strategy`` in the image's
+        info. Of an image that is gone nothing is noted.
+
+        Args:
+            now: seconds since 1970.
+            recent: what was handed out so many seconds ago or more may be handed out again.
+        """
+        with self._changing():
+            entry = self._datastore.objects.get(image_id)
+            if entry is not None:
+                notes = entry.image.info.get("strategy")
+                notes = notes if isinstance(notes, dict) else {}
+                if any(abs(now - moment) < recent for moment in _moments(notes)):
+                    return False
+                note = {"ts": now, "client_id": client}
+                super().update_image_info(image_id, {"strategy": {**notes, HANDED_OUT: note}})
+        return True
+
     def update_label_info(self, label_id: str, label_tag: str, info: dict[str, Any]) -> None:
         with self._changing():
             super().update_label_info(label_id, label_tag, info)
@@ -164,18 +201,22 @@ class FolderDatastore(LocalDatastore):
 
     def _init_from_datastore_file(self, throw_exception: bool = False) -> None:
         with self._lock:
-            stamp = self._index_stamp()
-            if stamp is None or stamp == self._config_ts:
-                return
             try:
-                content = Path(self._datastore_config_path).read_text(encoding="utf-8")
-                loaded = LocalDatastoreModel.model_validate_json(content)
+                # Opened and not only looked at: a network file system may remember what a file was a while ago.
+                with open(self._datastore_config_path, encoding="utf-8") as file:
+                    stamp = _stamp(os.fstat(file.fileno()))
+                    if stamp == self._config_ts:
+                        return
+                    loaded = LocalDatastoreModel.model_validate_json(file.read())
+            except FileNotFoundError:
+                return
             except ValueError:
                 if throw_exception:
                     raise
                 logger.exception(
                     "The index %s is damaged: the one in memory stays", self._datastore_config_path
                 )
+                self._config_ts = stamp
                 return
             loaded.base_path = self._datastore_path
             self._datastore, self._config_ts = loaded, stamp
@@ -183,10 +224,9 @@ class FolderDatastore(LocalDatastore):
     def _index_stamp(self) -> Any:
         """What changes when the index does; None: there is no file yet."""
         try:
-            stat = os.stat(self._datastore_config_path)
+            return _stamp(os.stat(self._datastore_config_path))
         except FileNotFoundError:
             return None
-        return stat.st_ino, stat.st_mtime_ns, stat.st_size
 
     def _reconcile_datastore(self) -> None:
         with self._lock:
@@ -231,6 +271,15 @@ class FolderDatastore(LocalDatastore):
             self._init_from_datastore_file()
         elif not is_temporary(os.fsdecode(event.src_path)):
             self.refresh()
+
+
+def _stamp(stat: os.stat_result) -> tuple[int, int, int]:
+    return stat.st_ino, stat.st_mtime_ns, stat.st_size
+
+
+def _moments(notes: Mapping[str, Any]) -> list[float]:
+    stamps = [note.get("ts") for note in notes.values() if isinstance(note, dict)]
+    return [stamp for stamp in stamps if isinstance(stamp, (int, float))]
 
 
 def _info(given: Mapping[str, Any] | None, name: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 from slmsam2.errors import SlmSam2Error
 from slmsam2.server.answers import failure, refusal
+from slmsam2.server.shortage import is_shortage, refused_for_shortage
 
 logger = logging.getLogger(__name__)
 
@@ -69,5 +70,8 @@ def _with_plain_errors(answer: Answer, arguments: dict[str, Any]) -> Response | 
     except SlmSam2Error as error:
         raise refusal(error) from error
     except Exception as error:
+        if is_shortage(error):
+            logger.warning("Memory ran short: %s", error)
+            raise refusal(refused_for_shortage()) from error
         logger.exception("A request failed")
         raise failure() from error

@@ -15,6 +15,7 @@ from monailabel.utils.others.generic import device_list
 from slmsam2.engine import Workspace
 from slmsam2.engine.job import Job, solve
 from slmsam2.errors import ConfigurationError, PromptError
+from slmsam2.modeling import QUALITY, SPEEDS
 from slmsam2.prompts import Known
 from slmsam2.server.assembly import Request, assemble
 from slmsam2.server.configuration import MOST_VOXELS
@@ -35,6 +36,7 @@ from slmsam2.server.parameters import (
 from slmsam2.server.points import parse_clicks
 from slmsam2.server.results import write_result
 from slmsam2.server.runs import Run, mine, runs
+from slmsam2.server.shortage import check_room, give_back, with_less
 from slmsam2.server.study import LabelFrom, Study
 from slmsam2.volume import PRESETS, SliceView, Volume, read_volume
 
@@ -104,6 +106,7 @@ class SlmSam2Infer(InferTask):
         workspace: what earlier requests computed.
         device: for requests that name none; None: the best there is.
         preset: intensity preset for requests that ask for no window.
+        speed: for requests that do not say how accurate and how fast.
         most_voxels: bound on images and labels.
     """
 
@@ -116,17 +119,19 @@ class SlmSam2Infer(InferTask):
         device: str | None = None,
         preset: str | None = None,
         most_voxels: int = MOST_VOXELS,
+        speed: str = QUALITY,
     ) -> None:
         super().__init__(
             type=kind.type,
             labels=[],
             dimension=kind.dimension,
             description=kind.description,
-            config=_config(kind, device, preset),
+            config=_config(kind, device, preset, speed),
         )
         self._kind, self._models, self._memory, self._workspace = kind, models, memory, workspace
         self._device = device
         self._preset = preset
+        self._speed = speed
         self._most_voxels = most_voxels
 
     def info(self) -> dict[str, Any]:
@@ -152,14 +157,18 @@ class SlmSam2Infer(InferTask):
         Raises:
             SlmSam2Error: one of its kinds, with a sentence for the user.
         """
+        try:
+            return self._answer(request)
+        finally:
+            give_back()
+
+    def _answer(self, request: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         begin = time.perf_counter()
-        parameters = parse_parameters(request, self._preset)
+        parameters = parse_parameters(request, self._preset, self._speed)
+        run = mine.get() or runs.find(parameters.request_id) or Run()
+        run.most_seconds = min(run.most_seconds, parameters.most_seconds)
         study: Study = request[STUDY]
-        for file in (study.image, study.label):
-            if file is not None:
-                inspect(file, self._most_voxels)
-        image = read_volume(study.image)
-        painted = self._painted(study, image, parameters)
+        image, painted = with_less(lambda _: self._read(study, parameters), self._workspace)
         _check_values(painted, parameters.reply)
         keys = _keys(study, parameters, painted)
         if parameters.undo:
@@ -167,12 +176,13 @@ class SlmSam2Infer(InferTask):
         asked = self._request(request, image, painted, parameters, keys)
         read = time.perf_counter()
         device = resolve_device(parameters.device or self._device)
-        run = mine.get() or runs.find(parameters.request_id) or Run()
         turn = self._models.turns(device).take(run, parameters.client, short=asked.flat)
         with turn, self._models.busy(device):
             waited = time.perf_counter()
             run.check()
-            array, report, job = self._solve(asked, device, run)
+            array, report, job = with_less(
+                lambda workspace: self._solve(asked, device, run, workspace), self._workspace
+            )
         done = time.perf_counter()
         if not asked.flat:
             self._remember(keys, asked, job, array, report)
@@ -185,6 +195,12 @@ class SlmSam2Infer(InferTask):
             "total": round(time.perf_counter() - begin, 3),
         }
         return path, _reply(report, names)
+
+    def _read(self, study: Study, parameters: Parameters) -> tuple[Volume, Painted]:
+        files = [file for file in (study.image, study.label) if file is not None]
+        check_room(max(inspect(file, self._most_voxels) for file in files), self._workspace)
+        image = read_volume(study.image)
+        return image, self._painted(study, image, parameters)
 
     def _painted(self, study: Study, image: Volume, parameters: Parameters) -> Painted:
         if study.label is not None:
@@ -213,12 +229,12 @@ class SlmSam2Infer(InferTask):
         flat = self._kind.dimension == 2
         return Request(image, painted, clicks, flat, parameters, known)
 
-    def _solve(self, asked: Request, device: str, run: Run) -> tuple[np.ndarray, dict[str, Any], Job]:
+    def _solve(
+        self, asked: Request, device: str, run: Run, workspace: Workspace
+    ) -> tuple[np.ndarray, dict[str, Any], Job]:
         job, names = assemble(asked)
-        network = self._models.get(device)
-        array, report = solve(
-            network, asked.image, job, names, progress=run.progress, workspace=self._workspace
-        )
+        network = self._models.get(device, asked.parameters.speed)
+        array, report = solve(network, asked.image, job, names, progress=run.progress, workspace=workspace)
         return array, report, job
 
     def _remember(
@@ -264,11 +280,12 @@ class SlmSam2Infer(InferTask):
         return path, {"label_names": names, "undone": undone}
 
 
-def _config(kind: Kind, device: str | None, preset: str | None) -> dict[str, Any]:
+def _config(kind: Kind, device: str | None, preset: str | None, speed: str) -> dict[str, Any]:
     """The options that clients show; clients take the first of a list."""
     config: dict[str, Any] = {
         "device": _first(device, device_list()),
         "preset": _first(preset, [AUTO, *PRESETS]),
+        "speed": _first(speed, list(SPEEDS)),
         "axis": [AUTO, *AXES],
     }
     if kind.dimension == 3:

@@ -17,23 +17,28 @@ from slmsam2.volume.volume import shape_text
 _WITH_HEADER = {".nrrd": "NrrdImageIO", ".nhdr": "NrrdImageIO", ".mha": "MetaImageIO", ".mhd": "MetaImageIO"}
 
 
-def inspect(path: Path, most_voxels: int) -> None:
+def inspect(path: Path, most_voxels: int) -> int:
     """Look at the header of an image or label.
 
     Args:
         path: any file or folder; of those other than NIfTI, NRRD, MetaImage and DICOM files nothing is looked at here.
         most_voxels: bound on the number of voxels.
 
+    Returns:
+        The number of its voxels; 1 where that is not known before it is read.
+
     Raises:
         VolumeError: its voxels lie in another file, which a client could choose.
         TooLargeError: it has more voxels than allowed, or says so.
     """
     shape = _shape(path)
-    if math.prod(shape) > most_voxels:
+    voxels = math.prod(shape)
+    if voxels > most_voxels:
         raise TooLargeError(
             f"The volume has {shape_text(shape)} voxels; this server takes {most_voxels / 1e6:.0f} million. Crop or "
             "resample it, or raise the server's setting most_megavoxels."
         )
+    return voxels
 
 
 def _shape(path: Path) -> tuple[int, ...]:

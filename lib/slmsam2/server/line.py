@@ -46,8 +46,10 @@ class Turns:
 
         Raises:
             RunCancelledError: it was cancelled while it waited.
+            TimeUpError: it waited for longer than it may take.
         """
         self._wait(run, client, short)
+        run.has_its_turn()
         try:
             yield
         finally:
@@ -62,7 +64,7 @@ class Turns:
             self._waiting[number] = (self._clock() + HEAD_START * (own + (not short)), client)
             try:
                 while self._busy or self._first() != number:
-                    self._changed.wait(LOOK_EVERY)
+                    self._changed.wait(min(LOOK_EVERY, max(0.0, run.seconds_left())))
                     run.check()
                 self._busy = True
             finally:
@@ -78,11 +80,13 @@ class Line:
 
     Attributes:
         most: that may wait; further ones are refused.
+        most_seconds: that each may take, waiting included.
         inside: waiting or under way.
     """
 
     def __init__(self, most: int = 24) -> None:
         self.most, self.inside = most, 0
+        self.most_seconds = math.inf
         self._seconds = 5.0  # what one takes, a running mean
         self._lock = threading.Lock()
 
@@ -132,7 +136,7 @@ def in_line(endpoint: Callable[..., Any], done: Callable[[str, int], None]) -> C
         status = 200
         try:
             with line.place():
-                run = Run()
+                run = Run(most_seconds=line.most_seconds)
                 mine.set(run)
                 watch = asyncio.create_task(_cancel_when_gone(slmsam2_request, run))
                 try:

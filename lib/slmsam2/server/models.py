@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slmsam2.errors import CheckpointError
-from slmsam2.modeling import SLMSAM2, build_model, checkpoint_path, read_checkpoint
+from slmsam2.modeling import QUALITY, SLMSAM2, build_model, checkpoint_path, read_checkpoint
 from slmsam2.modeling.build import starting_path
 from slmsam2.server.line import Turns
 
@@ -25,7 +25,7 @@ class _Held:
 
 
 class ModelStore:
-    """One model on each device that is asked for.
+    """One model on each device, and for each speed, that is asked for.
 
     Args:
         name: model configuration and stem of its weights file.
@@ -35,7 +35,7 @@ class ModelStore:
     def __init__(self, name: str, model_dir: Path | None = None) -> None:
         self.name = name
         self.model_dir = model_dir
-        self._held: dict[str, _Held] = {}
+        self._held: dict[tuple[str, str], _Held] = {}  # by device and speed
         self._loading = threading.Lock()
         self._facts_of: tuple[Stamp | None, dict[str, str]] | None = None
         self._turns: defaultdict[str, Turns] = defaultdict(Turns)
@@ -54,8 +54,8 @@ class ModelStore:
         """The order of inferences on a device."""
         return self._turns[device]
 
-    def get(self, device: str) -> SLMSAM2:
-        """The network on a torch device, of the newest weights that load.
+    def get(self, device: str, speed: str = QUALITY) -> SLMSAM2:
+        """The network on a torch device, of the newest weights that load; ``speed``: see :mod:`slmsam2.modeling.speed`.
 
         A new file that does not load (or a file that is gone) leaves the network in use, with a warning.
 
@@ -64,10 +64,10 @@ class ModelStore:
         """
         with self._loading:
             stamp = self._stamp()
-            held = self._held.get(device)
+            held = self._held.get((device, speed))
             if held is None or held.tried != stamp:
-                held = _Held(self._load(device, held), stamp)
-                self._held[device] = held
+                held = _Held(self._load(device, speed, held), stamp)
+                self._held[device, speed] = held
             return held.network
 
     def facts(self) -> dict[str, str]:
@@ -77,9 +77,9 @@ class ModelStore:
             self._facts_of = stamp, _facts(self.name, self.path)
         return self._facts_of[1]
 
-    def _load(self, device: str, held: _Held | None) -> SLMSAM2:
+    def _load(self, device: str, speed: str, held: _Held | None) -> SLMSAM2:
         try:
-            network = self._build(self.path, device)
+            network = self._build(self.path, device, speed)
         except CheckpointError as error:
             if held is not None:
                 logger.warning(
@@ -90,12 +90,12 @@ class ModelStore:
             if self.path == start:
                 raise
             logger.warning("The weights that were learnt do not load, so the first ones are used: %s", error)
-            network = self._build(start, device)
+            network = self._build(start, device, speed)
         logger.info("Loaded %s version %s on %s", self.name, network.info["version"], device)
         return network
 
-    def _build(self, path: Path, device: str) -> SLMSAM2:
-        return build_model(self.name, checkpoint=path, device=device, model_dir=self.model_dir)
+    def _build(self, path: Path, device: str, speed: str) -> SLMSAM2:
+        return build_model(self.name, checkpoint=path, device=device, model_dir=self.model_dir, speed=speed)
 
     def _stamp(self) -> Stamp | None:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -12,6 +13,7 @@ import numpy as np
 from slmsam2.engine import Cleaning
 from slmsam2.engine.volume import Direction
 from slmsam2.errors import ConfigurationError, PromptError
+from slmsam2.modeling import QUALITY, SPEEDS
 from slmsam2.server.names import check_tag
 from slmsam2.volume import Window, parse_window
 
@@ -50,6 +52,7 @@ class Parameters:
         prompt_slices: painted slices to use; None: all. A list for all structures, or a list per structure's name.
         axis: stored array axis of the slices; None: found out.
         window: intensity window; None: chosen from the image.
+        speed: how accurate and how fast, see :mod:`slmsam2.modeling.speed`.
         direction: "both", "forward" (towards higher slice numbers) or "backward".
         first_slice, last_slice: where propagation ends, both included; None: the volume's own ends.
         cleaning: post-processing.
@@ -58,6 +61,7 @@ class Parameters:
         client: whose request it is; None: unknown, nothing is remembered.
         tag: which saved label to use when none is uploaded.
         device: display or torch name; None: the server's own choice.
+        most_seconds: that the run may take, waiting included; infinite unless asked for.
         request_id: the client's own name for this run, to follow and to cancel it.
         reply: how the result is to be written.
     """
@@ -68,6 +72,7 @@ class Parameters:
     prompt_slices: PromptSlices | None
     axis: int | None
     window: Window | None
+    speed: str
     direction: Direction
     first_slice: int | None
     last_slice: int | None
@@ -77,19 +82,23 @@ class Parameters:
     client: str | None
     tag: str | None
     device: str | None
+    most_seconds: float
     request_id: str | None
     reply: ReplyFormat
 
 
-def parse_parameters(request: Mapping[str, Any], preset: str | None = None) -> Parameters:
+def parse_parameters(
+    request: Mapping[str, Any], preset: str | None = None, speed: str = QUALITY
+) -> Parameters:
     """Read the parameters of an inference request; what a task does not know is ignored.
 
-    Choices (``axis``, ``preset``, ``direction``, ``device``) may come as the list the task's config shows:
+    Choices (``axis``, ``preset``, ``speed``, ``direction``, ``device``) may come as the list the task's config shows:
     then its first entry counts.
 
     Args:
         request: MONAI Label's request.
         preset: intensity preset for requests that ask for no window.
+        speed: for requests that do not say.
 
     Raises:
         PromptError: slices, structures, axis, direction, tag or an option that cannot be used.
@@ -106,6 +115,7 @@ def parse_parameters(request: Mapping[str, Any], preset: str | None = None) -> P
         prompt_slices=_prompt_slices(request),
         axis=None if axis == AUTO else int(axis),
         window=_window(request, preset),
+        speed=_choice(request, "speed", SPEEDS, speed),
         direction=cast(Direction, _choice(request, "direction", DIRECTIONS, "both")),
         first_slice=first,
         last_slice=last,
@@ -115,6 +125,7 @@ def parse_parameters(request: Mapping[str, Any], preset: str | None = None) -> P
         client=_text(request, "client_id"),
         tag=label_tag(request),
         device=_text(request, "device"),
+        most_seconds=_seconds(request, "most_seconds"),
         request_id=request_id(request),
         reply=_reply_format(request),
     )
@@ -170,6 +181,15 @@ def _flag(request: Mapping[str, Any], name: str) -> bool:
     if value not in (None, True, False):
         raise PromptError(f"{name} must be true or false, not {value!r}.")
     return bool(value)
+
+
+def _seconds(request: Mapping[str, Any], name: str) -> float:
+    value = _value(request, name)
+    if value is None:
+        return math.inf
+    if isinstance(value, bool) or not re.fullmatch(r"\d{1,6}(\.\d*)?", str(value)) or float(value) <= 0:
+        raise PromptError(f"{name} must be a number of seconds above 0, not {value!r}.")
+    return float(value)
 
 
 def _slice(request: Mapping[str, Any], name: str) -> int | None:

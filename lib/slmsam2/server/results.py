@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from slmsam2.errors import VolumeError
 from slmsam2.server.parameters import ReplyFormat
 from slmsam2.volume import Volume, write_label
 
@@ -31,7 +30,7 @@ def write_result(array: np.ndarray, image: Volume, reply: ReplyFormat) -> str:
         path = Path(file.name)
     try:
         write_label(path, array, image, dtype=reply.dtype, compress=reply.compress)
-    except VolumeError:
+    except Exception:
         path.unlink(missing_ok=True)
         raise
     return str(path)

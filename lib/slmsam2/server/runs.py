@@ -1,17 +1,19 @@
-"""Inferences under way: how far they are, and ending one before it is done.
+"""Inferences under way: how far they are, and ending one before it is done: by its user, or when its time is up.
 
 A client that wants to follow its request sends an id of its own choice with it, ``request_id``.
 """
 
 from __future__ import annotations
 
+import math
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from slmsam2.errors import RunCancelledError
+from slmsam2.errors import RunCancelledError, TimeUpError
 
 
 @dataclass
@@ -21,17 +23,26 @@ class Run:
     Attributes:
         done, total: slices; ``total`` is 0 until the work has begun.
         cancelled: its user does not want the result any more.
+        most_seconds: that it may take from now on, waiting included.
+        clock: seconds that only grow.
     """
 
     done: int = 0
     total: int = 0
     cancelled: bool = False
+    most_seconds: float = math.inf
+    clock: Callable[[], float] = field(default=time.monotonic, repr=False)
+
+    def __post_init__(self) -> None:
+        self._began = self.clock()
+        self._waited: float | None = None  # seconds until it was its turn
 
     def progress(self, done: int, total: int) -> None:
         """Take note after each slice.
 
         Raises:
             RunCancelledError: the run was cancelled.
+            TimeUpError: it took longer than it may.
         """
         self.done, self.total = done, total
         self.check()
@@ -39,9 +50,33 @@ class Run:
     def check(self) -> None:
         """Raises:
         RunCancelledError: the run was cancelled.
+        TimeUpError: it took longer than it may.
         """
         if self.cancelled:
             raise RunCancelledError("This propagation was cancelled. Nothing has changed.")
+        if self.seconds_left() <= 0:
+            raise TimeUpError(self._time_up())
+
+    def has_its_turn(self) -> None:
+        """Take note that the waiting is over."""
+        self._waited = self.clock() - self._began
+
+    def seconds_left(self) -> float:
+        """How long it may still take; infinite without a bound."""
+        return self._began + self.most_seconds - self.clock()
+
+    def _time_up(self) -> str:
+        waited = self.most_seconds if self._waited is None else self._waited
+        spent = "all" if self._waited is None else f"{waited:.0f}"
+        advice = (
+            "Ask again when fewer people work"
+            if waited > self.most_seconds / 2
+            else "Ask for fewer slices (first_slice, last_slice) or structures"
+        )
+        return (
+            f"This inference was given up after {self.most_seconds:g} s, {spent} of them waiting for its turn. Nothing "
+            f"has changed. {advice}, or for more time (most_seconds; the server's setting of that name is the bound)."
+        )
 
 
 # what the request of this thread or task is followed by, whether it has an id or not

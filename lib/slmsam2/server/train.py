@@ -20,6 +20,7 @@ from slmsam2.errors import ConfigurationError
 from slmsam2.server.devices import resolve_device
 from slmsam2.server.parameters import AUTO
 from slmsam2.server.submissions import submissions
+from slmsam2.threads import limit_threads
 from slmsam2.training.finetune import PRESETS
 from slmsam2.training.learn import Request, learn, stats_path
 from slmsam2.training.workers import Workers
@@ -79,6 +80,7 @@ class SlmSam2Train(TrainTask):
         device = resolve_device(_first(request.get("device")) or self._device)
         if hasattr(os, "nice"):
             os.nice(NICENESS)
+        limit_threads(leave=1)
         wanted = Request(
             model=self._model,
             model_dir=self._model_dir,

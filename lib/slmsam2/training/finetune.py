@@ -31,6 +31,7 @@ ENCODER = (
     "sam_mask_decoder.conv_s1.",
 )  # what features come from
 LAYER_DECAY = 0.9  # of the learning rate, per block of the image encoder, from the last to the first
+CLIP_SETTINGS = ("slices", "structures", "variants", "replay", "past_end", "rehearsal")
 FINAL_RATE = 0.1  # of the learning rate, at the end of the cosine
 
 
@@ -38,7 +39,7 @@ FINAL_RATE = 0.1  # of the learning rate, at the end of the cosine
 class Recipe:
     """How the steps of a fine-tuning are made.
 
-    See ``model/configs/learn_fast.yaml`` for what the settings mean, and :func:`slmsam2.training.losses.clip_loss` for
+    See ``model/configs/learn_small.yaml`` for what the settings mean, and :func:`slmsam2.training.losses.clip_loss` for
     ``summed_loss``. ``name`` chooses among the network's learning rates.
     """
 
@@ -55,17 +56,22 @@ class Recipe:
     average: float
     checkpointing: bool
     summed_loss: bool = False
+    shares: tuple[float, ...] = (1.0,)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Preset(Recipe):
-    """A way of learning from users' labels: the steps, how many, of which clips, judged on how many tasks."""
+    """A way of learning from users' labels: the steps, how many, of which clips, judged on how many tasks.
+
+    ``synthetic_tasks`` of the tasks are synthetic volumes: see :mod:`slmsam2.training.general`.
+    """
 
     clip: ClipSettings
     least_steps: int
     steps_per_structure: int
     most_steps: int
     tasks: int
+    synthetic_tasks: int
 
     @classmethod
     def read(cls, name: str, model_dir: str | Path | None = None) -> Preset:
@@ -79,9 +85,10 @@ class Preset(Recipe):
         config = load_config(f"learn_{name}", model_dir)
         values: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
         steps = values.pop("steps")
-        clip = {key: values.pop(key) for key in ("slices", "structures", "variants", "replay", "past_end")}
+        clip = {key: values.pop(key) for key in CLIP_SETTINGS}
         clip["prompts"] = PromptSettings(**values.pop("prompts"))
         clip["distortion"] = DistortionSettings(**values.pop("distortion"))
+        values["shares"] = tuple(values["shares"])
         try:
             return cls(
                 name=name,
@@ -144,6 +151,7 @@ class FineTuner:
         for parameter in self.parameters:
             parameter.requires_grad_(True)
         self.average = [p.detach().clone() for p in self.parameters]
+        self._start = [p.clone() for p in self.average] if min(preset.shares) < 1 else self.average
         self._rates = [group["lr"] for group in groups]
         self.optimizer = torch.optim.AdamW(groups, weight_decay=0.0)
 
@@ -203,11 +211,20 @@ class FineTuner:
         for kept, parameter in zip(self.average, self.parameters, strict=True):
             kept.lerp_(parameter, 1 - decay)
 
+    def between(self, share: float) -> list[Tensor]:
+        """Weights so far on the way from those it started from (0) to their running mean (1).
+
+        Wortsman et al., Robust fine-tuning of zero-shot models, arXiv 2109.01903.
+        """
+        if share == 1:
+            return [mean.clone() for mean in self.average]
+        return [torch.lerp(begin, mean, share) for begin, mean in zip(self._start, self.average, strict=True)]
+
     @contextmanager
-    def averaged(self) -> Iterator[SLMSAM2]:
-        """The network with the running mean of its weights, for a while."""
+    def having(self, weights: list[Tensor]) -> Iterator[SLMSAM2]:
+        """The network with weights of :meth:`between`, for a while."""
         current = [p.detach().clone() for p in self.parameters]
-        _fill(self.parameters, self.average)
+        _fill(self.parameters, weights)
         try:
             yield self.network.eval()
         finally:

@@ -12,6 +12,7 @@ LEAST_NOISE = 0.005  # Dice
 NOISE_OF_ONE = 0.01  # with a single task there is no telling
 TOLERANCE = 0.01  # what a structure seen before may lose when nothing is gained
 LARGEST_LOSS = 0.02  # what it may lose at all
+GENERAL_LOSS = 0.02  # what synthetic volumes may lose in the mean, beyond noise
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Verdict:
         before, after: mean Dice of the tasks, with the weights in use and the new ones.
         gain, noise: mean difference, and how large a difference says nothing (the standard error).
         structures: name -> (before, after).
+        general: Dice of each synthetic volume, with the weights that came with the model and with the new ones.
     """
 
     publish: bool
@@ -33,21 +35,28 @@ class Verdict:
     gain: float
     noise: float
     structures: dict[str, tuple[float, float]]
+    general: tuple[Sequence[float], Sequence[float]] = ((), ())
 
 
 def judge(
-    tasks: Sequence[Task], before: Sequence[float], after: Sequence[float], seen_before: Collection[str]
+    tasks: Sequence[Task],
+    before: Sequence[float],
+    after: Sequence[float],
+    seen_before: Collection[str],
+    general: tuple[Sequence[float], Sequence[float]] = ((), ()),
 ) -> Verdict:
     """Compare the Dice of each task.
 
     New weights are used if they are better beyond noise, or equal and no structure seen before lost more than
-    TOLERANCE. In no case may one lose more than LARGEST_LOSS.
+    TOLERANCE. In no case may one lose more than LARGEST_LOSS, or what the network could do in general be lost.
+    Slices of volumes that were learnt from say little about other volumes: where there is nothing else, equal is not
+    enough.
+
+    Args:
+        seen_before: names of structures that the weights in use have learnt.
+        general: see :class:`Verdict`.
     """
-    differences = [new - old for old, new in zip(before, after, strict=True)]
-    gain = fmean(differences)
-    noise = NOISE_OF_ONE
-    if len(differences) > 1:
-        noise = max(LEAST_NOISE, stdev(differences) / len(differences) ** 0.5)
+    gain, noise = _difference(before, after)
     structures = {}
     for name in dict.fromkeys(task.structure.name for task in tasks):
         chosen = [i for i, task in enumerate(tasks) if task.structure.name == name]
@@ -55,15 +64,44 @@ def judge(
     losses = {name: old - new for name, (old, new) in structures.items() if name in seen_before}
     worst = max(losses, key=lambda name: losses[name], default=None)
     loss = losses[worst] if worst is not None else 0.0
+    parts = all(task.limits is not None for task in tasks)
     if gain > noise:
         publish, reason = loss <= LARGEST_LOSS, "better"
     elif gain >= -noise:
-        publish, reason = loss <= TOLERANCE, "as good"
+        publish, reason = loss <= TOLERANCE and not parts, "as good"
     else:
         publish, reason = False, "worse"
+    if parts and reason == "as good":
+        tail = " Only slices of the volumes learnt from could be held back: that is not enough."
+    elif not publish and reason != "worse":
+        tail = f" But {worst!r} lost {loss:.3f}."
+    else:
+        tail = ""
+    capable = keeps_ability(*general)
     sentence = (
         f"On what was held back it is {reason}: mean Dice {fmean(after):.3f} after {fmean(before):.3f}."
     )
-    if not publish and reason != "worse":
-        sentence += f" But {worst!r} lost {loss:.3f}."
-    return Verdict(publish, sentence, fmean(before), fmean(after), gain, noise, structures)
+    sentence += tail
+    if not capable:
+        first, now = map(fmean, general)
+        sentence += (
+            f" But in synthetic volumes it lost: {now:.3f}, where the model had {first:.3f} as it came."
+        )
+    means = fmean(before), fmean(after)
+    return Verdict(publish and capable, sentence, *means, gain, noise, structures, general)
+
+
+def keeps_ability(before: Sequence[float], after: Sequence[float]) -> bool:
+    """Whether the mean Dice of synthetic volumes has not fallen by GENERAL_LOSS beyond noise."""
+    if not before:
+        return True
+    gain, noise = _difference(before, after)
+    return gain >= -GENERAL_LOSS - noise
+
+
+def _difference(before: Sequence[float], after: Sequence[float]) -> tuple[float, float]:
+    """Mean difference, and its standard error."""
+    differences = [new - old for old, new in zip(before, after, strict=True)]
+    if len(differences) == 1:
+        return differences[0], NOISE_OF_ONE
+    return fmean(differences), max(LEAST_NOISE, stdev(differences) / len(differences) ** 0.5)

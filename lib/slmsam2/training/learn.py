@@ -15,12 +15,13 @@ import torch
 
 from slmsam2.errors import SlmSam2Error
 from slmsam2.files import write_json
-from slmsam2.modeling import build_model, checkpoint_path, load_config, save_checkpoint
+from slmsam2.modeling import SLMSAM2, build_model, checkpoint_path, load_config, save_checkpoint
 from slmsam2.modeling.build import learnt_folder
 from slmsam2.training.finetune import FineTuner, Preset
-from slmsam2.training.held_back import Task, assign, lessons_and_tasks
-from slmsam2.training.judgement import Verdict, judge
-from slmsam2.training.labelled import Case, Submission, read_cases
+from slmsam2.training.general import SyntheticTask, synthetic_dice
+from slmsam2.training.held_back import Task, assign, lessons_and_tasks, propagation_dice
+from slmsam2.training.judgement import Verdict, judge, keeps_ability
+from slmsam2.training.labelled import Case, CaseLoader, Submission, read_cases
 from slmsam2.training.lessons import ClipSource, Lesson
 from slmsam2.training.loop import TrainingLoop
 from slmsam2.training.progress import Progress
@@ -204,9 +205,21 @@ class _Learning:
             f"{_counted(len(tasks), 'propagation')} to judge by."
         )
         seconds = 60 * self.request.minutes
-        record = TrainingLoop(tuner, tasks, self.run_folder / "state.pt", seconds, self.progress).run()
         published = self.registry.published
-        return judge(tasks, record.before, record.after, published.structures if published else ()), tuner
+        record = TrainingLoop(
+            tuner,
+            tasks,
+            self.run_folder / "state.pt",
+            seconds,
+            self.progress,
+            measure=_Measure(),
+            guards=[SyntheticTask(number) for number in range(preset.synthetic_tasks)],
+            guards_before=_general_start(published, preset.synthetic_tasks),
+            kept=keeps_ability,
+        ).run()
+        seen_before = published.structures if published else ()
+        general = record.guards_before, record.guards_after
+        return judge(tasks, record.before, record.after, seen_before, general), tuner
 
     def _publish(
         self, plan: Plan, preset: Preset, cases: Sequence[Case], verdict: Verdict, tuner: FineTuner
@@ -241,6 +254,18 @@ class _Learning:
         return self.progress.finish(message, **figures) if self.progress else {}
 
 
+class _Measure:
+    """Dice of a task, whichever kind it is."""
+
+    def __init__(self) -> None:
+        self._load = CaseLoader()
+
+    def __call__(self, task: Task | SyntheticTask, network: SLMSAM2) -> float:
+        if isinstance(task, SyntheticTask):
+            return synthetic_dice(task, network)
+        return propagation_dice(task, network, self._load)
+
+
 def _counted(number: int, thing: str) -> str:
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
@@ -266,12 +291,22 @@ def _figures(verdict: Verdict) -> dict[str, Any]:
             "before": round(verdict.before, 4),
             "after": round(verdict.after, 4),
             "noise": round(verdict.noise, 4),
+            "general": [[round(dice, 4) for dice in part] for part in verdict.general],
             "structures": {
                 name: {"before": round(old, 4), "after": round(new, 4)}
                 for name, (old, new) in verdict.structures.items()
             },
         },
     }
+
+
+def _general_start(published: Version | None, count: int) -> list[float]:
+    """Dice of the synthetic volumes with the weights that came with the model, if a version knows them.
+
+    Compared with these, many small losses in a row cannot add up.
+    """
+    general = published.metrics.get("eval", {}).get("general", [[]]) if published else [[]]
+    return general[0] if len(general[0]) == count else []
 
 
 def _closing(plan: Plan, verdict: Verdict) -> str:

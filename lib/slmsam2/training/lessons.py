@@ -13,6 +13,7 @@ from torch import Generator, Tensor
 
 from slmsam2.engine.features import FeatureCache
 from slmsam2.modeling import SLMSAM2
+from slmsam2.synthesis import AnatomySettings, synthetic_clips
 from slmsam2.training.clip import EncodedClips, encode_clips
 from slmsam2.training.labelled import Case, CaseLoader, Structure
 from slmsam2.training.prompts import PromptPlan, PromptSettings, draw_plan
@@ -21,6 +22,9 @@ from slmsam2.volume import Window, choose_window
 
 VIEW_BYTES = 1024**3  # of views and their features, kept at a time
 TRIES = 8
+THIN_SLICES = AnatomySettings(
+    object_radius=(0.12, 0.6), slice_step=(0.006, 0.07)
+)  # structures last, as in scans
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,7 @@ class ClipSettings:
     past_end: float
     prompts: PromptSettings
     distortion: DistortionSettings
+    rehearsal: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -115,6 +120,8 @@ class ClipSource:
         """Clip ``number`` of a step."""
         generator = torch.Generator().manual_seed(self._seed * 1_000_003 + step * 64 + number)
         chosen = int(torch.multinomial(self._weights, 1, generator=generator))
+        if self._settings.rehearsal and torch.rand(1, generator=generator) < self._settings.rehearsal:
+            return self._rehearsed(generator)
         variants = self._settings.variants or 2**20
         variant = int(torch.randint(0, variants, (1,), generator=generator))
         view, features = self._view(chosen, variant)
@@ -125,6 +132,25 @@ class ClipSource:
             frames = torch.stack([view[s] for s in route])[None].to(self._network.device)
             return RealClip(frames, None, masks[None], known, plan, generator)
         return RealClip(None, self._gather(features, route), masks[None], known, plan, generator)
+
+    def _rehearsed(self, generator: Generator) -> RealClip:
+        """A synthetic clip, of the kind the embedded model was trained on."""
+        settings = self._settings
+        clip = synthetic_clips(
+            1,
+            settings.slices,
+            self._network.image_size,
+            generator,
+            structures=settings.structures,
+            settings=THIN_SLICES,
+        )
+        known = torch.ones(clip.masks.shape[1:3], dtype=torch.bool)
+        plan = self._plan(list(range(settings.slices)), generator)
+        frames = clip.frames.to(self._network.device)
+        if not self._at_rest:
+            return RealClip(frames, None, clip.masks, known, plan, generator)
+        with torch.no_grad():
+            return RealClip(None, encode_clips(self._network, frames), clip.masks, known, plan, generator)
 
     def _view(self, chosen: int, variant: int) -> tuple[View, FeatureCache]:
         kept = self._views.pop((chosen, variant), None)

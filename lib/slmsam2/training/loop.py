@@ -17,13 +17,11 @@ from torch import Tensor
 from slmsam2.errors import RunCancelledError
 from slmsam2.modeling import SLMSAM2
 from slmsam2.training.finetune import FineTuner, save_state
-from slmsam2.training.held_back import propagation_dice
-from slmsam2.training.labelled import CaseLoader
 
 logger = logging.getLogger(__name__)
 
 SAVE_SECONDS = 20.0  # between saved states
-TIMED_STEPS = 10  # after which it is known how many steps there is time for
+TIMED_STEPS = 10  # after as many it is seen anew how many steps there is time for
 
 
 @dataclass
@@ -34,11 +32,14 @@ class Record:
         before: Dice of each task with the weights in use.
         after: with the best ones so far.
         best: these weights.
+        guards_before, guards_after: the same of the guards.
     """
 
     before: list[float] = field(default_factory=list)
     after: list[float] = field(default_factory=list)
     best: list[Tensor] | None = None
+    guards_before: list[float] = field(default_factory=list)
+    guards_after: list[float] = field(default_factory=list)
 
 
 class Judged(Protocol):
@@ -66,11 +67,15 @@ class TrainingLoop:
         tuner: with the network and the clips.
         tasks: what to judge by; the best weights count. Without any, the last ones.
         state: file to keep the state in, and to go on from when it is there.
-        seconds: time there is; the steps, and with them the fall of the learning rates, are fitted into it.
+        seconds: time there is; the steps, and with them the fall of the learning rates, are fitted into it again and
+            again, since a machine may become busier.
         progress: told of all; None in processes other than the first.
-        measure: Dice of a task with a network; None: tasks are :class:`slmsam2.training.held_back.Task`, propagated
-            as users get it.
+        measure: Dice of a task with a network.
         interrupted: asked after each step; once true, the state is kept and the run ends.
+        guards: tasks that have no part in the mean, but must not get worse.
+        guards_before: their Dice to compare with; empty: with the weights it starts from.
+        kept: whether they have not, from their Dice before and after; weights of which this is not true are the best
+            only as long as there are no others.
     """
 
     def __init__(
@@ -81,15 +86,19 @@ class TrainingLoop:
         seconds: float,
         progress: Watcher | None,
         *,
-        measure: Callable[[Any, SLMSAM2], float] | None = None,
+        measure: Callable[[Any, SLMSAM2], float],
         interrupted: Callable[[], bool] = lambda: False,
+        guards: Sequence[Judged] = (),
+        guards_before: Sequence[float] = (),
+        kept: Callable[[Sequence[float], Sequence[float]], bool] = lambda before, after: True,
     ):
         self.tuner, self.tasks, self.workers = tuner, tasks, tuner.workers
         self._state, self._progress = state, progress
         self._deadline = time.monotonic() + seconds
-        load = CaseLoader()
-        self._measure = measure or (lambda task, network: propagation_dice(task, network, load))
+        self._measure = measure
         self._interrupted = interrupted
+        self._guards, self._guards_before, self._kept = guards, guards_before, kept
+        self._planned = tuner.steps
         self._judging = 0.0  # seconds that a validation takes
         self.record = self._resumed()
 
@@ -101,17 +110,22 @@ class TrainingLoop:
         """
         tuner, record = self.tuner, self.record
         if not record.before:
-            record.before = self._dice(tuner.network)
-        first, begin = tuner.step, time.monotonic()
-        saved = begin
+            begin = time.monotonic()
+            record.before = self._dice(tuner.network, self.tasks)
+            record.guards_before = list(self._guards_before) or self._dice(tuner.network, self._guards)
+            self._judging = time.monotonic() - begin
+        first, spent, saved = tuner.step, 0.0, time.monotonic()
         while tuner.step < tuner.steps:
             started = time.monotonic()
             losses = tuner.train_step()
             if self._progress:
                 self._progress.losses(tuner.step, tuner.steps, losses, time.monotonic() - started)
-            if tuner.step - first == TIMED_STEPS:
-                self._fit((time.monotonic() - begin) / TIMED_STEPS)
-            over = self.workers.agree(time.monotonic() > self._deadline)
+            spent += time.monotonic() - started
+            if (tuner.step - first) % TIMED_STEPS == 0:
+                self._fit(spent / TIMED_STEPS)
+                spent = 0.0
+            ending = self._deadline - len(tuner.preset.shares) * self._judging
+            over = self.workers.agree(time.monotonic() > ending)
             judging = over or tuner.step in self._marks()
             if judging:
                 self._evaluate()
@@ -141,35 +155,50 @@ class TrainingLoop:
         """Plan no more steps than there is time for."""
         if math.isinf(self._deadline):
             return
-        left = self._deadline - time.monotonic() - self.tuner.preset.evaluations * self._judging
+        preset = self.tuner.preset
+        judging = preset.evaluations * len(preset.shares) * self._judging
+        left = self._deadline - time.monotonic() - judging
         fitting = self.tuner.step + max(int(left / seconds_per_step), 1)
-        planned, self.tuner.steps = self.tuner.steps, self.workers.from_first(min(self.tuner.steps, fitting))
-        if self.tuner.steps < planned:
-            logger.info("There is time for %d of %d steps", self.tuner.steps, planned)
+        before, self.tuner.steps = self.tuner.steps, self.workers.from_first(min(self._planned, fitting))
+        if self.tuner.steps != before:
+            logger.info("There is time for %d of %d steps", self.tuner.steps, self._planned)
 
     def _evaluate(self) -> None:
         if not self.tasks:
             return
-        record = self.record
-        with self.tuner.averaged() as network:
-            found = self._dice(network)
-        if not record.after or fmean(found) > fmean(record.after):
-            record.after, record.best = found, [t.clone() for t in self.tuner.average]
+        begin, shares = time.monotonic(), self.tuner.preset.shares
+        found = max((self._try(share) for share in shares), key=lambda one: self._worth(*one))[0]
+        self._judging = (time.monotonic() - begin) / len(shares)
         if self._progress:
             by_name: dict[str, list[float]] = {}
             for task, dice in zip(self.tasks, found, strict=True):
                 by_name.setdefault(task.name, []).append(dice)
             means = {name: fmean(values) for name, values in by_name.items()}
-            self._progress.evaluation(self.tuner.step, means, fmean(found), fmean(record.after))
+            self._progress.evaluation(self.tuner.step, means, fmean(found), fmean(self.record.after))
 
-    def _dice(self, network: SLMSAM2) -> list[float]:
+    def _try(self, share: float) -> tuple[list[float], list[float]]:
+        """Dice of tasks and guards with the weights so far on the way; kept if they are the best until now."""
+        record, weights = self.record, self.tuner.between(share)
+        with self.tuner.having(weights) as network:
+            found, guarded = self._dice(network, self.tasks), self._dice(network, self._guards)
+        if self._worth(found, guarded) > self._worth(record.after, record.guards_after):
+            record.after, record.guards_after, record.best = found, guarded, weights
+        means = [f"{fmean(values):.3f}" for values in (found, guarded) if values]
+        logger.info("Step %d, share %g: mean Dice %s", self.tuner.step, share, ", guards ".join(means))
+        return found, guarded
+
+    def _worth(self, found: Sequence[float], guarded: Sequence[float]) -> tuple[bool, float]:
+        """What weights are compared by: nothing lost that is guarded, then mean Dice."""
+        if not found:
+            return False, -math.inf
+        return self._kept(self.record.guards_before, guarded), fmean(found)
+
+    def _dice(self, network: SLMSAM2, tasks: Sequence[Judged]) -> list[float]:
         """Of each task; the first process finds them for all."""
-        begin = time.monotonic()
         found = []
         if self.workers.first:
-            found = [self._measure(task, network) for task in self.tasks]
-        self._judging = time.monotonic() - begin
-        return self.workers.share(found, len(self.tasks))
+            found = [self._measure(task, network) for task in tasks]
+        return self.workers.share(found, len(tasks))
 
     def _resumed(self) -> Record:
         """The record of a training that was ended, with its state in the tuner; a new one when there is none."""
@@ -178,16 +207,11 @@ class TrainingLoop:
         kept = torch.load(self._state, map_location="cpu", weights_only=True)
         self.tuner.resume(kept["tuner"])
         logger.info("A training that was ended goes on at step %d", self.tuner.step)
-        return Record(kept["before"], kept["after"], kept["best"])
+        return Record(**kept["record"])
 
     def _save(self) -> None:
         record = self.record
         save_state(
             self._state,
-            {
-                "tuner": self.tuner.state(),
-                "before": record.before,
-                "after": record.after,
-                "best": record.best,
-            },
+            {"tuner": self.tuner.state(), "record": vars(record)},
         )

@@ -13,6 +13,7 @@ from torch import Generator, Tensor
 
 from slmsam2.engine.regions import Region, region_around, twice_as_wide, whole_slices
 from slmsam2.engine.tracker import square_mask
+from slmsam2.normalisation import IMAGENET_MEAN, IMAGENET_STD
 from slmsam2.synthesis.noise import uniform
 from slmsam2.training.labelled import Case, Structure
 from slmsam2.volume import Frames, SliceView, Volume, Window
@@ -31,6 +32,9 @@ class DistortionSettings:
         scale, shift: share of the region.
         level, width: share of the window's width; ``width`` is a factor's logarithm.
         flip: probability of a mirrored view.
+        gamma: logarithm of the largest exponent of the shown intensities.
+        noise: largest standard deviation of noise, of the shown range.
+        invert: probability that dark and bright change places.
     """
 
     margin: tuple[float, float] = (0.5, 1.3)
@@ -41,16 +45,26 @@ class DistortionSettings:
     level: float = 0.1
     width: float = 0.2
     flip: float = 0.5
+    gamma: float = 0.0
+    noise: float = 0.0
+    invert: float = 0.0
 
 
 @dataclass(frozen=True)
 class Distortion:
-    """One draw: ``matrix`` (2, 3) maps output to input positions, both -1 to 1 (torch's ``affine_grid``)."""
+    """One draw: ``matrix`` (2, 3) maps output to input positions, both -1 to 1 (torch's ``affine_grid``).
+
+    ``gamma`` is the exponent, ``noise`` the standard deviation, and ``seed`` what the noise is drawn with.
+    """
 
     margin: float | None
     matrix: Tensor | None
     level: float
     width: float
+    gamma: float = 1.0
+    noise: float = 0.0
+    invert: bool = False
+    seed: int = 0
 
     @classmethod
     def draw(cls, settings: DistortionSettings, generator: Generator) -> Distortion:
@@ -66,16 +80,32 @@ class Distortion:
             linear = linear @ torch.diag(torch.tensor([-1.0, 1.0]))
         low, high = settings.margin
         margin = float(uniform((1,), low, high, generator))
+        gamma, noise, invert = uniform((3,), -1.0, 1.0, generator).tolist()
         return cls(
             margin,
             torch.cat([linear, shift], dim=1),
             level * settings.level,
             math.exp(width * settings.width),
+            math.exp(gamma * settings.gamma),
+            (noise + 1) / 2 * settings.noise,
+            (invert + 1) / 2 < settings.invert,
+            int(torch.randint(0, 2**31, (1,), generator=generator)),
         )
 
     def window(self, window: Window) -> Window:
         """The window, shifted and widened."""
         return Window(window.level + self.level * window.width, window.width * self.width)
+
+    def intensities(self, frame: Tensor, index: int) -> Tensor:
+        """Change a normalised frame (3, N, N), slice ``index`` of the view."""
+        if self.gamma == 1.0 and self.noise == 0.0 and not self.invert:
+            return frame
+        shown = (frame[0] * IMAGENET_STD[0] + IMAGENET_MEAN[0]).clamp(0, 1)
+        shown = (1 - shown if self.invert else shown) ** self.gamma
+        generator = Generator().manual_seed(self.seed + index)
+        shown = (shown + self.noise * torch.randn(shown.shape, generator=generator)).clamp(0, 1)
+        mean, std = (torch.tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+        return (shown - mean) / std
 
     def __call__(self, images: Tensor, mode: str) -> Tensor:
         """Distort (B, C, N, N) within the slices; beyond the border the border goes on."""
@@ -121,7 +151,8 @@ class View(Sequence[Tensor]):
         return len(self._frames)
 
     def __getitem__(self, index):  # type: ignore[no-untyped-def, override]
-        return self._distortion(self._frames[index][None], "bilinear")[0]
+        frame = self._distortion(self._frames[index][None], "bilinear")[0]
+        return self._distortion.intensities(frame, index)
 
     def masks(self, objects: Sequence[int], slices: Sequence[int]) -> Tensor:
         """bool (O, T, N, N) of the chosen structures and slices."""

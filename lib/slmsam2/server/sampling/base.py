@@ -70,7 +70,7 @@ class Sampling(Strategy):
         held = self._handed.holders(images, datastore)
         while free := [image for image in images if image not in held]:
             for choice in self.rank(free, datastore):
-                if self._handed.take(choice.image, client):
+                if self._handed.take(choice.image, client, datastore):
                     logger.info("%s gets %s: %s", client, choice.image, choice.reason)
                     return choice.reply()
             held = self._handed.holders(images, datastore)  # others were faster

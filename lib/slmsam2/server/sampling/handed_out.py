@@ -10,6 +10,8 @@ from typing import Any
 
 from monailabel.interfaces.datastore import Datastore
 
+from slmsam2.server.folder import FolderDatastore
+
 RECENT_SECONDS = 15 * 60  # an image counts as being worked on for this long after it was handed out
 
 
@@ -25,8 +27,8 @@ class HandedOut:
     """The images that were handed out in the last minutes.
 
     MONAI Label writes into the image's info who was given it by which strategy, after the strategy has answered. That
-    record is shared and outlives the server; a record of our own covers the moment until then, and datastores that keep
-    no info.
+    record is shared and outlives the server. A folder of studies notes it there before, so that servers that share the
+    folder hand out different images; a record of our own is for datastores that cannot.
 
     Args:
         clock: seconds since 1970.
@@ -50,13 +52,18 @@ class HandedOut:
                 found[image] = max(recent, key=lambda holder: holder.since)
         return found
 
-    def take(self, image: str, client: str | None) -> bool:
-        """Hand an image to a client, unless another request was faster."""
+    def take(self, image: str, client: str | None, datastore: Datastore) -> bool:
+        """Hand an image to a client, unless another request, here or at another server, was faster."""
         with self._lock:
             self._forget_old()
+            now = self._clock()
             if image in self._taken:
                 return False
-            self._taken[image] = Holder(client, self._clock())
+            if isinstance(datastore, FolderDatastore) and not datastore.hand_out(
+                image, client, now, RECENT_SECONDS
+            ):
+                return False
+            self._taken[image] = Holder(client, now)
             return True
 
     def renew(self, image: str, client: str | None) -> None:

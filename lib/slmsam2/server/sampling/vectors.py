@@ -22,6 +22,7 @@ from monailabel.interfaces.datastore import Datastore
 from slmsam2.engine.embedding import encoder_fingerprint, volume_vector
 from slmsam2.errors import SlmSam2Error
 from slmsam2.modeling import SLMSAM2
+from slmsam2.modeling.build import learnt_folder
 from slmsam2.server.devices import resolve_device
 from slmsam2.server.models import ModelStore
 from slmsam2.volume import read_volume
@@ -59,7 +60,7 @@ class VectorStore:
     @property
     def folder(self) -> Path:
         """Where the vectors are kept on disk."""
-        return self._models.path.parent / "learned" / self._models.name / "features"
+        return learnt_folder(self._models.name, self._models.model_dir) / "features"
 
     def vectors(self, images: Sequence[str], datastore: Datastore) -> dict[str, np.ndarray]:
         """Vectors of the images, as far as there are any or there is time to compute them.

@@ -1,0 +1,196 @@
+"""Runs of one variant in a process of its own, and what they cost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sam2.sam2_video_predictor import SAM2VideoPredictor
+
+from slmsam2.benchmark.memory import peak_mib
+from slmsam2.benchmark.variants import Variant, build_variant
+from slmsam2.engine import Workspace, propagate_volume
+from slmsam2.evaluation.tasks import Task
+from slmsam2.metrics import dice, only_slice
+from slmsam2.modeling import SLMSAM2
+from slmsam2.volume import Frames, choose_window
+
+FIRST, AGAIN, FURTHER, ALL = "first run", "re-run", "a further structure", "several structures at once"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one run cost.
+
+    Attributes:
+        variant, image_size: label of the variant and its size at "quality"; 0: the configuration's own.
+        run: FIRST; AGAIN: another slice of the same structure is painted instead; FURTHER: another structure on the
+            same volume; ALL: as many as ``structures`` says in one request on a volume not seen before.
+        slices: of the volume, each propagated to.
+        cpu_seconds: of the process, per slice.
+        wall_seconds: altogether.
+        ratio: of CPU seconds to those of the group's first variant in its first run.
+        peak_mib: of the process so far, weights and libraries included.
+        agreement: Dice coefficient with the masks of the group's first variant.
+    """
+
+    variant: str
+    image_size: int
+    run: str
+    structures: int
+    slices: int
+    cpu_seconds: float
+    wall_seconds: float
+    ratio: float
+    peak_mib: float
+    agreement: float
+
+
+@dataclass(frozen=True)
+class _Run:
+    run: str
+    structures: int
+    cpu_seconds: float
+    wall_seconds: float
+    peak_mib: float
+    masks: np.ndarray  # bool (structures, I, J, K)
+
+
+def measure(
+    group: Sequence[Variant], tasks: Sequence[Task], slices: int, threads: int, folder: Path
+) -> list[Cost]:
+    """Run each variant of a group.
+
+    Args:
+        group: the first is what the others are compared with.
+        tasks: structures of one volume with a painted slice each; the first is the one of single runs.
+        slices: how many are propagated to from the painted one on, towards the end of the volume that is farther.
+        threads: of each process.
+        folder: for random weights.
+    """
+    costs: list[Cost] = []
+    reference: list[_Run] = []
+    for variant in group:
+        with get_context("spawn").Pool(1) as pool:
+            runs = pool.apply(_run_variant, (variant, list(tasks), slices, threads, folder))
+        reference = reference or runs
+        unit = reference[0].cpu_seconds
+        same = {run.run: run.masks for run in reference}
+        costs += [
+            Cost(
+                variant=variant.label,
+                image_size=variant.image_size or 0,
+                run=run.run,
+                structures=run.structures,
+                slices=slices,
+                cpu_seconds=run.cpu_seconds / slices,
+                wall_seconds=run.wall_seconds,
+                ratio=run.cpu_seconds / unit,
+                peak_mib=run.peak_mib,
+                agreement=dice(run.masks, same[run.run]) if run.run in same else float("nan"),
+            )
+            for run in runs
+        ]
+    return costs
+
+
+def _run_variant(variant: Variant, tasks: list[Task], slices: int, threads: int, folder: Path) -> list[_Run]:
+    torch.set_num_threads(threads)
+    network = build_variant(variant, folder)
+    with torch.no_grad():
+        if isinstance(network, SAM2VideoPredictor):
+            return [_timed(FIRST, [tasks[0]], lambda: _by_sam2(network, tasks[0], slices))]
+        return _by_ours(network, tasks, slices)
+
+
+def _by_ours(network: SLMSAM2, tasks: list[Task], slices: int) -> list[_Run]:
+    workspace = Workspace()
+    runs = [_timed(FIRST, tasks[:1], lambda: _ours(network, tasks[:1], slices, workspace))]
+    runs.append(_timed(AGAIN, tasks[:1], lambda: _ours(network, tasks[:1], slices, workspace, later=1)))
+    if len(tasks) > 1:
+        runs.append(_timed(FURTHER, tasks[1:2], lambda: _ours(network, tasks[1:2], slices, workspace)))
+        workspace = Workspace()
+        runs.append(_timed(ALL, tasks, lambda: _ours(network, tasks, slices, workspace)))
+    return runs
+
+
+def _timed(name: str, tasks: Sequence[Task], run: Callable[[], np.ndarray]) -> _Run:
+    cpu, wall = time.process_time(), time.perf_counter()
+    masks = run()
+    cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+    return _Run(name, len(tasks), cpu, wall, peak_mib(), masks)
+
+
+def _route(task: Task, slices: int) -> list[int]:
+    """Stored slices, the painted one first, towards the farther end of the volume."""
+    count = task.image.shape[task.axis]
+    step = 1 if task.slice < count // 2 else -1
+    route = list(range(task.slice, count if step > 0 else -1, step))
+    return route[:slices]
+
+
+def _ours(
+    network: SLMSAM2, tasks: Sequence[Task], slices: int, workspace: Workspace, later: int = 0
+) -> np.ndarray:
+    """Masks of the tasks, bool (tasks, I, J, K); the slice ``later`` slices on is painted instead of the task's."""
+    routes = [_route(task, slices) for task in tasks]
+    label = np.zeros(tasks[0].reference.shape, np.uint8)
+    for value, (task, route) in enumerate(zip(tasks, routes, strict=True), 1):
+        label[only_slice(task.reference, task.axis, route[later])] = value
+    everywhere = [index for route in routes for index in route]
+    found, _ = propagate_volume(
+        tasks[0].image,
+        label,
+        model=network,
+        axis=tasks[0].axis,
+        first_slice=min(everywhere),
+        last_slice=max(everywhere),
+        stop_after=None,
+        workspace=workspace,
+    )
+    return np.stack([found == value for value in range(1, len(tasks) + 1)])
+
+
+def _by_sam2(predictor: SAM2VideoPredictor, task: Task, slices: int) -> np.ndarray:
+    """The same by the package's predictor, on frames in memory."""
+    route = _route(task, slices)
+    window = choose_window(task.image, task.painted)
+    places = [task.view.stack_index(index) for index in route]
+    frames = Frames(task.view.to_stack(task.image.array)[places], window, predictor.image_size)
+    painted = np.ascontiguousarray(task.view.to_stack(task.painted)[places[0]])
+    state = predictor_state(torch.stack([frames[index] for index in range(len(route))]), painted.shape)
+    predictor.add_new_mask(state, frame_idx=0, obj_id=1, mask=painted)
+    found = np.zeros(task.reference.shape, bool)
+    by_slice = task.view.to_stack(found)  # a view
+    for index, _, logits in predictor.propagate_in_video(state):
+        by_slice[places[index]] = (logits[0, 0] > 0).numpy()
+    by_slice[places[0]] = painted
+    return found[None]
+
+
+def predictor_state(frames: torch.Tensor, shape: tuple[int, ...]) -> dict[str, Any]:
+    """What ``SAM2VideoPredictor.init_state`` makes of a video file, of frames (S, 3, N, N) and slices of ``shape``."""
+    cpu = torch.device("cpu")
+    lists = ("point_inputs", "mask_inputs", "output_dict", "temp_output_dict", "frames_tracked")
+    return {
+        "images": frames,
+        "num_frames": len(frames),
+        "offload_video_to_cpu": False,
+        "offload_state_to_cpu": False,
+        "video_height": shape[0],
+        "video_width": shape[1],
+        "device": cpu,
+        "storage_device": cpu,
+        "cached_features": {},
+        "constants": {},
+        "obj_id_to_idx": {},
+        "obj_idx_to_id": {},
+        "obj_ids": [],
+        **{f"{name}_per_obj": {} for name in lists},
+    }

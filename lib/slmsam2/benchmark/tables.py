@@ -1,0 +1,70 @@
+"""Costs as files, a table in Markdown, and a figure."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from slmsam2.benchmark.growth import Growth
+from slmsam2.benchmark.runs import FIRST, Cost
+
+
+def write_rows(path: Path, rows: Sequence[Cost] | Sequence[Growth]) -> None:
+    """One line per run."""
+    with path.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, [field.name for field in fields(rows[0])])
+        writer.writeheader()
+        writer.writerows(
+            {k: round(v, 4) if isinstance(v, float) else v for k, v in asdict(row).items()} for row in rows
+        )
+
+
+def markdown(costs: Sequence[Cost]) -> str:
+    """One line per run; the ratio is to the first run of the first variant of the same image size."""
+    lines = [
+        "| network | image size | run | CPU s per slice | ratio | peak memory, MiB | agreement |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for c in costs:
+        run = c.run if c.structures == 1 else f"{c.run} ({c.structures})"
+        agreement = "" if c.agreement != c.agreement else f"{c.agreement:.3f}"
+        lines.append(
+            f"| {c.variant} | {c.image_size or ''} | {run} | {c.cpu_seconds:.3f} | {c.ratio:.2f} "
+            f"| {c.peak_mib:.0f} | {agreement} |"
+        )
+    return "\n".join(lines)
+
+
+def write_cost_figure(path: Path, costs: Sequence[Cost]) -> None:
+    """CPU seconds per slice of every run, on a logarithmic axis."""
+    figure = Figure(figsize=(9, 0.28 * len(costs) + 1.2), layout="constrained")
+    axes = figure.subplots()
+    names = [f"{c.variant}{f', {c.image_size}' if c.image_size else ''}: {c.run}" for c in costs]
+    colours = ["darkorange" if c.run == FIRST else "tab:blue" for c in costs]
+    colours = [
+        "dimgrey" if "sam2 package" in c.variant else one for c, one in zip(costs, colours, strict=True)
+    ]
+    axes.barh(range(len(costs)), [c.cpu_seconds for c in costs], color=colours)
+    axes.set_yticks(range(len(costs)), names, fontsize=7)
+    axes.invert_yaxis()
+    axes.set(xscale="log", xlabel="CPU seconds per slice")
+    axes.grid(axis="x", alpha=0.3)
+    figure.savefig(path, dpi=120)
+
+
+def write_growth_figure(path: Path, growth: Sequence[Growth]) -> None:
+    """CPU seconds and memory by the number of slices."""
+    figure = Figure(figsize=(8, 3), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    one = [g for g in growth if g.structures == 1]
+    left.plot([g.slices for g in one], [g.cpu_seconds for g in one], "o-", color="darkorange")
+    left.set(xlabel="slices", ylabel="CPU seconds", ylim=(0, None))
+    right.plot([g.slices for g in one], [g.peak_mib for g in one], "o-", color="darkorange")
+    right.set(xlabel="slices", ylabel="peak memory, MiB", ylim=(0, None))
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=120)

@@ -1,0 +1,99 @@
+"""Speeds: what they change in a network, and what the benchmark says they cost."""
+
+import csv
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from slmsam2.benchmark.growth import winding_rods
+from slmsam2.engine import propagate_frames, propagate_volume
+from slmsam2.engine.features import FeatureCache
+from slmsam2.errors import ConfigurationError
+from slmsam2.modeling import build_model
+from slmsam2.modeling.speed import has_bfloat16, keep_memories
+
+pytestmark = pytest.mark.integration
+
+
+def test_quality_is_the_default_and_changes_nothing():
+    network = build_model("slm_sam2_hiera_t", overrides={"image_size": 128})
+    assert network.image_size == 128
+    assert (network.info["speed"], network.info["encoder"]) == ("quality", "float32")
+
+
+@pytest.mark.parametrize(("speed", "size"), [("balanced", 192), ("fast", 128)])
+def test_faster_networks_see_less(speed, size):
+    network = build_model("slm_sam2_hiera_t", overrides={"image_size": 256}, speed=speed)
+    assert network.image_size == size
+    half = has_bfloat16(torch.device("cpu"))
+    assert network.info["encoder"] == ("bfloat16" if half else "float32")
+
+
+def test_the_embedded_model_s_balanced_has_fewer_memories():
+    network = build_model("slm_sam2_nano", speed="balanced")
+    assert (network.image_size, network.num_maskmem, network.info["encoder"]) == (224, 3, "float32")
+
+
+def test_unknown_speed():
+    with pytest.raises(ConfigurationError, match="quality, balanced, fast"):
+        build_model("slm_sam2_nano", speed="faster")
+
+
+def test_features_of_a_bfloat16_encoder_are_float32(network, frames):
+    exact = FeatureCache(network, frames)[0]
+    network.info["encoder"] = "bfloat16"
+    try:
+        rounded = FeatureCache(network, frames)[0]
+    finally:
+        network.info["encoder"] = "float32"
+    for one, other in zip(exact.feats, rounded.feats, strict=True):
+        assert other.dtype == torch.float32
+        assert 0 < (one - other).abs().max() < 0.1 * one.abs().max()
+
+
+def test_fewer_memories_keep_their_encodings(frames, square):
+    """The prompted slice keeps its own encoding, and each distance its own."""
+    network = build_model("slm_sam2_nano", overrides={"image_size": 64})
+    torch.nn.init.normal_(network.maskmem_tpos_enc)
+    before = network.maskmem_tpos_enc.detach().clone()
+    keep_memories(network, 3)
+    assert network.num_maskmem == 3
+    assert torch.equal(network.maskmem_tpos_enc[:2], before[:2])
+    assert torch.equal(network.maskmem_tpos_enc[2], before[-1])
+    propagate_frames(network, frames, {1: {0: square}}, out_size=square.shape)
+
+
+def test_the_report_says_at_which_speed():
+    image, label = winding_rods(12, 2)
+    assert set(np.unique(label)) == {0, 1, 2}
+    assert label[..., 6].any()
+    assert not np.delete(label, 6, axis=2).any()
+    _, report = propagate_volume(image, label, axis=2, speed="fast")
+    assert report["speed"] == "fast"
+
+
+def test_bench_compares_with_the_package(tmp_path):
+    path = Path(__file__).resolve().parents[2] / "scripts" / "bench.py"
+    spec = importlib.util.spec_from_file_location("bench", path)
+    bench = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(bench)
+    wanted = ["--models", "slm_sam2_hiera_t", "--sizes", "128", "--speeds", "quality", "--slices", "3"]
+    assert bench.main([*wanted, "--structures", "spleen", "liver", "--output", str(tmp_path)]) == 0
+    rows = list(csv.DictReader((tmp_path / "costs.csv").open()))
+    assert "sam2 package" in rows[0]["variant"]
+    assert float(rows[0]["ratio"]) == 1
+    first = [row for row in rows if row["run"] == "first run"]
+    assert len(first) == 3
+    assert all(float(row["agreement"]) > 0.999 for row in first)
+    assert all(float(row["cpu_seconds"]) > 0 and 100 < float(row["peak_mib"]) < 10_000 for row in rows)
+    assert [row["run"] for row in rows[1:5]] == [
+        "first run",
+        "re-run",
+        "a further structure",
+        "several structures at once",
+    ]
+    assert (tmp_path / "costs.md").read_text().count("\n") == len(rows) + 2
+    assert (tmp_path / "costs.png").stat().st_size > 10_000
