@@ -211,9 +211,3 @@ class SlmSam2App(MONAILabelApp):
         if self._server_mode and self._scoring_methods:
             self._background_scoring.run()
         return {}
-
-    def infer_wsi(self, request: Mapping[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
-        """Whole-slide images are refused: MONAI Label would open any file of the server for them."""
-        raise HTTPException(
-            400, "This server labels volumes, not whole-slide images. Use /infer/ with an image id."
-        )
