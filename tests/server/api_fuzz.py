@@ -8,6 +8,7 @@ import json
 import random
 import tempfile
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from schemathesis import GenerationMode
+from schemathesis.core.parameters import ParameterLocation
 from server_studies import AFFINE, painted_slice, phantom
 
 from damage import WAYS
@@ -31,6 +33,7 @@ KNOWN = {
     "id": ("fuzzed",),  # to be deleted: the others stay
     "label": IMAGES,
     "tag": ("final", "original", "fuzzed"),
+    "output": ("all", "json", "image", "dicom_seg"),
     "model": MODELS,
     "strategy": ("random", "least_confident", "most_different"),
     "method": ("dice",),
@@ -41,6 +44,8 @@ KNOWN = {
     "expiry": (0, -1, 1, 2**70),
     "limit_cases": (0, -1, 1, 2**70),
 }
+TEXTS = ("params", "info", "wsi")  # fields of forms that are no files
+OFTEN = {"file": 2, "session_id": 1, "output": 3}  # how often these come with a request, in eighths
 # what starts a process of its own, or builds the app anew, is asked for less often than the rest
 COSTLY = ("POST /train/", "POST /batch/infer/", "POST /scoring/", "POST /reload")
 SHARE = {"POST /infer/{model}": 4.0}
@@ -113,8 +118,10 @@ chosen = st.lists(st.sampled_from(sorted(SENSIBLE)), max_size=4, unique=True).fl
 altered = st.builds(
     lambda given, name, value: {**given, name: value}, chosen, st.sampled_from(list(SENSIBLE)), anything
 )
-a_request = chosen | altered | anything
-as_json = st.builds(json.dumps, a_request) | st.text(max_size=8)
+a_request = chosen | chosen | altered | anything
+as_json = st.integers(0, 9).flatmap(
+    lambda n: st.builds(json.dumps, a_request) if n < 9 else st.text(max_size=8)
+)
 
 
 @dataclass
@@ -159,17 +166,23 @@ def fuzz(url: str, examples: int, number: int, only: str = "") -> Findings:
     operations = [each for each in operations if only in each.label]
     operations.sort(key=lambda each: each.method == "delete")
     findings, files = Findings(), uploads(random.Random(number))
+    known = KNOWN | {"session_id": [_session(url, *file) for file in (files[9], files[10])]}
     weights = {each.label: _weight(each.label) for each in operations}
     rounds = -(-examples // ROUND)
     for turn in range(rounds):
         for operation in operations:
             share = max(1, round(examples / rounds * weights[operation.label] / sum(weights.values())))
-            _fuzz_one(url, operation, share, number * 1000 + turn, files, findings)
+            _fuzz_one(url, operation, share, number * 1000 + turn, known, files, findings)
     return findings
 
 
+def _session(url: str, name: str, content: bytes) -> str:
+    answer = requests.put(f"{url}/session/", files={"files": (name, content)}, timeout=60)
+    return str(answer.json()["session_id"])
+
+
 def _weight(label: str) -> float:
-    return 0.1 if label.startswith(COSTLY) else SHARE.get(label, 1.0)
+    return 0.25 if label.startswith(COSTLY) else SHARE.get(label, 1.0)
 
 
 def _with_hidden(described: dict[str, Any]) -> dict[str, Any]:
@@ -201,16 +214,23 @@ def uploads(chance: random.Random) -> list[tuple[str, bytes]]:
             path = Path(folder) / "x.nii.gz"
             nib.save(nib.Nifti1Image(array, AFFINE), path)
             found.append(("fuzzed.nii.gz", path.read_bytes()))
-    whole = found[-2][1]
-    return found + 3 * found[5:8] + [("fuzzed.nii.gz", way(whole, chance)) for way in WAYS]
+    image_file, label_file, painted_file, empty_file = found[-4:]
+    damaged = [("fuzzed.nii.gz", way(painted_file[1], chance)) for way in WAYS]
+    return 9 * [painted_file] + 3 * [label_file, image_file] + [empty_file] + found[:-4] + damaged
 
 
 def _fuzz_one(
-    url: str, operation: Any, share: int, number: int, files: list[tuple[str, bytes]], findings: Findings
+    url: str,
+    operation: Any,
+    share: int,
+    number: int,
+    known: dict[str, Sequence[Any]],
+    files: list[tuple[str, bytes]],
+    findings: Findings,
 ) -> None:
     cases = operation.as_strategy(generation_mode=GenerationMode.POSITIVE)
     if next(operation.iter_parameters(), None) is not None or operation.body:
-        cases = cases | operation.as_strategy(generation_mode=GenerationMode.NEGATIVE)
+        cases = cases | cases | operation.as_strategy(generation_mode=GenerationMode.NEGATIVE)
 
     @seed(number)
     @settings(
@@ -222,7 +242,7 @@ def _fuzz_one(
     )
     @given(case=cases, data=st.data())
     def send(case: Any, data: st.DataObject) -> None:
-        arguments = _sharpened(case, data, files).as_transport_kwargs(base_url=url)
+        arguments = _sharpened(case, data, known).as_transport_kwargs(base_url=url)
         _put_body(arguments, case, data, files)
         try:
             answer = requests.request(**arguments, timeout=120)
@@ -246,12 +266,18 @@ def _told(arguments: dict[str, Any]) -> str:
     return io.StringIO(repr(shown)).read(1500)
 
 
-def _sharpened(case: Any, data: st.DataObject, files: list[tuple[str, bytes]]) -> Any:
-    """Names of things that exist in place of made-up ones, three times out of four."""
-    for place in (case.path_parameters, case.query):
-        for name in list(place or {}):
-            if name in KNOWN and data.draw(st.integers(0, 3)):
-                place[name] = data.draw(st.sampled_from(KNOWN[name]))
+def _sharpened(case: Any, data: st.DataObject, known: dict[str, Sequence[Any]]) -> Any:
+    """Names of things that exist in place of made-up ones, most times."""
+    for each in case.operation.iter_parameters():
+        in_path = each.location == ParameterLocation.PATH
+        place, often = (
+            case.path_parameters if in_path else case.query,
+            6 if in_path else OFTEN.get(each.name, 6),
+        )
+        if each.name in known and data.draw(st.integers(0, 7)) < often:
+            if place is None:
+                case.query = place = {}
+            place[each.name] = data.draw(st.sampled_from(known[each.name]))
     return case
 
 
@@ -260,7 +286,7 @@ def _put_body(
 ) -> None:
     """A body that gets further than made-up bytes do, three times out of four."""
     properties = _properties(case)
-    if properties is None or not data.draw(st.integers(0, 3)):
+    if properties is None or data.draw(st.integers(0, 3)) == 3:
         return
     for name in ("json", "data", "files"):
         arguments.pop(name, None)
@@ -269,14 +295,11 @@ def _put_body(
         arguments["data"] = json.dumps(data.draw(a_request)).encode()
         arguments["headers"]["Content-Type"] = "application/json"
         return
-    names = data.draw(st.sets(st.sampled_from(sorted(properties)), min_size=1))
-    texts = {"params", "info", "wsi"}
+    names = [name for name in sorted(properties) if data.draw(st.integers(0, 7)) < OFTEN.get(name, 7)]
     arguments["data"] = {
-        name: data.draw(as_json).encode("utf-8", "replace") for name in sorted(names & texts)
+        name: data.draw(as_json).encode("utf-8", "replace") for name in names if name in TEXTS
     }
-    sent = [(name, data.draw(st.sampled_from(files))) for name in sorted(names - texts)]
-    if sent:
-        arguments["files"] = sent
+    arguments["files"] = [(name, data.draw(st.sampled_from(files))) for name in names if name not in TEXTS]
 
 
 def _properties(case: Any) -> dict[str, Any] | None:

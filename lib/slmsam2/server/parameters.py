@@ -220,7 +220,7 @@ def _slices(value: Any, name: str) -> list[int] | None:
 
 def _slice_number(value: Any, name: str) -> int:
     text = str(value).strip()
-    if isinstance(value, bool) or not re.fullmatch(r"\d+(\.0+)?", text):
+    if isinstance(value, bool) or not re.fullmatch(r"\d{1,9}(\.0{1,9})?", text):
         raise PromptError(
             f"{name} must hold slice numbers (0, 1, 2, ... along the slice axis), not {value!r}."
         )
