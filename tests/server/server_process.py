@@ -70,6 +70,15 @@ class Server:
         self.url, self.studies, self.temporary, self.log = url, studies, temporary, log
         self.process = process
 
+    def kill(self):
+        """Every process of the server, with SIGKILL."""
+        process = psutil.Process(self.process.pid)
+        process.suspend()  # it starts no further one meanwhile
+        for each in [*process.children(recursive=True), process]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                each.kill()
+        self.process.wait()
+
     def left_behind(self, seconds=5):
         """Uploads and results that stay in the server's temporary folder; they go just after the reply."""
         end = time.monotonic() + seconds

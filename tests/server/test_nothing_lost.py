@@ -3,7 +3,6 @@
 import os
 import random
 import resource
-import signal
 import threading
 import time
 
@@ -41,14 +40,6 @@ def saved_versions(server, image):
     return {tag: requests.get(address + tag, timeout=30).content for tag in listed}
 
 
-def kill(server):
-    """Every process of the server, at once."""
-    process = psutil.Process(server.process.pid)
-    for each in [*process.children(recursive=True), process]:
-        each.send_signal(signal.SIGKILL)
-    server.process.wait()
-
-
 def save_until_killed(server, image, number, answered):
     while True:
         number += 2
@@ -75,7 +66,7 @@ def test_killed_while_two_save(tmp_path):
             while any(len(numbers) < before[image] + 3 for image, numbers in answered.items()):
                 time.sleep(0.01)
             time.sleep(chance.uniform(0, 0.3))
-            kill(server)
+            server.kill()
             for thread in threads:
                 thread.join()
     with running_server(tmp_path, studies) as server:

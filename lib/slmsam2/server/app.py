@@ -16,6 +16,7 @@ from monailabel.interfaces.tasks.infer_v2 import InferTask
 from monailabel.interfaces.tasks.scoring import ScoringMethod
 from monailabel.interfaces.tasks.strategy import Strategy
 from monailabel.interfaces.tasks.train import TrainTask
+from monailabel.utils.sessions import Sessions
 
 from slmsam2.engine import Workspace
 from slmsam2.errors import SlmSam2Error
@@ -24,6 +25,7 @@ from slmsam2.server.auto_train import AutoTrainer
 from slmsam2.server.configuration import read_configuration
 from slmsam2.server.folder import FolderDatastore
 from slmsam2.server.infer import KINDS, STUDY, SlmSam2Infer
+from slmsam2.server.kept_sessions import KeptSessions
 from slmsam2.server.line import line
 from slmsam2.server.memory import Memory
 from slmsam2.server.models import ModelStore
@@ -98,6 +100,10 @@ class SlmSam2App(MONAILabelApp):
             auto_reload=settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD,
             read_only=settings.MONAI_LABEL_DATASTORE_READ_ONLY,
         )
+
+    def _load_sessions(self, load: bool = False) -> Sessions | None:
+        folder, expiry = settings.MONAI_LABEL_SESSION_PATH, settings.MONAI_LABEL_SESSION_EXPIRY
+        return KeptSessions(folder, expiry) if load else None
 
     def _init_dicomweb_datastore(self) -> Datastore:
         return PacsDatastore(super()._init_dicomweb_datastore(), self._configuration.modalities)
@@ -211,9 +217,3 @@ class SlmSam2App(MONAILabelApp):
         if self._server_mode and self._scoring_methods:
             self._background_scoring.run()
         return {}
-
-    def infer_wsi(self, request: Mapping[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
-        """Whole-slide images are refused: MONAI Label would open any file of the server for them."""
-        raise HTTPException(
-            400, "This server labels volumes, not whole-slide images. Use /infer/ with an image id."
-        )

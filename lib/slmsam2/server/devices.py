@@ -18,6 +18,8 @@ def resolve_device(name: str | None) -> str:
     Raises:
         ConfigurationError: no such device; the message lists what there is.
     """
+    if not isinstance(name, (str, type(None))):
+        raise ConfigurationError(f"device must be a text, not {name!r}.")
     try:
         device = torch.device(name_to_device(name))
     except RuntimeError:

@@ -10,6 +10,8 @@ from fastapi import FastAPI
 from slmsam2.server.closed import closed_routes
 from slmsam2.server.door import put_up_door
 from slmsam2.server.front import put_in_front
+from slmsam2.server.jobs import job_routes
+from slmsam2.server.logs import log_routes
 from slmsam2.server.monitoring import monitoring_routes
 from slmsam2.server.progress import progress_routes
 from slmsam2.server.proxy import proxy_routes
@@ -34,6 +36,8 @@ def install(server: FastAPI, app_dir: Path, most_bytes: int, origins: Collection
         *monitoring_routes(),
         stored_routes(),
         session_routes(most_bytes),
+        job_routes(),
+        log_routes(),
         proxy_routes(),
         viewer_routes(app_dir / "ohif"),
         closed_routes(),

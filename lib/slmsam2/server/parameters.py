@@ -110,7 +110,7 @@ def parse_parameters(
     axis = _choice(request, "axis", (AUTO, *AXES), AUTO)
     return Parameters(
         structures=_names(request, "structures"),
-        selected=_text(request, "selected_label_name"),
+        selected=text_of(request, "selected_label_name"),
         label_info=_label_info(request),
         prompt_slices=_prompt_slices(request),
         axis=None if axis == AUTO else int(axis),
@@ -122,9 +122,9 @@ def parse_parameters(
         cleaning=Cleaning(**{name: _flag(request, name) for name in CLEANING}),
         undo=_flag(request, "undo"),
         start_anew=_flag(request, "start_anew"),
-        client=_text(request, "client_id"),
+        client=text_of(request, "client_id"),
         tag=label_tag(request),
-        device=_text(request, "device"),
+        device=text_of(request, "device"),
         most_seconds=_seconds(request, "most_seconds"),
         request_id=request_id(request),
         reply=_reply_format(request),
@@ -133,7 +133,7 @@ def parse_parameters(
 
 def request_id(request: Mapping[str, Any]) -> str | None:
     """The client's own name for its request; None: it gives none."""
-    return _text(request, "request_id")
+    return text_of(request, "request_id")
 
 
 def label_tag(request: Mapping[str, Any]) -> str | None:
@@ -142,7 +142,7 @@ def label_tag(request: Mapping[str, Any]) -> str | None:
     Raises:
         PromptError: a tag that is no plain name.
     """
-    tags = [_text(request, "tag"), _text(request, "label_tag")]
+    tags = [text_of(request, "tag"), text_of(request, "label_tag")]
     for tag in tags:
         if tag is not None:
             check_tag(tag)
@@ -155,7 +155,12 @@ def _value(request: Mapping[str, Any], name: str) -> Any:
     return None if isinstance(value, str) and not value.strip() else value
 
 
-def _text(request: Mapping[str, Any], name: str) -> str | None:
+def text_of(request: Mapping[str, Any], name: str) -> str | None:
+    """A text of a request, or the first of a list of them; None: absent or empty.
+
+    Raises:
+        PromptError: it is something else.
+    """
     value = _value(request, name)
     if isinstance(value, (list, tuple)):
         value = value[0] if value else None
@@ -215,7 +220,7 @@ def _slices(value: Any, name: str) -> list[int] | None:
 
 def _slice_number(value: Any, name: str) -> int:
     text = str(value).strip()
-    if isinstance(value, bool) or not re.fullmatch(r"\d+(\.0+)?", text):
+    if isinstance(value, bool) or not re.fullmatch(r"\d{1,9}(\.0{1,9})?", text):
         raise PromptError(
             f"{name} must hold slice numbers (0, 1, 2, ... along the slice axis), not {value!r}."
         )
@@ -240,7 +245,7 @@ def _label_info(request: Mapping[str, Any]) -> list[Any] | None:
 
 
 def _window(request: Mapping[str, Any], default: str | None) -> Window | None:
-    preset = _text(request, "preset")
+    preset = text_of(request, "preset")
     window = _value(request, "window")
     if window is not None and not isinstance(window, (str, list, tuple)):
         raise ConfigurationError(
@@ -250,13 +255,13 @@ def _window(request: Mapping[str, Any], default: str | None) -> Window | None:
 
 
 def _reply_format(request: Mapping[str, Any]) -> ReplyFormat:
-    extension = (_text(request, "result_extension") or EXTENSIONS[0]).lower()
+    extension = (text_of(request, "result_extension") or EXTENSIONS[0]).lower()
     extension = extension if extension.startswith(".") else f".{extension}"
     if extension not in EXTENSIONS:
         raise ConfigurationError(
             f"result_extension {extension!r} is not known. Choose one of: {', '.join(EXTENSIONS)}."
         )
-    dtype = _text(request, "result_dtype")
+    dtype = text_of(request, "result_dtype")
     if dtype is not None and dtype not in DTYPES:
         raise ConfigurationError(f"result_dtype {dtype!r} is not known. Choose one of: {', '.join(DTYPES)}.")
     compress = _value(request, "result_compress")

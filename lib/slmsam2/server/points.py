@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from slmsam2.errors import PromptError
 from slmsam2.prompts import Marks
 from slmsam2.volume import SliceView
 
+MOST = 10**9  # voxels along an axis; further away is no place in an image
 Point = tuple[int, int, int]
 
 
@@ -140,7 +140,8 @@ def _roi(value: Any, shape: tuple[int, int, int]) -> tuple[tuple[int, int], ...]
 def _slice(value: Any) -> int | None:
     if value is None or value == "":
         return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int(value) or value < 0:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not 0 <= value < MOST or value != int(value):
         raise PromptError(f"slice must be a slice number (0, 1, 2, ...), not {value!r}.")
     return int(value)
 
@@ -150,7 +151,7 @@ def _parsed(value: Any, name: str) -> list[Any]:
     if isinstance(value, str):
         try:
             value = json.loads(value or "[]")
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise PromptError(f"{name} is not understood: {error}. Send a list.") from error
     if value is None:
         return []
@@ -161,6 +162,6 @@ def _parsed(value: Any, name: str) -> list[Any]:
 
 def _whole(numbers: list[Any], name: str) -> tuple[int, ...]:
     for number in numbers:
-        if isinstance(number, bool) or not isinstance(number, (int, float)) or not math.isfinite(number):
+        if isinstance(number, bool) or not isinstance(number, (int, float)) or not abs(number) < MOST:
             raise PromptError(f"{name} must hold numbers of voxels, not {number!r}.")
     return tuple(round(number) for number in numbers)

@@ -11,7 +11,8 @@ import logging
 
 import anyio.to_thread
 import requests
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, HTTPException, Request
+from monailabel.config import settings
 from monailabel.endpoints import proxy as stock
 from starlette.responses import Response
 
@@ -38,8 +39,12 @@ def proxy_routes() -> APIRouter:
 
 def _forward(request: Request, path: str) -> Response:
     """Raises:
-    HTTPException: 502, the PACS cannot be reached.
+    HTTPException: 404, there is no PACS; 502, it cannot be reached.
     """
+    if not settings.MONAI_LABEL_STUDIES.startswith(("http://", "https://")):
+        raise HTTPException(
+            404, "This server reads a folder of images: there is no image archive (PACS) to ask."
+        )
     service, rest = _service(path)
     if request.url.query:
         rest = f"{rest}?{request.url.query}"

@@ -16,6 +16,7 @@ from fastapi import UploadFile
 
 from slmsam2.errors import PromptError
 from slmsam2.server.answers import unknown_image
+from slmsam2.server.json_objects import parse_object
 from slmsam2.server.names import ending_of, is_session_id
 
 RAW = ".raw"  # our name for MONAI Label's ".bin" labels: read by us, for sessions and uploaded images too
@@ -89,14 +90,7 @@ def safe_params(text: str | None, image: str) -> dict[str, Any]:
     Raises:
         PromptError: no JSON object; another image; a ``label`` that is a path.
     """
-    try:
-        params = json.loads(text or "{}")
-    except ValueError as error:
-        raise PromptError(
-            f"The params of this request are not JSON: {error}. Send one JSON object."
-        ) from error
-    if not isinstance(params, dict):
-        raise PromptError("The params of this request must be one JSON object: {name: value, ...}.")
+    params = parse_object("params", text)
     if params.pop("image", image) != image:
         raise PromptError(
             "params name another image than the request. Give an image id in the request's 'image', "

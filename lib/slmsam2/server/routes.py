@@ -6,12 +6,17 @@ from collections.abc import Callable
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
+from monailabel.datastore.dicom import DICOMWebDatastore
 from monailabel.endpoints import activelearning, infer
+from monailabel.interfaces.utils.app import app_instance
 from starlette.responses import Response
 
+from slmsam2.errors import PromptError
 from slmsam2.server.front import WAITING, off_the_loop
+from slmsam2.server.json_objects import check_object, parse_object
 from slmsam2.server.line import in_line, line
 from slmsam2.server.monitoring import monitor
+from slmsam2.server.parameters import text_of
 from slmsam2.server.received import Received, receive, received
 
 NAMES = INFER, SAMPLE = "slmsam2_infer", "slmsam2_sample"
@@ -45,14 +50,29 @@ def _put_in_front(app: FastAPI, name: str, stock: APIRouter, path: str, endpoint
 
 def _infer(arguments: dict[str, Any]) -> Response | dict[str, Any] | None:
     del arguments["user"]  # the dependency has let this user in
+    if arguments["output"] == infer.ResultType.dicom_seg:
+        _check_seg(arguments)
     came: Received = receive(arguments)
     received.set(came)
     return infer.run_inference(**arguments)
 
 
+def _check_seg(arguments: dict[str, Any]) -> None:
+    """Before the inference: MONAI Label finds out after it, and answers with 500.
+
+    Raises:
+        PromptError: DICOM SEG cannot be made for this request.
+    """
+    named = parse_object("params", arguments["params"]).get("label_info")
+    if not isinstance(app_instance().datastore(), DICOMWebDatastore):
+        raise PromptError("DICOM SEG is made for series of a PACS only. Ask for the output 'image' or 'all'.")
+    if not arguments["image"] or not named:
+        raise PromptError("For DICOM SEG send an image id, and label_info with a name for each structure.")
+
+
 def _next_sample(arguments: dict[str, Any]) -> dict[str, Any]:
-    params, user = arguments["params"] or {}, arguments["user"].username
-    params["client_id"] = (
-        params.get("client_id") or user
-    )  # the strategy and MONAI Label's record see the same one
+    params, user = check_object("params", arguments["params"] or {}), arguments["user"].username
+    # the strategy and MONAI Label's record see the same one
+    params["client_id"] = text_of(params, "client_id") or user
+    params["strategy"] = arguments["strategy"]
     return activelearning.sample(arguments["strategy"], params, user)

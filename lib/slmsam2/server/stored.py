@@ -24,6 +24,7 @@ from monailabel.utils.others.generic import remove_file
 from slmsam2.errors import PromptError, StorageError, VolumeError
 from slmsam2.server.answers import archive_silent, unknown_label
 from slmsam2.server.front import off_the_loop, router_of_checked
+from slmsam2.server.json_objects import parse_object
 from slmsam2.server.names import base_of, check_id, check_tag, ending_of
 from slmsam2.server.received import FILE_ENDINGS
 
@@ -103,17 +104,7 @@ def _check(arguments: dict[str, Any]) -> None:
         check_tag(arguments["tag"])
     for name in ("params", "info"):
         if name in arguments:
-            arguments[name] = json.dumps(_json_object(name, arguments[name]))
-
-
-def _json_object(name: str, text: str) -> dict[str, Any]:
-    try:
-        content = json.loads(text or "{}")
-    except (ValueError, RecursionError) as error:
-        raise PromptError(f"The {name} of this request are not JSON. Send one JSON object.") from error
-    if not isinstance(content, dict):
-        raise PromptError(f"The {name} of this request must be one JSON object: {{name: value, ...}}.")
-    return content
+            arguments[name] = json.dumps(parse_object(name, arguments[name]))
 
 
 def _add_image(image: str | None, file: UploadFile, params: str, user: str, background_tasks: Any) -> Any:

@@ -19,6 +19,7 @@ from monailabel.utils.others.generic import device_list
 from slmsam2.errors import ConfigurationError
 from slmsam2.server.devices import resolve_device
 from slmsam2.server.parameters import AUTO
+from slmsam2.server.process import server_application
 from slmsam2.server.submissions import submissions
 from slmsam2.threads import limit_threads
 from slmsam2.training.finetune import PRESETS
@@ -78,7 +79,7 @@ class SlmSam2Train(TrainTask):
             SlmSam2Error: a setting, the labels, or the weights cannot be used.
         """
         device = resolve_device(_first(request.get("device")) or self._device)
-        if hasattr(os, "nice"):
+        if hasattr(os, "nice") and server_application() is None:
             os.nice(NICENESS)
         limit_threads(leave=1)
         wanted = Request(

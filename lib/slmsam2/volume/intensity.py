@@ -75,7 +75,7 @@ def parse_window(window: str | Sequence[float] | None, preset: str | None) -> Wi
         parts = window.split("/") if isinstance(window, str) else list(window)
         try:
             level, width = (float(part) for part in parts)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise ConfigurationError(
                 f"The window '{window}' is not understood: give level/width, such as 40/400."
             ) from error

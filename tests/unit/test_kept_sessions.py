@@ -1,0 +1,51 @@
+"""Sessions that a crash left unfinished."""
+
+import os
+import time
+
+import pytest
+
+from slmsam2.server.kept_sessions import KeptSessions
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.fixture
+def sessions(tmp_path):
+    return KeptSessions(str(tmp_path / "sessions"), 3600)
+
+
+def add(sessions, folder, name="image.nii.gz"):
+    (folder / name).write_bytes(b"image")
+    return sessions.add_session(str(folder / name))[0]
+
+
+def test_kept_over_a_restart(sessions, tmp_path):
+    session = add(sessions, tmp_path)
+    again = KeptSessions(sessions.store_path, 3600).get_session(session)
+    assert again.image.endswith("image.nii.gz")
+    assert [p.name for p in (tmp_path / "sessions" / session).iterdir() if p.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize("meta", [None, "", '{"name": "x", "pa'])
+def test_never_finished(sessions, tmp_path, meta):
+    whole, torn = add(sessions, tmp_path), tmp_path / "sessions" / "torn"
+    torn.mkdir()
+    if meta is not None:
+        (torn / "meta.info").write_text(meta)
+    assert sessions.get_session("torn") is None
+    assert sessions.remove_expired() == 0  # somebody may be making it
+    long_ago = time.time() - 4000
+    os.utime(torn, (long_ago, long_ago))
+    assert sessions.remove_expired() == 1
+    assert not torn.exists()
+    assert sessions.get_session(whole) is not None
+
+
+def test_expired(sessions, tmp_path):
+    session = add(sessions, tmp_path)
+    info = sessions.get_session(session)
+    info.last_access_ts -= 4000
+    sessions._write_meta_info(session, info)
+    assert sessions.remove_expired() == 1
+    assert sessions.get_session(session) is None
