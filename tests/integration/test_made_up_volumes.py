@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -117,7 +117,9 @@ def test_a_volume_or_a_sentence(network, data, shape, affine, wished):
         array, report = propagate_volume(volume, label, model=network, **wished)
     except SlmSam2Error as error:
         check_sentence(error)
+        event(f"refused: {type(error).__name__}")
         return
+    event("result")
     assert array.shape == shape
     assert set(np.unique(array)) <= set(np.unique(label)) | {0}
     axis, stacks = report["axis"], (np.moveaxis(each, report["axis"], 0) for each in (array, label))

@@ -25,6 +25,7 @@ from slmsam2.volume import (
     choose_window,
     default_axis,
     label_on_grid,
+    label_values,
     painted_axis,
     parse_window,
     read_label,
@@ -157,8 +158,12 @@ def _label_array(label: Source, volume: Volume) -> np.ndarray:
             raise GridError(
                 f"The label's shape {label.shape} is not the image's {volume.shape}; give an array on the image's grid."
             )
-        return label if label.dtype.kind in "iu" else label.astype(np.int32)
-    return label_on_grid(label if isinstance(label, Volume) else read_label(label), volume)
+        return _whole(label)
+    return _whole(label_on_grid(label if isinstance(label, Volume) else read_label(label), volume))
+
+
+def _whole(label: np.ndarray) -> np.ndarray:
+    return label if label.dtype.kind in "iu" else label_values(label, "array").astype(np.int32)
 
 
 def _stack_slices(slices: Sequence[int] | None, view: SliceView) -> list[int] | None:
@@ -166,9 +171,9 @@ def _stack_slices(slices: Sequence[int] | None, view: SliceView) -> list[int] | 
 
 
 def stack_slice(stored: int, view: SliceView) -> int:
-    if not 0 <= stored < view.num_slices:
+    if not isinstance(stored, (int, np.integer)) or not 0 <= stored < view.num_slices:
         raise PromptError(
-            f"There is no slice {stored}: along axis {view.axis} slices are 0 to {view.num_slices - 1}."
+            f"There is no slice {stored!r}: along axis {view.axis} slices are 0 to {view.num_slices - 1}."
         )
     return view.stack_index(stored)
 
@@ -178,7 +183,17 @@ def _regions(
 ) -> dict[int, Region]:
     """value -> region of an earlier report."""
     known = {names[name]: edges for name, edges in (regions or {}).items() if name in names}
+    for edges in known.values():
+        _check_region(edges, view.slice_shape)
     return {value: Region(*edges, shape=view.slice_shape) for value, edges in known.items()}  # type: ignore[misc, arg-type]
+
+
+def _check_region(edges: Sequence[int], shape: tuple[int, int]) -> None:
+    fits = len(edges) == 4 and all(isinstance(edge, (int, np.integer)) for edge in edges)
+    if not fits or not (0 <= edges[0] < edges[1] <= shape[0] and 0 <= edges[2] < edges[3] <= shape[1]):
+        raise PromptError(
+            f"{list(edges)} is no region of slices of {shape[0]} x {shape[1]} pixels. Give it as the report did."
+        )
 
 
 def slice_settings(
@@ -192,8 +207,8 @@ def slice_settings(
     """Turn directions and ranges of the stored axis into those of the stack."""
     if direction not in ("both", "forward", "backward"):
         raise ConfigurationError(f"Unknown direction {direction!r}: use 'both', 'forward' or 'backward'.")
-    if stop_after is not None and stop_after < 1:
-        raise ConfigurationError("stop_after must be 1 or more slices.")
+    if stop_after is not None and (not isinstance(stop_after, int) or stop_after < 1):
+        raise ConfigurationError("stop_after must be a number of slices, 1 or more.")
     ends = [
         stack_slice(0 if first_slice is None else first_slice, view),
         stack_slice(view.num_slices - 1 if last_slice is None else last_slice, view),

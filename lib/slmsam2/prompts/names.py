@@ -21,7 +21,7 @@ def named_values(
         otherwise: value -> name for values that have none; else they are called ``structure_<value>``.
     """
     present = [int(value) for value in np.unique(label) if value > 0]
-    if not set(present) <= set(names.values()) and present[-1] <= len(names):
+    if present and not set(present) <= set(names.values()) and present[-1] <= len(names):
         names = {name: number for number, name in enumerate(names, start=1)}
     by_value = {value: name for name, value in names.items()}
     spare = {value: name for value, name in (otherwise or {}).items() if name not in names}

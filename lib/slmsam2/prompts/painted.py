@@ -57,6 +57,8 @@ def _names_by_value(names: dict[str, int]) -> dict[int, str]:
 def _chosen(painted: dict[str, int], known: dict[int, str], selected: Sequence[str | int]) -> dict[str, int]:
     """The selected ones among the painted, by ascending value."""
     by_value = {value: name for name, value in painted.items()}
+    if not all(isinstance(item, (str, int, np.integer)) for item in selected):
+        raise PromptError(f"Structures are selected by names or whole numbers, not by {list(selected)!r}.")
     wanted = {item if isinstance(item, str) else by_value.get(int(item), str(item)) for item in selected}
     missing = sorted(wanted - painted.keys())
     if missing:

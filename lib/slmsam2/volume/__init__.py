@@ -1,6 +1,6 @@
 """Volumes and labels from files: geometry, slice axis, intensities, network frames, and the way back."""
 
-from slmsam2.volume.files import read_label, read_volume, write_label
+from slmsam2.volume.files import label_values, read_label, read_volume, write_label
 from slmsam2.volume.frames import Frames
 from slmsam2.volume.grid import default_axis, label_on_grid, painted_axis
 from slmsam2.volume.intensity import PRESETS, Window, choose_window, parse_window
@@ -16,6 +16,7 @@ __all__ = [
     "choose_window",
     "default_axis",
     "label_on_grid",
+    "label_values",
     "painted_axis",
     "parse_window",
     "read_label",

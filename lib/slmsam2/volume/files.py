@@ -57,7 +57,7 @@ def read_label(path: str | os.PathLike[str]) -> Volume:
         VolumeError: as `read_volume`; or values that are fractional, not finite, negative or above 2**31 - 1.
     """
     volume = _read(Path(path), as_label=True)
-    return Volume(_label_values(volume.array, Path(path).name), volume.affine, volume.modality, volume.path)
+    return Volume(label_values(volume.array, Path(path).name), volume.affine, volume.modality, volume.path)
 
 
 def write_label(
@@ -158,8 +158,14 @@ def _named(path: Path, array: np.ndarray, affine: np.ndarray) -> Volume:
         raise VolumeError(f"'{path.name}': {error}") from error
 
 
-def _label_values(array: np.ndarray, name: str) -> np.ndarray:
-    """Label values in the smallest unsigned integers; VolumeError unless they are whole, from 0 to 2**31 - 1."""
+def label_values(array: np.ndarray, name: str) -> np.ndarray:
+    """Label values in the smallest unsigned integers.
+
+    Raises:
+        VolumeError: they are not whole numbers from 0 to 2**31 - 1.
+    """
+    if array.dtype.kind not in "buif":
+        raise VolumeError(f"The label '{name}' has values of type {array.dtype}: use whole numbers from 0.")
     if array.dtype.kind == "f":
         if not np.isfinite(array).all():
             raise VolumeError(f"The label '{name}' has values that are not finite. Save it as whole numbers.")

@@ -48,8 +48,10 @@ def label_on_grid(label: Volume, image: Volume) -> np.ndarray:
         box = [(found[0], found[-1]) for found in occupied]
     outer = _corners([(first - 0.5, last + 0.5) for first, last in box])
     reached = _apply(to_image, outer)
-    low = np.maximum(np.floor(reached.min(axis=0)), 0).astype(int)
-    high = np.minimum(np.ceil(reached.max(axis=0)) + 1, image.shape).astype(int)
+    if not np.isfinite(reached).all():  # absurd positions overflow
+        raise GridError(_no_overlap(label, image))
+    low = np.clip(np.floor(reached.min(axis=0)), 0, image.shape).astype(int)
+    high = np.clip(np.ceil(reached.max(axis=0)) + 1, 0, image.shape).astype(int)
     result = np.zeros(image.shape, dtype=values.dtype)
     if (low < high).all():
         to_label = np.linalg.inv(to_image)

@@ -28,8 +28,8 @@ class SliceView:
     """
 
     def __init__(self, shape: tuple[int, int, int], affine: np.ndarray, axis: int) -> None:
-        if axis not in (0, 1, 2):
-            raise ConfigurationError(f"There is no slice axis {axis}: choose 0, 1 or 2.")
+        if isinstance(axis, bool) or not isinstance(axis, (int, np.integer)) or axis not in (0, 1, 2):
+            raise ConfigurationError(f"There is no slice axis {axis!r}: choose 0, 1 or 2.")
         affine = checked_affine(affine)
         orientation = io_orientation(affine)
         patient_axis = orientation[:, 0].astype(int)  # of each stored axis: 0 right, 1 anterior, 2 superior

@@ -60,12 +60,13 @@ def checked_affine(affine: np.ndarray) -> np.ndarray:
     affine = np.array(affine, dtype=np.float64)
     broken = affine.shape != (4, 4) or not np.isfinite(affine).all()
     if not broken:
-        lengths = np.linalg.norm(affine[:3, :3], axis=0)
+        with np.errstate(over="ignore"):  # of absurd spacings; what overflows is broken
+            lengths = np.linalg.norm(affine[:3, :3], axis=0)
         # The determinant of unit-length axes: 1 when they are square to each other, 0 when two coincide.
         broken = (
             not np.allclose(affine[3], (0, 0, 0, 1))
-            or lengths.min() <= 0
-            or abs(np.linalg.det(affine[:3, :3] / lengths)) < 1e-6
+            or not 0 < lengths.min() <= lengths.max() < np.inf
+            or not abs(np.linalg.det(affine[:3, :3] / lengths)) >= 1e-6
         )
     if broken:
         raise VolumeError(
