@@ -102,7 +102,27 @@ def test_an_empty_slice_ends_the_structure(network, frames, square):
         run(network, frames, {1: {6: EMPTY}})
 
 
-def test_a_click_reaches_the_prompt_encoder_in_the_networks_pixels(network, frames, monkeypatch):
+@pytest.fixture
+def clicked_network(network, monkeypatch):
+    """A network that has learnt clicks."""
+    monkeypatch.setitem(network.info["inference"], "outline_marks", False)
+    return network
+
+
+def test_without_having_learnt_clicks_a_network_gets_the_outline(network, frames, square):
+    assert network.info["inference"]["outline_marks"]
+    tracker = ObjectTracker(network, FeatureCache(network, frames))
+    with torch.no_grad():
+        out = tracker.mark(0, click(outside=[(20, 20)], base=square))
+    assert 0 < float(out["iou"]) < 1
+    assert 0 in tracker.bank["cond_frame_outputs"]
+    painted = torch.nn.functional.interpolate(out["pred_masks"], (40, 50))[0, 0].numpy() > 0
+    assert painted.any()
+    assert not painted[20, 20]
+
+
+def test_a_click_reaches_the_prompt_encoder_in_the_networks_pixels(clicked_network, frames, monkeypatch):
+    network = clicked_network
     seen = []
     heads = network._forward_sam_heads
 
@@ -124,7 +144,8 @@ def test_a_click_reaches_the_prompt_encoder_in_the_networks_pixels(network, fram
     assert logits.shape == (1, 1, 16, 16)
 
 
-def test_marks_on_a_painted_mask_correct_that_mask(network, frames, square, monkeypatch):
+def test_marks_on_a_painted_mask_correct_that_mask(clicked_network, frames, square, monkeypatch):
+    network = clicked_network
     seen = []
     heads = network._forward_sam_heads
     monkeypatch.setattr(network, "_forward_sam_heads", lambda **kw: seen.append(kw) or heads(**kw))
