@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 import requests
 import yaml
@@ -74,17 +75,28 @@ def organs(ct):
 
 
 @pytest.fixture(scope="session")
-def mr(pacs, tmp_path_factory):
-    """A spine, sagittal; where that volume is missing, the bundled CT cut sagittally and called MR."""
+def sagittal_volume():
+    """A spine and the value of a vertebra in its label; where that volume is missing, the bundled CT and its liver."""
+    spine = REPOSITORY.parent / "shared" / "volumes" / "tptbox_mri_spine_1p5mm"
+    return (spine, 6) if spine.is_dir() else (REPOSITORY / "data" / "ts_ct_abdomen_3mm", 5)
+
+
+@pytest.fixture(scope="session")
+def mr(pacs, sagittal_volume, tmp_path_factory):
+    """A sagittal series that says it is an MR."""
     from dicom_series import make_series
 
-    data = REPOSITORY.parent / "shared" / "volumes" / "tptbox_mri_spine_1p5mm"
-    if not data.is_dir():
-        data = REPOSITORY / "data" / "ts_ct_abdomen_3mm"
+    data, _ = sagittal_volume
     folder = tmp_path_factory.mktemp("series") / "mr"
     series = make_series(data / "image.nii.gz", folder, "MR", "PIR", data / "label.nii.gz")
     pacs.store(series.files)
     return series
+
+
+@pytest.fixture(scope="session")
+def mr_structure(mr, sagittal_volume):
+    """bool (I, J, K), the structure to paint on it."""
+    return mr.label == sagittal_volume[1]
 
 
 @pytest.fixture(scope="session")
@@ -94,15 +106,15 @@ def model_dir(tmp_path_factory):
     preset = REPOSITORY / "model" / "configs" / "learn_small.yaml"
     settings = yaml.safe_load(preset.read_text())
     settings["steps"] = {"least": 6, "per_structure": 1, "most": 6}
-    settings["evaluations"] = 1
+    settings["evaluations"] = settings["synthetic_tasks"] = 1
     (folder / "configs").mkdir()
     (folder / "configs" / preset.name).write_text(yaml.safe_dump(settings))
     return folder
 
 
 @pytest.fixture(scope="session")
-def server(pacs, ct, mr, model_dir, tmp_path_factory):
-    """Our server on that PACS: its address."""
+def server_process(pacs, ct, mr, model_dir, tmp_path_factory):
+    """Our server on that PACS."""
     base = tmp_path_factory.mktemp("server")
     bin_folder = Path(sys.executable).parent
     env = dict(
@@ -132,9 +144,35 @@ def server(pacs, ct, mr, model_dir, tmp_path_factory):
         )
     try:
         wait_until_up(process, base / "log.txt")
-        yield URL
+        yield psutil.Process(process.pid)
     finally:
         stop(process)
+
+
+@pytest.fixture(scope="session")
+def server(server_process):
+    """Its address."""
+    return URL
+
+
+@pytest.fixture(autouse=True)
+def as_before(request):
+    """No test meets the labels or the weights that another one left behind."""
+    yield
+    if "server" not in request.fixturenames and "server_process" not in request.fixturenames:
+        return
+    from slmsam2.training.registry import Registry
+
+    request.getfixturevalue("pacs").remove_segmentations()
+    Registry("slm_sam2_nano", request.getfixturevalue("model_dir")).use(None)
+
+
+@pytest.fixture
+def no_labels(server):
+    """Waits until the server knows that no image is labelled."""
+    from waiting import NOTED, until
+
+    until(lambda: requests.get(f"{server}/datastore/", timeout=60).json()["completed"] == 0, 3 * NOTED)
 
 
 def wait_until_up(process: subprocess.Popen, log: Path, seconds: float = 120) -> None:
@@ -192,3 +230,19 @@ def pictures(tmp_path_factory):
     """Where screenshots go: docs/ if SLMSAM2_PICTURES=docs is set, else a temporary folder."""
     folder = os.environ.get("SLMSAM2_PICTURES")
     return REPOSITORY / folder if folder else tmp_path_factory.mktemp("pictures")
+
+
+FIGURES = pytest.StashKey[list[str]]()
+
+
+@pytest.fixture
+def tell(request):
+    """Takes a line with a figure to print at the end of the run."""
+    return request.config.stash.setdefault(FIGURES, []).append
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    if FIGURES in config.stash:
+        terminalreporter.section("figures")
+        for line in config.stash[FIGURES]:
+            terminalreporter.write_line(line)

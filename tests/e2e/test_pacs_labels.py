@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import requests
 from seg_objects import labelmap, segments
+from waiting import NOTED, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -44,8 +45,8 @@ def voxels(response):
 
 def test_ct_and_mr_appear_and_their_labels_do_not(server, ct, mr, label):
     assert save(server, ct, np.ones(ct.array.shape, np.uint8), {"all": 1}).ok
-    listed = requests.get(f"{server}/datastore/", timeout=60).json()
-    assert listed["total"] == 2
+    # others may have been there until a moment ago
+    until(lambda: requests.get(f"{server}/datastore/", timeout=60).json()["total"] == 2, 3 * NOTED)
 
 
 def test_the_newest_label_is_read_whole(server, pacs, mr, label):

@@ -20,7 +20,9 @@ def pair(pacs, tmp_path_factory):
     second = make_series(folder=folder / "b", modality="MR", orientation="PIR", study=first.study, **files)
     for series in (first, second):
         pacs.store(series.files)
-    return {series.array.shape: series for series in (first, second)}
+    yield {series.array.shape: series for series in (first, second)}
+    for series in (first, second):
+        pacs.remove(series.uid)
 
 
 def test_each_series_keeps_its_own(open_viewer, pair):

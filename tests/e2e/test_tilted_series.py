@@ -21,7 +21,8 @@ def series(request, server, pacs, tmp_path):
     files = {"image": data / "image.nii.gz", "label": data / "label.nii.gz"}
     made = make_series(folder=tmp_path / "series", modality="CT", orientation=orientation, tilt=tilt, **files)
     pacs.store(made.files)
-    return made
+    yield made
+    pacs.remove(made.uid)
 
 
 def test_paint_propagate_submit(open_viewer, server, pacs, series, tmp_path):

@@ -37,6 +37,21 @@ READ_LABEL = """
 }
 """
 
+# after all that the page had to do at this moment, what it does between two frames, and the panel's look at a stroke
+SETTLE = """
+() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done, 350))))
+"""
+
+# whether the image on the screen is the one that was asked for
+IMAGE_IS_DRAWN = """
+() => {
+  const { viewportGridService, cornerstoneViewportService } = window.services;
+  const shown = cornerstoneViewportService.getCornerstoneViewport(viewportGridService.getActiveViewportId());
+  if (shown.type !== 'stack') return true;
+  return shown.getCornerstoneImage()?.imageId === shown.getCurrentImageId();
+}
+"""
+
 HAS_SEGMENTATION = """
 () => Boolean(window.services.segmentationService.getActiveSegmentation(
   window.services.viewportGridService.getActiveViewportId()))
@@ -59,9 +74,14 @@ TO_SCREEN = """
 
 MPR_IS_SHOWN = """
 () => {
-  const { viewportGridService, segmentationService } = window.services;
+  const { viewportGridService, segmentationService, cornerstoneViewportService } = window.services;
   const ids = [...viewportGridService.getState().viewports.keys()];
-  return ids.length === 3 && ids.every(id => segmentationService.getSegmentationRepresentations(id).length > 0);
+  return ids.length === 3 && ids.every(id => {
+    const volumes = cornerstoneViewportService.getCornerstoneViewport(id)?.getAllVolumeIds?.() ?? [];
+    const isLoaded = each => window.cornerstone.cache.getVolume(each)?.loadStatus?.loaded ?? true;
+    const drawn = segmentationService.getSegmentationRepresentations(id);
+    return volumes.length > 0 && volumes.every(isLoaded) && drawn.length > 0;
+  });
 }
 """
 
@@ -111,16 +131,22 @@ class ViewerPage:
         expect(self.page.locator(".slmsam2-message")).to_contain_text(text, timeout=1000 * seconds)
 
     def name_structure(self, value: int, name: str) -> None:
-        self.page.locator(f".slmsam2-structures li[data-value='{value}'] input[type=text]").fill(name)
+        row = self.page.locator(f".slmsam2-structures li[data-value='{value}']")
+        row.locator(".slmsam2-name").dblclick()
+        row.locator("input[type=text]").fill(name)
         self.page.keyboard.press("Enter")
-        self.page.wait_for_timeout(200)
+        self.settle()
+
+    def choose_structure(self, value: int) -> None:
+        row = self.page.locator(f".slmsam2-structures li[data-value='{value}']")
+        row.locator(".slmsam2-name").click()
+        expect(row).to_have_class("slmsam2-active")
 
     def structure_names(self) -> dict[str, int]:
         """name -> value, as the panel lists them."""
         rows = self.page.locator(".slmsam2-structures li").all()
         return {
-            row.locator("input[type=text]").input_value(): int(row.get_attribute("data-value"))
-            for row in rows
+            row.locator(".slmsam2-name").inner_text(): int(row.get_attribute("data-value")) for row in rows
         }
 
     def choose_tool(self, name: str, radius: int) -> None:
@@ -139,7 +165,14 @@ class ViewerPage:
         strip = self.page.locator(".slmsam2-strip")
         box = strip.bounding_box()
         strip.click(position={"x": (k + 0.5) / count * box["width"], "y": 20})
-        self.page.wait_for_timeout(300)
+        shown = self.page.locator(".slmsam2 h3:has-text('Slices') span")
+        expect(shown).to_have_text(re.compile(rf"^{k}\b"), timeout=30_000)
+        self.page.wait_for_function(IMAGE_IS_DRAWN, timeout=30_000)
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait until the page has done what it was asked for."""
+        self.page.evaluate(SETTLE)
 
     def show_series(self, series: Series) -> None:
         """Open another series of the study, by a double click on its picture."""
@@ -149,23 +182,24 @@ class ViewerPage:
         while self.label().shape != series.array.shape:
             assert time.monotonic() < end, "the series does not appear"
             self.page.wait_for_timeout(500)
-        self.page.wait_for_timeout(1000)
+        self.page.wait_for_function(IMAGE_IS_DRAWN, timeout=30_000)
+        self.settle()
 
     def choose_mpr(self) -> None:
         """Three planes, by OHIF's layout menu."""
         self.page.click("[data-cy=Layout]")
         self.page.get_by_text("MPR", exact=True).first.click()
         self.page.wait_for_function(MPR_IS_SHOWN, timeout=60_000)
-        self.page.wait_for_timeout(1000)
+        self.settle()
 
     def centre_on(self, viewport: str, voxel: tuple[float, float, float]) -> None:
         """Make a viewport show the slice that a voxel lies on, the way OHIF's crosshairs do."""
         world = (self.lps @ [*voxel, 1])[:3].tolist()
         self.page.evaluate(JUMP, {"viewport": viewport, "world": world})
-        self.page.wait_for_timeout(500)
+        self.settle()
         # OHIF takes the first press in a viewport as the choice of that viewport
         self.page.mouse.click(*self.page.evaluate(TO_SCREEN, {"points": [world], "viewport": viewport})[0])
-        self.page.wait_for_timeout(500)
+        self.settle()
 
     def stroke(self, voxels: list[tuple[float, float, float]], viewport: str | None = None) -> None:
         """Press the left button on the first voxel, move over the others, let go."""
@@ -176,7 +210,7 @@ class ViewerPage:
         for place in places:
             self.page.mouse.move(*place)
         self.page.mouse.up()
-        self.page.wait_for_timeout(400)  # the panel takes note of a stroke when it has ended
+        self.settle()
 
     def click(self, voxel: tuple[float, float, float]) -> None:
         world = (self.lps @ [*voxel, 1])[:3].tolist()

@@ -9,7 +9,8 @@ import { trainingState } from './training.js';
 
 const MODEL = 'slmsam2';
 const CALM = 30; // ms: OHIF changes several things at once
-const LOOK = { idle: 15000, training: 2000 }; // ms between looks at the server
+const LOOK = { idle: 15000, training: 2000, lost: 3000 }; // ms between looks at the server
+const ASKED = 8000; // ms in which a second press means yes
 
 /**
  * Events: "change", whenever the panel has to be drawn anew.
@@ -29,7 +30,11 @@ export class Controller extends EventTarget {
     this.session = null;
     /** @type {any|null} the server's /info/; null: not connected */
     this.info = null;
+    /** @type {string|null} why there is no connection; null: there is one, or nothing is known yet */
+    this.lost = null;
     this.training = trainingState({}, false);
+    /** @type {number|null} when the last training that is over began */
+    this.ended = null;
     /** @type {Propagation|null} */
     this.propagation = null;
     /** @type {{done: number, total: number}} */
@@ -38,7 +43,12 @@ export class Controller extends EventTarget {
     /** @type {{scope: 'all'|'active', direction: import('./request.js').Direction, limit: number|null}} */
     this.choice = { scope: 'all', direction: 'both', limit: null };
     this.clicking = new Clicking(this, action => this.#try(action));
+    /** whether a label is on its way to the server or from it */
+    this.saving = false;
+    /** when the user was asked whether unsaved painting may go, ms */
+    this.asked = -Infinity;
     this.timers = { sync: 0, look: 0 };
+    this.stopped = false;
     /** what is under way; one after the other, or a series would get two segmentations */
     this.syncing = Promise.resolve();
   }
@@ -51,6 +61,7 @@ export class Controller extends EventTarget {
     this.syncing = this.#look(); // the first segmentation takes the server's structures
     this.#syncSoon();
     return () => {
+      this.stopped = true;
       stop();
       this.clicking.end();
       window.removeEventListener('beforeunload', leave);
@@ -72,6 +83,18 @@ export class Controller extends EventTarget {
 
   get confidences() {
     return this.session ? sliceConfidences(this.session.report) : [];
+  }
+
+  get canPropagate() {
+    return Boolean(this.session && this.info?.models?.[MODEL] && !this.propagation);
+  }
+
+  get canUndo() {
+    return Boolean(this.session?.lastChange && !this.propagation);
+  }
+
+  get canSave() {
+    return Boolean(this.session && this.info && !this.propagation && !this.saving);
   }
 
   get unsaved() {
@@ -149,7 +172,8 @@ export class Controller extends EventTarget {
   }
 
   undo() {
-    this.#try(() => this.session?.undo());
+    if (!this.canUndo) return;
+    this.#try(() => this.session.undo());
     this.#say('The last propagation was taken back.');
   }
 
@@ -174,16 +198,19 @@ export class Controller extends EventTarget {
 
   async submit() {
     const { session } = this;
-    if (!session) return;
-    await this.#try(async () => {
+    if (!this.canSave) return;
+    await this.#save(async () => {
       session.notice();
       const present = new Set(session.known);
       const structures = this.structures.filter(each => present.has(each.value))
         .map(({ name, value, color }) => ({ name, id: value, color: color.slice(0, 3) }));
       if (structures.length === 0) throw new Error('There is nothing to submit: paint a structure first.');
       this.#say('Submitting…');
-      await this.server.saveLabel(session.uid, session.known, structures);
-      session.unsaved = false;
+      session.unsaved = false; // what is painted while it is on its way sets it again
+      await this.server.saveLabel(session.uid, session.known, structures).catch(error => {
+        session.unsaved = true;
+        throw error;
+      });
       this.#say(`Submitted: ${structures.map(each => each.name).join(', ')}.`);
     });
     this.#look();
@@ -192,8 +219,8 @@ export class Controller extends EventTarget {
   /** Go on from the newest label that was saved for the series. */
   async load() {
     const { session } = this;
-    if (!session) return;
-    await this.#try(async () => {
+    if (!this.canSave) return;
+    await this.#save(async () => {
       this.#say('Loading…');
       const saved = await this.server.savedLabel(session.uid);
       if (!saved) throw new Error('No label is saved for this series.');
@@ -204,10 +231,14 @@ export class Controller extends EventTarget {
     });
   }
 
-  /** @param {boolean} anyway leave unsaved painting behind */
-  async nextSample(anyway) {
-    await this.#try(async () => {
-      if (this.unsaved && !anyway) throw new Error('There is painting that was not submitted. Press again to leave it.');
+  /** Unsaved painting is left behind only when this is called again soon. */
+  async nextSample() {
+    await this.#save(async () => {
+      const anyway = Date.now() - this.asked < ASKED;
+      if (this.unsaved && !anyway) {
+        this.asked = Date.now();
+        throw new Error('There is painting that was not submitted. Submit it, or press Next sample again to leave it.');
+      }
       const [strategy] = Object.keys(this.info?.strategies ?? { random: {} });
       const sample = await this.server.nextSample(strategy);
       if (!sample) throw new Error('Every image has a label: there is no next one.');
@@ -277,15 +308,28 @@ export class Controller extends EventTarget {
 
   /** Ask the server how it is, now and again. */
   async #look() {
-    clearTimeout(this.timers.look);
     try {
       this.info = await this.server.info();
+      this.lost = null;
       const running = Object.keys(this.info.trainers ?? {}).length > 0 && await this.server.isTraining();
-      this.training = trainingState(this.info, running);
-    } catch {
+      this.training = trainingState(this.info, running, this.ended);
+      if (!running) this.ended = this.training.started;
+    } catch (error) {
       this.info = null;
+      this.lost = error.status ? error.message : 'The server does not answer. Trying again…';
     }
-    this.timers.look = setTimeout(() => this.#look(), this.training.running ? LOOK.training : LOOK.idle);
+    clearTimeout(this.timers.look); // of another look that was under way as well
+    if (this.stopped) return;
+    const pause = this.lost ? LOOK.lost : this.training.running ? LOOK.training : LOOK.idle;
+    this.timers.look = setTimeout(() => this.#look(), pause);
+    this.#changed();
+  }
+
+  /** Do something with saved labels; no second one meanwhile. */
+  async #save(action) {
+    this.saving = true;
+    await this.#try(action);
+    this.saving = false;
     this.#changed();
   }
 

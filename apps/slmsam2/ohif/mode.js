@@ -2,7 +2,7 @@
 import { enter, exit } from './running.js';
 
 const STOCK = '@ohif/mode-segmentation';
-const PANEL = 'slmsam2.panelModule.panel';
+const PANEL = 'slmsam2.panelModule.slmsam2';
 
 /** @param {{modeConfiguration: object, loadModules: (names: string[]) => Promise<any[]>}} tools */
 async function modeFactory({ modeConfiguration, loadModules }) {

@@ -30,7 +30,7 @@ export function mountPanel(host) {
     unmount();
     const { controller, missing } = running.state;
     host.replaceChildren();
-    if (missing) host.append(element('p.slmsam2-failed', { role: 'alert' }, missing));
+    if (missing) host.append(element('p.slmsam2-failed.slmsam2-unsupported', { role: 'alert' }, missing));
     unmount = controller ? mountParts(host, controller) : () => {};
   };
   running.addEventListener('change', show);

@@ -1,4 +1,4 @@
-// What happened, or what went wrong, in the server's own words.
+// What happened, or what went wrong, in the server's own words; before anything has happened, what to do first.
 import { element } from './element.js';
 
 /** @type {import('./panel.js').MakePart} */
@@ -8,9 +8,18 @@ export function messagePart(controller) {
     node,
     update() {
       const { text, failed } = controller.message;
-      node.textContent = text;
-      node.hidden = !text;
+      const shown = text || hint(controller);
+      if (node.textContent !== shown) node.textContent = shown; // or screen readers say it again
+      node.hidden = !shown;
       node.classList.toggle('slmsam2-failed', failed);
+      node.classList.toggle('slmsam2-hint', !text);
     },
   };
+}
+
+/** @param {import('./controller.js').Controller} controller */
+function hint({ session, propagation }) {
+  if (!session) return 'Open a series of images in a viewport to begin.';
+  if (propagation || session.touched.byValue.size > 0) return '';
+  return 'Paint a structure on one slice, then propagate.';
 }

@@ -6,7 +6,7 @@ export function propagatePart(controller) {
   const scope = menu('What to propagate', { all: 'All structures', active: 'Active structure' });
   const direction = menu('Which way', { both: 'Both directions', forward: 'Forward', backward: 'Backward' });
   const limit = element('input.slmsam2-number', {
-    type: 'number', min: 0, placeholder: 'end', title: 'The last slice to go to',
+    type: 'number', min: 0, placeholder: 'the end', title: 'The last slice to go to, counted from 0 as in the strip below',
     onkeydown: event => event.stopPropagation(),
   });
   const choose = () => {
@@ -21,22 +21,24 @@ export function propagatePart(controller) {
   scope.value = chosen.scope;
   direction.value = chosen.direction;
   limit.value = chosen.limit ?? '';
-  const go = actionButton('propagate', 'Propagate (P)', 'Propagate', () => controller.propagate());
+  const go = actionButton('propagate', 'Find the structure on the other slices (P)', 'Propagate', () => controller.propagate());
   const undo = actionButton('undo', 'Take the last propagation back (U)', 'Undo', () => controller.undo());
   go.classList.add('slmsam2-main');
   const bar = element('progress');
-  const words = element('span');
-  const cancel = actionButton('cancel', 'End it; nothing changes', 'Cancel', () => controller.cancel());
+  const words = element('span', { 'data-role': 'progress' });
+  const cancel = actionButton('cancel', 'End this propagation; nothing changes', 'Cancel', () => controller.cancel());
+  const resting = element('div.slmsam2-row', {}, go, undo);
   const running = element('div.slmsam2-row', {}, bar, words, cancel);
   return {
     node: element('section.slmsam2-part', {},
-      element('div.slmsam2-row', {}, scope, direction), element('label.slmsam2-row', {}, 'Up to slice', limit),
-      element('div.slmsam2-row', {}, go, undo), running),
+      element('div.slmsam2-row.slmsam2-even', {}, scope, direction), element('label.slmsam2-row', {}, 'Up to slice', limit),
+      resting, running),
     update() {
       const busy = Boolean(controller.propagation);
       const { done, total } = controller.progress;
-      go.disabled = busy || !controller.session || !controller.info;
-      undo.disabled = busy || !controller.session?.lastChange;
+      go.disabled = !controller.canPropagate;
+      undo.disabled = !controller.canUndo;
+      resting.hidden = busy;
       running.hidden = !busy;
       if (total) Object.assign(bar, { max: total, value: done });
       else bar.removeAttribute('value');

@@ -6,16 +6,19 @@ const HEIGHT = 48;
 const PAINTED = '#5acce6';
 const CURRENT = '#ffffff';
 const FOLLOW = 250; // ms between looks at the slice on the screen
+const TITLE = 'How sure the server is of each slice; blue: painted or changed by you. Click to go there.';
 
 /** @type {import('./panel.js').MakePart} */
 export function slicesPart(controller) {
   const canvas = element('canvas.slmsam2-strip', {
-    height: HEIGHT, title: 'Confidence of each slice: click to go there', 'data-role': 'strip',
+    title: TITLE, 'data-role': 'strip',
+    onmousemove: event => { event.currentTarget.title = titleAt(controller, event); },
     onclick: event => { if (controller.session) controller.showSlice(sliceAt(controller.session, event)); },
   });
   const text = element('span');
   const next = element('button', {
-    type: 'button', 'data-action': 'next', title: 'The least sure slice (N)', onclick: () => controller.nextToCheck(),
+    type: 'button', 'data-action': 'next', title: 'Go to the least sure slice that you have not looked at (N)',
+    onclick: () => controller.nextToCheck(),
   }, 'Next slice to check');
   const follow = setInterval(() => draw(controller, canvas, text), FOLLOW);
   return {
@@ -38,16 +41,32 @@ function sliceAt(session, event) {
   return Math.min(count - 1, Math.max(0, Math.floor(((event.clientX - box.left) / box.width) * count)));
 }
 
+/** What the tooltip says with the mouse over a slice. */
+function titleAt(controller, event) {
+  if (!controller.session) return TITLE;
+  const slice = sliceAt(controller.session, event);
+  return `Slice ${describe(controller, slice)}\n${TITLE}`;
+}
+
+/** A slice in words: "63 · 87 % sure". */
+function describe(controller, slice) {
+  const sure = controller.confidences.find(each => each.slice === slice);
+  if (controller.session.paintedSlices().includes(slice)) return `${slice} · yours`;
+  return sure ? `${slice} · ${Math.round(100 * sure.confidence)} % sure` : String(slice);
+}
+
 /** @param {HTMLCanvasElement} canvas */
 function draw(controller, canvas, text) {
   const { session } = controller;
-  canvas.width = canvas.clientWidth || 1;
+  const scale = window.devicePixelRatio || 1;
+  const length = canvas.clientWidth || 1;
+  Object.assign(canvas, { width: Math.round(length * scale), height: Math.round(HEIGHT * scale) }); // and empties it
   const context = canvas.getContext('2d');
-  context.clearRect(0, 0, canvas.width, HEIGHT);
+  context.scale(scale, scale);
   text.textContent = '';
   if (!session) return;
   const count = session.labelmap.dims[session.axis];
-  const width = canvas.width / count;
+  const width = length / count;
   const bar = (slice, colour, height) => {
     context.fillStyle = colour;
     context.fillRect(slice * width, HEIGHT - height, Math.max(1, width), height);
@@ -59,6 +78,5 @@ function draw(controller, canvas, text) {
   if (current === null) return;
   context.strokeStyle = CURRENT;
   context.strokeRect(current * width, 0.5, Math.max(2, width), HEIGHT - 1);
-  const sure = known.find(each => each.slice === current);
-  text.textContent = `${current}${sure ? ` · ${Math.round(100 * sure.confidence)} % sure` : ''}`;
+  text.textContent = describe(controller, current);
 }

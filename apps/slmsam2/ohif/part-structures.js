@@ -7,42 +7,84 @@ export function structuresPart(controller) {
   const onclick = () => controller.addStructure('');
   const add = element('button', { type: 'button', title: 'Add a structure', onclick }, '+ Add');
   let drawn = '';
+  let active = null;
   return {
     node: element('section.slmsam2-part', {}, element('h3', {}, 'Structures', add), list),
     update() {
       add.disabled = !controller.session;
       const { structures } = controller;
-      const state = JSON.stringify(structures);
-      if (state === drawn || list.contains(document.activeElement)) return;
-      drawn = state;
-      list.replaceChildren(...structures.map(each => row(controller, each)));
+      const state = JSON.stringify(structures.map(({ value, name, color }) => [value, name, color]));
+      if (state !== drawn && !list.querySelector('input:focus')) { // what is being typed must not go away
+        drawn = state;
+        active = null;
+        list.replaceChildren(...structures.map(each => row(controller, each)));
+      }
+      const chosen = structures.find(each => each.active)?.value ?? null;
+      if (chosen !== active) {
+        active = chosen;
+        mark(list, chosen);
+      }
     },
   };
 }
 
+/** Show which structure is painted. */
+function mark(list, chosen) {
+  for (const node of list.children) {
+    const on = Number(node.dataset.value) === chosen;
+    node.classList.toggle('slmsam2-active', on);
+    node.querySelector('.slmsam2-name')?.setAttribute('aria-pressed', String(on));
+    if (on) reveal(list, node);
+  }
+}
+
+/** Scroll the list, and nothing around it, until a row is seen. */
+function reveal(list, { offsetTop, offsetHeight }) {
+  const lowest = offsetTop + offsetHeight - list.clientHeight;
+  list.scrollTop = Math.min(offsetTop, Math.max(lowest, list.scrollTop));
+}
+
 /** @param {import('./controller.js').Controller} controller */
-function row(controller, { value, name, active, color }) {
+function row(controller, { value, name, color }) {
   const colour = element('input', {
-    type: 'color', value: hex(color), title: `Colour of ${name}`,
+    type: 'color', value: hex(color), title: `Colour of ${name}`, 'aria-label': `Colour of ${name}`,
     onchange: event => {
       controller.colourStructure(value, rgba(event.target.value));
       event.target.blur();
     },
   });
-  const label = element('input', {
-    type: 'text', value: name, title: 'Click to choose, type to rename', 'aria-label': 'Name',
-    onfocus: () => controller.activateStructure(value),
-    onchange: event => {
-      event.target.blur();
-      controller.renameStructure(value, event.target.value.trim() || name);
-    },
+  const rename = () => edit(controller, label, { value, name });
+  const label = element('button.slmsam2-name', {
+    type: 'button', title: `${name}\nClick to paint it, double-click to rename it`,
+    onclick: () => controller.activateStructure(value), ondblclick: rename,
+  }, name);
+  const pencil = element('button.slmsam2-rename', {
+    type: 'button', title: `Rename ${name}`, 'aria-label': `Rename ${name}`, onclick: rename,
+  });
+  return element('li', { 'data-value': value }, colour, label, pencil);
+}
+
+/**
+ * Put a text field in the place of a name: Enter keeps what is typed, Escape does not.
+ * @param {HTMLElement} label
+ */
+function edit(controller, label, { value, name }) {
+  const field = element('input', {
+    type: 'text', value: name, 'aria-label': 'Name of the structure',
     onkeydown: event => {
       event.stopPropagation(); // OHIF's own shortcuts
-      if (event.key === 'Enter') event.target.blur();
+      if (event.key === 'Escape') event.target.value = name;
+      if (['Enter', 'Escape'].includes(event.key)) event.target.blur();
     },
-    onblur: () => setTimeout(() => controller.dispatchEvent(new Event('change'))),
+    onblur: event => {
+      const typed = event.target.value.trim();
+      field.replaceWith(label);
+      if (typed && typed !== name) controller.renameStructure(value, typed);
+    },
   });
-  return element(`li${active ? '.slmsam2-active' : ''}`, { 'data-value': value }, colour, label);
+  label.replaceWith(field);
+  field.focus();
+  field.select();
 }
 
 /** @param {number[]} color red, green, blue (0..255), opacity */

@@ -2,22 +2,22 @@
 import { element } from './element.js';
 
 const TOOLS = {
-  CircularBrush: 'Brush',
-  CircularEraser: 'Eraser',
-  ThresholdCircularBrush: 'Threshold',
+  CircularBrush: ['Brush', 'Paint the chosen structure (B)'],
+  CircularEraser: ['Eraser', 'Erase (E)'],
+  ThresholdCircularBrush: ['Threshold', 'Paint only where the intensity is in a range (T)'],
 };
 
 /** @type {import('./panel.js').MakePart} */
 export function toolsPart(controller) {
   const { viewer } = controller;
-  const buttons = Object.entries(TOOLS).map(([tool, name]) => element('button', {
-    type: 'button', 'data-tool': tool, onclick: () => controller.activateTool(tool),
+  const buttons = Object.entries(TOOLS).map(([tool, [name, title]]) => element('button', {
+    type: 'button', 'data-tool': tool, title, onclick: () => controller.activateTool(tool),
   }, name));
   const points = element('button', {
     type: 'button', 'data-action': 'points', onclick: () => controller.togglePoints(),
-    title: 'Click on the structure, and with Shift beside it: the server draws this slice (C)',
+    title: 'Click on the structure, with Shift beside it: the server draws this slice (C)',
   }, 'Points');
-  const size = element('input', { type: 'range', min: 1, max: 60, step: 1, value: 15, title: 'Radius of the brush in mm' });
+  const size = element('input', { type: 'range', min: 1, max: 60, step: 1, value: 15, title: 'Radius of brush and eraser, mm' });
   const shown = element('output', {}, '15 mm');
   size.oninput = () => {
     viewer.setBrushRadius(Number(size.value));
@@ -32,7 +32,7 @@ export function toolsPart(controller) {
   let prepared = false;
   return {
     node: element('section.slmsam2-part', {},
-      element('div.slmsam2-row', {}, ...buttons, points),
+      element('div.slmsam2-row.slmsam2-joined', {}, ...buttons, points),
       element('label.slmsam2-row', {}, 'Radius', size, shown), threshold),
     update() {
       const active = controller.session && viewer.activeTool();
@@ -43,12 +43,19 @@ export function toolsPart(controller) {
       }
       for (const button of buttons) {
         button.disabled = !controller.session;
-        button.classList.toggle('slmsam2-on', button.dataset.tool === active && !controller.clicking.active);
+        press(button, button.dataset.tool === active && !controller.clicking.active);
       }
       points.hidden = !controller.clicking.model;
       points.disabled = !controller.session;
-      points.classList.toggle('slmsam2-on', controller.clicking.active);
+      press(points, controller.clicking.active);
+      size.disabled = !controller.session;
       threshold.hidden = active !== 'ThresholdCircularBrush';
     },
   };
+}
+
+/** @param {HTMLElement} button @param {boolean} on */
+function press(button, on) {
+  button.classList.toggle('slmsam2-on', on);
+  button.setAttribute('aria-pressed', String(on));
 }

@@ -4,9 +4,9 @@ import { element } from './element.js';
 /** @type {import('./panel.js').MakePart} */
 export function trainPart(controller) {
   const bar = element('progress', { max: 1 });
-  const text = element('span', { 'data-role': 'training' });
+  const text = element('p.slmsam2-words', { 'data-role': 'training' });
   const train = element('button', {
-    type: 'button', 'data-action': 'train', title: 'Train on all submitted labels',
+    type: 'button', 'data-action': 'train',
     onclick: () => (controller.training.running ? controller.stopTraining() : controller.train()),
   });
   return {
@@ -14,10 +14,11 @@ export function trainPart(controller) {
     update() {
       const { trainer, running, done, text: words } = controller.training;
       train.textContent = running ? 'Stop training' : 'Train';
+      train.title = running ? 'End the training; the model in use stays' : 'Learn from all submitted labels';
       train.disabled = trainer === null || !controller.info;
       bar.hidden = !running;
       bar.value = done;
-      text.textContent = words;
+      text.textContent = controller.info ? words : '';
     },
   };
 }

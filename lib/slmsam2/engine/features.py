@@ -7,11 +7,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from slmsam2.engine.workspace import BoundedCache, Workspace, tensor_bytes
 from slmsam2.modeling import SLMSAM2
+from slmsam2.normalisation import IMAGENET_MEAN, IMAGENET_STD
 
 DEFAULT_CACHE_BYTES = 2 * 1024**3
 
@@ -72,6 +74,10 @@ class FeatureCache:
     def __getitem__(self, index: int) -> SliceFeatures:
         key = index if self.workspace is None else (self._number, self.digest(index))
         return self._kept.get_or_make(key, lambda: self._encode(index), lambda made: tensor_bytes(made.feats))
+
+    def grey(self, index: int) -> np.ndarray:
+        """What the network sees of a slice, as an image: float32 (N, N), 0 to 1 over the window."""
+        return self._frames[index][0].float().cpu().numpy() * IMAGENET_STD[0] + IMAGENET_MEAN[0]
 
     def digest(self, index: int) -> bytes:
         """A fingerprint of what the network sees of a slice."""

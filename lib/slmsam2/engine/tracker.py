@@ -15,8 +15,9 @@ from torch import Tensor
 from slmsam2.engine.features import FeatureCache, SliceFeatures
 from slmsam2.modeling import SLMSAM2
 from slmsam2.modeling.network import LOGIT_LIMIT, MemoryBank, SliceOutput
-from slmsam2.prompts import BOX_CORNERS, Marks
+from slmsam2.prompts import BOX_CORNERS, Marks, outline
 
+OUTLINED_OVERLAP = 0.7  # what is expected of an outline found on the image alone
 PRESENT_SCORE = 10.0  # object score of a slice on which the user marked the structure
 
 
@@ -33,6 +34,7 @@ class ObjectTracker:
         self._features = features
         self.least_overlap: float = model.info["inference"].get("least_overlap", 0.0)
         """See :func:`found_on`."""
+        self._marks_outlined: bool = model.info["inference"].get("outline_marks", False)
         self.bank: MemoryBank = {"cond_frame_outputs": {}, "non_cond_frame_outputs": {}}
 
     def prompt(self, index: int, mask: np.ndarray) -> SliceOutput:
@@ -43,7 +45,8 @@ class ObjectTracker:
     def mark(self, index: int, marks: Marks, prior: Tensor | None = None) -> SliceOutput:
         """Make slice ``index`` a conditioning slice with clicks, strokes or a box, as the network was trained.
 
-        Without a mask to correct, the first of box and clicks alone gives one; then all of them correct it.
+        A network with ``outline_marks`` leaves marks to :func:`slmsam2.prompts.outline`. Else, without a mask to
+        correct, the first of box and clicks alone gives one; then all of them correct it.
 
         Args:
             marks: at any resolution; they say where the structure is, or there is a ``prior``.
@@ -51,6 +54,8 @@ class ObjectTracker:
         """
         if marks.base is not None:
             prior = mask_logits(square_mask(marks.base, self._model.image_size))[0, 0]
+        if self._marks_outlined:
+            return self._outlined(index, marks, prior)
         points = self._points(marks)
         out: SliceOutput | None = None
         with self._taken_as_present(marks.any):
@@ -67,6 +72,22 @@ class ObjectTracker:
         if marks.any:
             out["object_score_logits"] = torch.full_like(out["object_score_logits"], PRESENT_SCORE)
         return self._condition(index, out)
+
+    def _outlined(self, index: int, marks: Marks, prior: Tensor | None) -> SliceOutput:
+        """:meth:`mark` with the outline that the image alone gives, as if it were painted, but less to be relied on."""
+        grey = self._features.grey(index)
+        before = None
+        if prior is not None:
+            resized = F.interpolate(
+                prior[None, None].float(), grey.shape, mode="bilinear", align_corners=False
+            )
+            before = (resized[0, 0] > 0).cpu().numpy()
+        mask = outline(grey, marks.resized(grey.shape), before)
+        if not mask.any():
+            return absent_output(self._model.image_size // 4)
+        out = self.prompt(index, mask)
+        out["iou"] = torch.full_like(out["iou"], OUTLINED_OVERLAP)
+        return out
 
     def _points(self, marks: Marks) -> dict[str, Tensor]:
         """SAM's point prompts, in pixels of the network's square input."""

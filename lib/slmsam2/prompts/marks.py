@@ -10,6 +10,9 @@ import numpy as np
 NEGATIVE, POSITIVE, BOX_CORNERS = 0, 1, (2, 3)  # SAM's labels of points
 MOST_POINTS = 8  # of a kind and slice that the network is given; strokes are thinned out to these
 
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom in pixels, the latter two exclusive."""
+
 
 @dataclass(frozen=True, eq=False)
 class Marks:
@@ -17,13 +20,13 @@ class Marks:
 
     Attributes:
         inside, outside: bool (H, W), pixels marked as the structure, and as not the structure.
-        box: (left, top, right, bottom) in pixels, the latter two exclusive; None without.
+        box: around the structure; None without.
         base: bool (H, W), a painted mask that the marks correct; None without.
     """
 
     inside: np.ndarray
     outside: np.ndarray
-    box: tuple[float, float, float, float] | None = None
+    box: Box | None = None
     base: np.ndarray | None = None
 
     @property
@@ -54,6 +57,18 @@ class Marks:
     def with_base(self, base: np.ndarray | None) -> Marks:
         """The same marks on another mask."""
         return replace(self, base=base)
+
+    def resized(self, shape: tuple[int, ...]) -> Marks:
+        """The same marks on a slice of another number of pixels, without a base; a mark is a pixel there, too."""
+        height, width = self.inside.shape
+        scale = np.array([shape[0] / height, shape[1] / width])
+        inside, outside = np.zeros((2, *shape), bool)
+        for small, large in ((self.inside, inside), (self.outside, outside)):
+            large[tuple(((np.argwhere(small) + 0.5) * scale).astype(int).T)] = True
+        box = self.box
+        if box is not None:
+            box = (box[0] * scale[1], box[1] * scale[0], box[2] * scale[1], box[3] * scale[0])
+        return Marks(inside, outside, box)
 
     def points(self) -> tuple[np.ndarray, np.ndarray]:
         """The marks as SAM takes them.

@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 
 FINAL = DefaultLabelTag.FINAL.value
 UID = re.compile(r"[0-9]+(\.[0-9]+)*")  # of DICOM; it becomes a folder's name here
+MOST_CHARACTERS = 64  # of a series description in DICOM
 FILTER = "MONAI_LABEL_DICOMWEB_SEARCH_FILTER"
 
 
@@ -193,8 +194,12 @@ class PacsDatastore(DICOMWebDatastore, FolderDatastore):
 
 
 def _segment_info(label: np.ndarray, given: Any) -> list[dict[str, Any]]:
-    """One entry for each value of the label, in ascending order: MONAI Label takes them by position."""
+    """One entry for each value of the label, in ascending order: MONAI Label takes them by position.
+
+    It takes the first one's ``model_name`` for the SEG's series description, which viewers list: the structures' names.
+    """
     entries = [entry for entry in given or [] if isinstance(entry, dict)]
     by_value = {entry.get("id", entry.get("idx")): entry for entry in entries}
     values = [int(value) for value in np.unique(label[label != 0])]
-    return [{"name": f"structure_{v}", **by_value.get(v, {}), "id": v} for v in values]
+    info = [{"name": f"structure_{v}", **by_value.get(v, {}), "id": v} for v in values]
+    return [{"model_name": ", ".join(str(e["name"]) for e in info)[:MOST_CHARACTERS], **e} for e in info]

@@ -199,9 +199,10 @@ class _Learning:
         )
         tuner = FineTuner(network, source, preset, plan.steps, self.workers, _prefers_bfloat16(device))
         names = sorted({lesson.structure.name for lesson in lessons if lesson.fresh})
+        volumes = _counted(len({x.case.image_id for x in lessons}), "volume")
         self._tell(
-            f"Learning {', '.join(names)} from {len({x.case.image_id for x in lessons})} volumes "
-            f"({preset.name}, {plan.steps} steps); {len(tasks)} propagations to judge by."
+            f"Learning {', '.join(names)} from {volumes} ({preset.name}, {plan.steps} steps); "
+            f"{_counted(len(tasks), 'propagation')} to judge by."
         )
         seconds = 60 * self.request.minutes
         published = self.registry.published
@@ -263,6 +264,10 @@ class _Measure:
         if isinstance(task, SyntheticTask):
             return synthetic_dice(task, network)
         return propagation_dice(task, network, self._load)
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def _nothing_to_do(cases: Sequence[Case], fresh: Sequence[Lesson], tasks: Sequence[Task]) -> str | None:

@@ -1,0 +1,94 @@
+import assert from 'node:assert/strict';
+import { mock, test } from 'node:test';
+
+import { Controller } from '../../apps/slmsam2/ohif/controller.js';
+
+globalThis.window = { location: { search: '' } };
+mock.method(console, 'error', () => {});
+
+/** A controller with a session on which value 1 is painted, and a server that notes what it is asked. */
+function controllerWith(server = {}, session = {}) {
+  const structures = [{ value: 1, name: 'liver', active: true, color: [1, 2, 3, 255] }];
+  const controller = new Controller({ structures: () => structures }, {
+    info: async () => ({ models: { slmsam2: {} }, strategies: { random: {} } }),
+    ...server,
+  });
+  controller.info = { models: { slmsam2: {} }, strategies: { random: {} } };
+  controller.session = {
+    uid: '1.2', labelmap: { id: 'a' }, known: Uint8Array.of(0, 1), lastChange: null, unsaved: true, notice() {}, ...session,
+  };
+  controller.sessions.set('a', controller.session);
+  controller.stopped = true; // no looks at the server by itself
+  return controller;
+}
+
+test('what cannot work is off', () => {
+  const controller = controllerWith();
+  assert.deepEqual([controller.canPropagate, controller.canUndo, controller.canSave], [true, false, true]);
+  controller.propagation = {};
+  controller.session.lastChange = {};
+  assert.deepEqual([controller.canPropagate, controller.canUndo, controller.canSave], [false, false, false]);
+  controller.propagation = null;
+  assert.equal(controller.canUndo, true);
+  controller.info = null;
+  assert.deepEqual([controller.canPropagate, controller.canSave], [false, false]);
+});
+
+test('undo with nothing to undo says nothing', () => {
+  const controller = controllerWith({}, { undo: () => assert.fail() });
+  controller.undo();
+  assert.equal(controller.message.text, '');
+});
+
+test('a label is on its way once, and painting meanwhile counts as unsaved', async () => {
+  let arrive;
+  const sent = [];
+  const saveLabel = (...args) => new Promise(resolve => { sent.push(args); arrive = resolve; });
+  const controller = controllerWith({ saveLabel });
+  const submitted = controller.submit();
+  assert.equal(controller.canSave, false);
+  await controller.submit();
+  assert.equal(sent.length, 1);
+  assert.deepEqual(sent[0][2], [{ name: 'liver', id: 1, color: [1, 2, 3] }]);
+  controller.session.unsaved = true; // a stroke
+  arrive();
+  await submitted;
+  assert.equal(controller.message.text, 'Submitted: liver.');
+  assert.deepEqual([controller.unsaved, controller.canSave], [true, true]);
+});
+
+test('a label that did not arrive is still unsaved', async () => {
+  const controller = controllerWith({ saveLabel: async () => { throw new Error('The archive is full.'); } });
+  await controller.submit();
+  assert.deepEqual([controller.message, controller.unsaved], [{ text: 'The archive is full.', failed: true }, true]);
+});
+
+test('unsaved painting is left behind only by a second press soon after the first', async () => {
+  let now = 1e6;
+  const clock = mock.method(Date, 'now', () => now);
+  let asked = 0;
+  const nextSample = async () => { asked += 1; return { id: '1.3', StudyInstanceUID: '1' }; };
+  const controller = controllerWith({ nextSample });
+  await controller.nextSample();
+  assert.match(controller.message.text, /not submitted/);
+  now += 60_000;
+  await controller.nextSample();
+  assert.equal(asked, 0);
+  now += 1000;
+  await controller.nextSample();
+  assert.equal(asked, 1);
+  assert.equal(window.location.search, 'StudyInstanceUIDs=1&SeriesInstanceUIDs=1.3');
+  clock.mock.restore();
+});
+
+test('why there is no connection is said, and the last word counts', async () => {
+  const controller = controllerWith({ info: async () => { throw Object.assign(new Error('Log in first.'), { status: 401 }); } });
+  await controller.train();
+  assert.deepEqual([controller.info, controller.lost], [null, 'Log in first.']);
+  controller.server.info = async () => { throw Object.assign(new Error('gone'), { status: 0 }); };
+  await controller.train();
+  assert.match(controller.lost, /does not answer/);
+  controller.server.info = async () => ({ models: {} });
+  await controller.train();
+  assert.equal(controller.lost, null);
+});
