@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from slmsam2.engine.outlines import outline
 from slmsam2.metrics import dice
-from slmsam2.prompts import Marks, outline
+from slmsam2.prompts import Marks
 
 SHAPE = (96, 128)
 ROWS, COLUMNS = np.indices(SHAPE)

@@ -13,9 +13,10 @@ from sam2.modeling.sam2_base import NO_OBJ_SCORE
 from torch import Tensor
 
 from slmsam2.engine.features import FeatureCache, SliceFeatures
+from slmsam2.engine.outlines import outline
 from slmsam2.modeling import SLMSAM2
 from slmsam2.modeling.network import LOGIT_LIMIT, MemoryBank, SliceOutput
-from slmsam2.prompts import BOX_CORNERS, Marks, outline
+from slmsam2.prompts import BOX_CORNERS, Marks
 
 OUTLINED_OVERLAP = 0.7  # what is expected of an outline found on the image alone
 PRESENT_SCORE = 10.0  # object score of a slice on which the user marked the structure
@@ -45,8 +46,8 @@ class ObjectTracker:
     def mark(self, index: int, marks: Marks, prior: Tensor | None = None) -> SliceOutput:
         """Make slice ``index`` a conditioning slice with clicks, strokes or a box, as the network was trained.
 
-        A network with ``outline_marks`` leaves marks to :func:`slmsam2.prompts.outline`. Else, without a mask to
-        correct, the first of box and clicks alone gives one; then all of them correct it.
+        A network with ``outline_marks`` leaves marks to :func:`slmsam2.engine.outlines.outline`. Else, without a
+        mask to correct, the first of box and clicks alone gives one; then all of them correct it.
 
         Args:
             marks: at any resolution; they say where the structure is, or there is a ``prior``.

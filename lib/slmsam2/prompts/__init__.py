@@ -10,7 +10,6 @@ from slmsam2.prompts.corrections import (
 )
 from slmsam2.prompts.marks import BOX_CORNERS, NEGATIVE, POSITIVE, Marks, Prompt, extent_of, is_empty
 from slmsam2.prompts.names import named_values
-from slmsam2.prompts.outlines import outline
 from slmsam2.prompts.painted import MOST_STRUCTURES, painted_structures, prompts_from_label
 
 __all__ = [
@@ -25,7 +24,6 @@ __all__ = [
     "extent_of",
     "is_empty",
     "named_values",
-    "outline",
     "painted_prompts",
     "painted_structures",
     "prompts_from_label",

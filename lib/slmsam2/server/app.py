@@ -85,7 +85,7 @@ class SlmSam2App(MONAILabelApp):
         self._background_scoring = InBackground(lambda: self.scoring({"method": "dice"}))
         server = server_application()
         if server is not None:
-            limit_threads(self._configuration.threads)
+            limit_threads(self._configuration.threads, leave=1)
             from slmsam2.server.install import install
 
             install(server, Path(app_dir), self._configuration.most_bytes, self._configuration.origins)
