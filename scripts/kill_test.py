@@ -17,17 +17,22 @@ sys.path[:0] = [str(REPOSITORY / "tests" / "server"), str(REPOSITORY / "tests")]
 from killed import kill_again_and_again  # noqa: E402
 
 
+def tell(line: str) -> None:
+    """Say at once what has happened: all of it takes a while."""
+    print(line, flush=True)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument(
-        "--longest", type=float, default=12.0, help="seconds after which a server is killed at most"
+        "--longest", type=float, default=10.0, help="seconds after which a server is killed at most"
     )
     options = parser.parse_args()
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as made:
-        tally = kill_again_and_again(Path(made), options.kills, options.seed, options.longest)
+        tally = kill_again_and_again(Path(made), options.kills, options.seed, options.longest, tell)
     counts = tally.counts
     for name, what in (
         ("kills", "kills"),

@@ -8,6 +8,7 @@ import random
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -63,15 +64,25 @@ def body(number: int) -> bytes:
     return gzip.compress(label.to_bytes(), compresslevel=1, mtime=0)
 
 
-def kill_again_and_again(base: Path, kills: int, seed: int, longest: float) -> Tally:
-    """Start a server, let people work, kill it within ``longest`` seconds, look at what is left; ``kills`` times."""
+def kill_again_and_again(
+    base: Path, kills: int, seed: int, longest: float, tell: Callable[[str], None] = lambda line: None
+) -> Tally:
+    """Start a server, let people work, kill it within ``longest`` seconds, look at what is left; ``kills`` times.
+
+    Args:
+        base: an empty folder.
+        seed: of the moments.
+        tell: gets a line about each kill.
+    """
     chance, tally = random.Random(seed), Tally()
     studies = make_killed_studies(base / "studies")
     (base / "model").mkdir()
     for _ in range(kills):
         with _started(base, studies, tally) as server:
             check(server, tally)
-            _work_until_killed(server, chance.uniform(0, longest), tally)
+            seconds = chance.uniform(0, longest)
+            met = _work_until_killed(server, seconds, tally)
+            tell(f"killed after {seconds:.2f} s, while {', '.join(sorted(met)) or 'nothing was under way'}")
     with _started(base, studies, tally) as server:
         check(server, tally, all_labels=True)
     return tally
@@ -82,7 +93,8 @@ def _started(base: Path, studies: Path, tally: Tally) -> Any:
     return running_server(base, studies, "--conf", "model_dir", base / "model")
 
 
-def _work_until_killed(server: Server, seconds: float, tally: Tally) -> None:
+def _work_until_killed(server: Server, seconds: float, tally: Tally) -> set[str]:
+    """Returns what was under way."""
     under_way: Counter[str] = Counter()
     people = [
         threading.Thread(target=_work, args=(server, tally, under_way, *task))
@@ -105,6 +117,7 @@ def _work_until_killed(server: Server, seconds: float, tally: Tally) -> None:
         person.join()
     tally.counts["kills"] += 1
     tally.counts.update(f"while {what}" for what in met)
+    return met
 
 
 def _work(server: Server, tally: Tally, under_way: Counter[str], what: str, task: Any, image: str) -> None:
@@ -160,7 +173,7 @@ def check(server: Server, tally: Tally, *, all_labels: bool = False) -> None:
     listed = requests.get(f"{server.url}/datastore/?output=all", timeout=60).json()["objects"]
     for image, numbers in tally.saved.items():
         _check_labels(server, image, listed, numbers if all_labels else numbers[-30:], tally)
-    _check_files(server.studies, listed, tally)
+    check_files(server.studies, listed, tally)
     for session in tally.sessions if all_labels else tally.sessions[-5:]:
         if requests.get(f"{server.url}/session/{session}", timeout=60).status_code != 200:
             tally.found("lost", f"session {session}")
@@ -198,7 +211,7 @@ def _number(path: Path) -> int:
         return -1
 
 
-def _check_files(studies: Path, listed: dict[str, Any], tally: Tally) -> None:
+def check_files(studies: Path, listed: dict[str, Any], tally: Tally) -> None:
     """Each file is whole, the index fits the files, and nothing else lies there."""
     index = json.loads((studies / "datastore_v2.json").read_text())
     named = {studies / f"{image}.nii.gz" for image in listed}

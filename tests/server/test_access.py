@@ -36,6 +36,14 @@ OURS = [  # method, path, least role
     ("DELETE", "/datastore/image?id=nobody", "admin"),
     ("DELETE", "/datastore/label?id=nobody&tag=final", "admin"),
     ("POST", "/reload", "admin"),
+    ("GET", "/train/", "user"),
+    ("POST", "/train/nobody", "admin"),
+    ("DELETE", "/train/", "admin"),
+    ("POST", "/scoring/nobody", "annotator"),
+    ("POST", "/batch/infer/nobody", "admin"),
+    ("GET", "/logs/", "admin"),
+    ("GET", "/logs/gpu", "admin"),
+    ("POST", "/infer/wsi_v2/slmsam2", "user"),
 ]
 ROLES = ("user", "annotator", "admin")
 

@@ -20,6 +20,19 @@ def fuzzed(tmp_path_factory):
         yield server
 
 
+def ask(server, method, path, **arguments):
+    return requests.request(method, server.url + path, timeout=60, **arguments)
+
+
+def test_batch_inference_on_the_devices_there_are(fuzzed):
+    """MONAI Label's own asks for all GPUs unless told otherwise, and fails where there is none."""
+    query = "/batch/infer/slmsam2_saved?run_sync=true"
+    answer = ask(fuzzed, "POST", query, json={"images": ["saved"], "label_tag": "fuzzed"})
+    assert answer.status_code == 200, answer.text
+    assert set(answer.json()) == {"saved"}
+    assert "fuzzed" in ask(fuzzed, "GET", "/datastore/?output=all").json()["objects"]["saved"]["labels"]
+
+
 def test_no_5xx(fuzzed):
     findings = fuzz(fuzzed.url, examples=300, number=0)
     assert dict(findings.failures) == {}
@@ -29,10 +42,6 @@ def test_no_5xx(fuzzed):
         served
     )
     assert requests.get(f"{fuzzed.url}/datastore/?output=all", timeout=10).status_code == 200
-
-
-def ask(server, method, path, **arguments):
-    return requests.request(method, server.url + path, timeout=60, **arguments)
 
 
 @pytest.mark.parametrize("kind", ["train/{}", "scoring/{}", "batch/infer/{}"])
