@@ -1,28 +1,18 @@
 """Volumes, labels and wishes made up by hypothesis: each gives a volume with what was painted in it, or a sentence."""
 
-import os
-
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, event, given, settings
+from hypothesis import event, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from made_up import made_up
 from sentences import check_sentence
 from slmsam2 import propagate_volume
 from slmsam2.errors import SlmSam2Error
 from slmsam2.volume import Volume
 
 pytestmark = pytest.mark.integration
-
-EXAMPLES = int(os.environ.get("SLMSAM2_EXAMPLES", "60"))
-made_up = settings(
-    max_examples=EXAMPLES,
-    deadline=None,
-    database=None,
-    derandomize=True,
-    suppress_health_check=list(HealthCheck),
-)
 
 shapes = st.tuples(st.integers(1, 9), st.integers(1, 9), st.integers(1, 6))
 IMAGE_TYPES = (np.int16, np.uint8, np.float32, np.float64, np.int64, np.bool_)
@@ -108,7 +98,7 @@ wishes = st.lists(st.sampled_from(sorted(WISHES)), max_size=3, unique=True).flat
 )
 
 
-@made_up
+@made_up(60)
 @given(data=st.data(), shape=shapes, affine=affines(), wished=wishes)
 def test_a_volume_or_a_sentence(network, data, shape, affine, wished):
     image, label = data.draw(images(shape)), data.draw(labels(shape))
@@ -132,7 +122,7 @@ def test_a_volume_or_a_sentence(network, data, shape, affine, wished):
             assert np.array_equal(result[index] == value, given_[index] == value), (index, value)
 
 
-@made_up
+@made_up(60)
 @given(shape=shapes, data=st.data(), affine=affines(), other=affines())
 def test_labels_on_another_grid(network, shape, data, affine, other):
     """As read from a file: the label has a geometry of its own."""

@@ -106,7 +106,7 @@ def test_a_closed_short_branch_is_not_computed(sam2_predictor, tmp_path):
     network.recent_memory_attention.register_forward_hook(lambda *_: calls.append(1))
     closed = propagate_frames(network, frames, {1: {0: mask}}, out_size=mask.shape).logits
     assert not calls
-    network.recent_memory_attention.norm.weight.data.fill_(1e-20)
+    torch.nn.init.constant_(network.recent_memory_attention.norm.weight, 1e-20)
     opened = propagate_frames(network, frames, {1: {0: mask}}, out_size=mask.shape).logits
     assert len(calls) == SLICES - 1
     assert torch.equal(closed, opened)

@@ -56,6 +56,20 @@ def test_first_come_first_served(waiters):
     assert waiters.finish() == ["a", "b", "c"]
 
 
+def test_who_can_wait_comes_after_all_others(waiters):
+    def prepare():
+        with waiters.turns.take_idle():
+            waiters.order.append("idle")
+
+    idle = threading.Thread(target=prepare)
+    with waiters.turns.take(Run(), "first", short=False):
+        idle.start()
+        for name in "ab":
+            waiters.ask(name, name)
+    waiters.threads.append(idle)
+    assert waiters.finish() == ["a", "b", "idle"]
+
+
 def test_a_single_slice_goes_before_volumes_but_not_before_old_ones(waiters):
     with waiters.turns.take(Run(), "first", short=False):
         waiters.ask("old volume", "a")

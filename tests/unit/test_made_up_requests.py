@@ -1,13 +1,13 @@
 """Parameters of requests made up by hypothesis: each is understood, or refused with a sentence."""
 
 import json
-import os
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from made_up import made_up
 from sentences import check_sentence
 from slmsam2.errors import SlmSam2Error
 from slmsam2.server.assembly import Request, assemble
@@ -20,14 +20,6 @@ from slmsam2.volume import Volume
 
 pytestmark = pytest.mark.unit
 
-EXAMPLES = int(os.environ.get("SLMSAM2_EXAMPLES", "300"))
-made_up = settings(
-    max_examples=EXAMPLES,
-    deadline=None,
-    database=None,
-    derandomize=True,
-    suppress_health_check=list(HealthCheck),
-)
 SHAPE = (7, 6, 5)
 
 anything = st.recursive(
@@ -87,7 +79,7 @@ def understood(read):
         return None
 
 
-@made_up
+@made_up(300)
 @given(request=requests, flat=st.booleans(), clicked=st.booleans(), data=st.data())
 def test_requests(request, flat, clicked, data):
     parameters = understood(lambda: parse_parameters(request))
@@ -108,7 +100,7 @@ def test_requests(request, flat, clicked, data):
         assert all(0 <= index < job.view.num_slices for given_ in job.prompts.values() for index in given_)
 
 
-@made_up
+@made_up(300)
 @given(text=st.builds(json.dumps, requests | anything) | st.text())
 def test_params_as_text(text):
     params = understood(lambda: safe_params(text, "image"))

@@ -10,6 +10,7 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from sam2.sam2_video_predictor import SAM2VideoPredictor
+from torch.nn.init import constant_
 
 from slmsam2.modeling import QUALITY, SLMSAM2, build_model, checkpoint_path, load_config
 from slmsam2.modeling.build import SAM2_FILES
@@ -74,7 +75,7 @@ def build_variant(variant: Variant, folder: Path) -> SLMSAM2 | SAM2VideoPredicto
     overrides = {"image_size": variant.image_size} if variant.image_size else None
     network = build_model(variant.model, checkpoint=weights, overrides=overrides, speed=variant.speed)
     if not variant.untrained:
-        network.get_parameter("recent_memory_attention.norm.weight").data.fill_(NEXT_TO_NOTHING)
+        constant_(network.get_parameter("recent_memory_attention.norm.weight"), NEXT_TO_NOTHING)
     return network
 
 
@@ -88,7 +89,7 @@ def _sam2_weights(model: str, folder: Path) -> Path:
         torch.manual_seed(3)
         predictor = _predictor(model, None)
         *_, bias = predictor.get_submodule("sam_mask_decoder.pred_obj_score_head").parameters()
-        bias.data.fill_(PRESENT)
+        constant_(bias, PRESENT)
         torch.save({"model": predictor.state_dict()}, path)
     return path
 

@@ -40,7 +40,7 @@ def outline(grey: np.ndarray, marks: Marks, prior: np.ndarray | None = None) -> 
     mask = np.zeros(grey.shape, bool) if prior is None else prior.copy()
     if prior is None and marks.box is not None:
         mask = _in_box(picture, marks.box)
-    room = np.ones(grey.shape, bool) if marks.box is None else _boxed(marks.box, grey.shape)
+    room = np.ones(grey.shape, bool) if marks.box is None else _boxed(*_from_centre(marks.box, grey.shape))
     for pixel in inside:
         if not mask.any():
             mask = picture.region(pixel, room, marks.outside)
@@ -71,6 +71,8 @@ class _Picture:
     def candidates(
         self, pixel: tuple[int, int], allowed: np.ndarray, kept_out: np.ndarray
     ) -> Iterator[tuple[float, np.ndarray]]:
+        """Regions around ``pixel`` (row, column) within ``allowed`` and without ``kept_out``, all bool (h, w), each
+        with the :meth:`clarity` of its edge."""
         difference = np.abs(self.grey - self.grey[pixel])
         seen = set()
         for tolerance in TOLERANCES:
@@ -110,7 +112,7 @@ def _in_box(picture: _Picture, box: Box) -> np.ndarray:
     """The region that fits into a box, or the ellipse that does."""
     shape = picture.grey.shape
     across, along = _from_centre(box, shape)
-    boxed = _boxed(box, shape)
+    boxed = _boxed(across, along)
     best, best_score = across**2 + along**2 <= 1, 0.0
     for pixel in _pixels(across**2 + along**2 <= 0.3):
         for clarity, region in picture.candidates(pixel, boxed, ~boxed):
@@ -129,9 +131,8 @@ def _from_centre(box: Box, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarr
     return across, along
 
 
-def _boxed(box: Box, shape: tuple[int, ...]) -> np.ndarray:
-    """Bool ``shape``: the pixels in a box."""
-    across, along = _from_centre(box, shape)
+def _boxed(across: np.ndarray, along: np.ndarray) -> np.ndarray:
+    """Bool (h, w): the pixels in a box, by their distances from its centre."""
     return (np.abs(across) <= 1) & (np.abs(along) <= 1)
 
 

@@ -86,6 +86,11 @@ class Workspace:
         self._numbers: weakref.WeakKeyDictionary[SLMSAM2, int] = weakref.WeakKeyDictionary()
         self._counter = itertools.count()
 
+    @classmethod
+    def within(cls, total: int) -> Workspace:
+        """One that keeps so many bytes at most, image features in four fifths of them."""
+        return cls(total - total // 5, total // 5)
+
     def clear(self) -> None:
         """Forget everything; later requests take longer, their answers stay the same."""
         self.features.clear()

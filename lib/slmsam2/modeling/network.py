@@ -68,6 +68,8 @@ class SLMSAM2(SAM2Base):
         self._carried: Tensor | None = None
         self.sam_mask_decoder.register_forward_hook(self._mix_carried)
         self.short_branch = True
+        self._looked_at: tuple[tuple[int, int], ...] = ()
+        self._closed = False
         self.info: dict[str, Any] = {}
 
     @property
@@ -139,8 +141,13 @@ class SLMSAM2(SAM2Base):
 
         While gradients are wanted it is taken to be open, so that they open it.
         """
-        norm = self.recent_memory_attention.get_submodule("norm")
-        return not torch.is_grad_enabled() and not any(bool(part.any()) for part in norm.parameters())
+        if torch.is_grad_enabled():
+            return False
+        norm = list(self.recent_memory_attention.get_submodule("norm").parameters())
+        weights = tuple((part.data_ptr(), part._version) for part in norm)
+        if weights != self._looked_at:  # reading them makes a GPU wait: once is enough
+            self._looked_at, self._closed = weights, not any(bool(part.any()) for part in norm)
+        return self._closed
 
     def _pointer_tokens(
         self, recent: list[tuple[int, SliceOutput]], num_slices: int

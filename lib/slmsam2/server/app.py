@@ -32,6 +32,7 @@ from slmsam2.server.models import ModelStore
 from slmsam2.server.monitoring import monitor
 from slmsam2.server.pacs import PacsDatastore
 from slmsam2.server.parameters import label_tag, request_id
+from slmsam2.server.prefetch import Prefetcher
 from slmsam2.server.process import server_application
 from slmsam2.server.received import received
 from slmsam2.server.runs import runs
@@ -44,6 +45,7 @@ from slmsam2.server.sampling import (
     record_confidence,
 )
 from slmsam2.server.scoring import KEY, DiceScoring, InBackground, correction_summary
+from slmsam2.server.shortage import default_bytes
 from slmsam2.server.study import LabelFrom, find_study
 from slmsam2.server.train import SlmSam2Train
 from slmsam2.threads import limit_threads
@@ -103,7 +105,9 @@ class SlmSam2App(MONAILabelApp):
 
     def _load_sessions(self, load: bool = False) -> Sessions | None:
         folder, expiry = settings.MONAI_LABEL_SESSION_PATH, settings.MONAI_LABEL_SESSION_EXPIRY
-        return KeptSessions(folder, expiry) if load else None
+        if not load:
+            return None
+        return KeptSessions(folder, expiry, lambda image: self._prefetcher.opened(lambda: image))
 
     def _init_dicomweb_datastore(self) -> Datastore:
         return PacsDatastore(super()._init_dicomweb_datastore(), self._configuration.modalities)
@@ -118,20 +122,18 @@ class SlmSam2App(MONAILabelApp):
 
     def init_infers(self) -> dict[str, InferTask]:
         conf = self._configuration
-        memory, workspace = Memory(), Workspace()
+        kept = default_bytes() if conf.most_kept_bytes is None else conf.most_kept_bytes
+        memory, workspace = Memory(), Workspace.within(kept)
         line.most = conf.most_waiting
         line.most_seconds = conf.most_seconds or math.inf
         monitor.watch(self._models, memory, workspace)
+        most_voxels = conf.most_megavoxels * 10**6
+        self._prefetcher = Prefetcher(
+            self._models, workspace, conf.device, conf.preset, conf.speed, most_voxels
+        )
         return {
             name: SlmSam2Infer(
-                kind,
-                self._models,
-                memory,
-                workspace,
-                conf.device,
-                conf.preset,
-                conf.most_megavoxels * 10**6,
-                conf.speed,
+                kind, self._models, memory, workspace, conf.device, conf.preset, most_voxels, conf.speed
             )
             for name, kind in KINDS.items()
         }
@@ -193,10 +195,14 @@ class SlmSam2App(MONAILabelApp):
             known = ", ".join(self._strategies)
             raise HTTPException(404, f"There is no strategy {strategy!r}. This server has: {known}.")
         try:
-            return super().next_sample(request)
+            chosen = super().next_sample(request)
         except OSError as error:
             logger.warning("No next sample: %s", error)
             raise unreachable("next image") from error
+        image = chosen.get("id") if chosen else None
+        if image:
+            self._prefetcher.opened(lambda: self.datastore().get_image_uri(image))
+        return chosen
 
     def on_save_label(self, image_id: str, label_id: str) -> dict[str, Any] | None:
         """Compare what was submitted with what was proposed; with ``auto_train_every`` train when it is time."""

@@ -31,6 +31,8 @@ class Configuration:
         auto_train_every: training starts by itself after so many newly submitted labels; 0: never.
         most_megabytes: bound on a request's body, and on what an archive in it unpacks to.
         most_megavoxels: bound on a volume.
+        most_kept_megabytes: that image features and passes of earlier requests may take, of the memory or the GPU's;
+            None: see :func:`slmsam2.server.shortage.default_bytes`.
         most_waiting: inferences that may wait for another; further ones are refused with 429.
         most_seconds: that an inference may take from when it came, waiting included; then it is given up with 504.
             0: as long as it takes.
@@ -47,6 +49,7 @@ class Configuration:
     auto_train_every: int = 0
     most_megabytes: int = 2048
     most_megavoxels: int = MOST_VOXELS // 10**6
+    most_kept_megabytes: int | None = None
     most_waiting: int = 24
     most_seconds: int = 1800
     modalities: tuple[str, ...] = ("CT", "MR")
@@ -55,6 +58,10 @@ class Configuration:
     @property
     def most_bytes(self) -> int:
         return self.most_megabytes * 10**6
+
+    @property
+    def most_kept_bytes(self) -> int | None:
+        return None if self.most_kept_megabytes is None else self.most_kept_megabytes * 10**6
 
 
 def read_configuration(conf: Mapping[str, str]) -> Configuration:
@@ -89,6 +96,9 @@ def read_configuration(conf: Mapping[str, str]) -> Configuration:
         auto_train_every=_count("auto_train_every", given, 0),
         most_megabytes=_count("most_megabytes", given, 1),
         most_megavoxels=_count("most_megavoxels", given, 1),
+        most_kept_megabytes=(
+            _count("most_kept_megabytes", given, 0) if "most_kept_megabytes" in given else None
+        ),
         most_waiting=_count("most_waiting", given, 0),
         most_seconds=_count("most_seconds", given, 0),
         modalities=_modalities(given.get("modalities")),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,24 @@ class KeptSessions(Sessions):
     """Sessions in a folder, each in one of its own with its image and ``meta.info``, which is written in one piece.
 
     MONAI Label's own fails at a session that was never finished: for good, and for all that would be removed after it.
+
+    Args:
+        folder: where sessions are kept.
+        expiry: seconds after its last use until a session is removed.
+        opened: is told the image of each new session.
     """
+
+    def __init__(self, folder: str, expiry: int, opened: Callable[[Path], None] = lambda image: None) -> None:
+        super().__init__(folder, expiry)
+        self._opened = opened
+
+    def add_session(
+        self, data_file: str, expiry: int = 0, uncompress: bool = False, session_id: str | None = None
+    ) -> tuple[str, SessionInfo]:
+        """MONAI Label's; the new session's image is announced."""
+        name, info = super().add_session(data_file, expiry, uncompress, session_id)
+        self._opened(Path(info.image))
+        return name, info
 
     def get_session(
         self, session_id: str, update_ts: bool = True, fetch_cache: bool = True

@@ -53,9 +53,24 @@ class Turns:
         try:
             yield
         finally:
-            with self._changed:
-                self._busy = False
-                self._changed.notify_all()
+            self._free()
+
+    @contextmanager
+    def take_idle(self) -> Iterator[None]:
+        """Wait until nobody wants the device, and have it while the context is open: for what can wait."""
+        with self._changed:
+            while self._busy or self._waiting:
+                self._changed.wait()
+            self._busy = True
+        try:
+            yield
+        finally:
+            self._free()
+
+    def _free(self) -> None:
+        with self._changed:
+            self._busy = False
+            self._changed.notify_all()
 
     def _wait(self, run: Run, client: str | None, short: bool) -> None:
         with self._changed:

@@ -24,6 +24,7 @@ from slmsam2.errors import MemoryShortageError, TooLargeError, VolumeError
 logger = logging.getLogger(__name__)
 
 BYTES_PER_VOXEL = 8  # taken at least while an image and its label are worked on, of the image's voxels
+MOST_KEPT = 2560 * 2**20
 CGROUPS = Path("/sys/fs/cgroup")
 _KINDS = (MemoryError, RuntimeError, OSError, VolumeError)  # of errors that may be shortages
 _SAYINGS = (
@@ -35,6 +36,7 @@ _SAYINGS = (
     "not enough memory",
 )
 _Result = TypeVar("_Result")
+_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of the GNU C library
 
 
 def is_shortage(error: BaseException | None) -> bool:
@@ -96,9 +98,8 @@ def make_room(workspace: Workspace) -> None:
 
 def give_back() -> None:
     """Return to the system what is free: the GNU C library keeps it, for each thread apart, and so grows and grows."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of the GNU C library
-    if trim is not None:
-        trim(0)
+    if _trim is not None:
+        _trim(0)
 
 
 def check_room(voxels: int, workspace: Workspace) -> None:
@@ -117,6 +118,11 @@ def check_room(voxels: int, workspace: Workspace) -> None:
             f"A volume of {voxels / 1e6:.0f} million voxels takes at least {needed / 1e9:.1f} GB of memory, and the "
             f"server has {left / 1e9:.1f} GB left. Try again when fewer people work, or crop or resample the volume."
         )
+
+
+def default_bytes() -> int:
+    """Bytes to keep for later requests where nothing else is said: a quarter of what there is now, within MOST_KEPT."""
+    return min(MOST_KEPT, available() // 4)
 
 
 def available() -> int:

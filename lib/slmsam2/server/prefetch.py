@@ -1,0 +1,102 @@
+"""Images that somebody has opened are prepared while nobody waits for the device."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+from slmsam2.engine import Workspace
+from slmsam2.engine.prefetch import encode_ahead, sees_whole_slices
+from slmsam2.errors import SlmSam2Error
+from slmsam2.modeling import QUALITY
+from slmsam2.server.configuration import MOST_VOXELS
+from slmsam2.server.devices import resolve_device
+from slmsam2.server.inspection import inspect
+from slmsam2.server.models import ModelStore
+from slmsam2.server.shortage import check_room
+from slmsam2.volume import parse_window, read_volume
+
+logger = logging.getLogger(__name__)
+
+MOST_WAITING = 4  # images; of more, those opened first are left out
+LOWEST_PRIORITY = 19  # of Linux
+
+
+class Prefetcher:
+    """Computes the image features of opened images, slice by slice, each in a turn that nobody else wants.
+
+    The work is done in one thread of the lowest priority, which starts with the first image. For a network that looks
+    at regions around what is painted (the embedded model) there is nothing to do.
+
+    Args:
+        models: where the network comes from.
+        workspace: keeps the features.
+        device, preset, speed, most_voxels: as for :class:`slmsam2.server.infer.SlmSam2Infer`.
+    """
+
+    def __init__(
+        self,
+        models: ModelStore,
+        workspace: Workspace,
+        device: str | None = None,
+        preset: str | None = None,
+        speed: str = QUALITY,
+        most_voxels: int = MOST_VOXELS,
+    ) -> None:
+        self._models, self._workspace = models, workspace
+        self._device, self._preset, self._speed, self._most_voxels = device, preset, speed, most_voxels
+        self._waiting: deque[Callable[[], str | Path]] = deque(maxlen=MOST_WAITING)
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+
+    def opened(self, find: Callable[[], str | Path]) -> None:
+        """Prepare an image as soon as there is time.
+
+        Args:
+            find: gives its file or folder; called in the prefetcher's own thread, as an archive's image is fetched.
+        """
+        with self._changed:
+            self._waiting.append(find)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="prefetch", daemon=True)
+                self._thread.start()
+            self._changed.notify_all()
+
+    def _work(self) -> None:
+        with contextlib.suppress(
+            OSError, AttributeError
+        ):  # other systems than Linux have no priorities of threads
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOWEST_PRIORITY)
+        while True:
+            with self._changed:
+                while not self._waiting:
+                    self._changed.wait()
+                find = self._waiting.popleft()
+            try:
+                self._prepare(find)
+            except (SlmSam2Error, OSError, LookupError) as error:
+                logger.info("An opened image cannot be prepared: %s", error)
+            except Exception:  # archives and converters raise anything
+                logger.exception("An opened image cannot be prepared")
+
+    def _prepare(self, find: Callable[[], str | Path]) -> None:
+        device = resolve_device(self._device)
+        network = self._models.get(device, self._speed)
+        if not sees_whole_slices(network):
+            return
+        path = Path(find())
+        check_room(inspect(path, self._most_voxels), self._workspace)
+        slices = encode_ahead(network, read_volume(path), self._workspace, parse_window(None, self._preset))
+        turns, busy = self._models.turns(device), self._models.busy(device)
+        done = 0
+        while True:
+            with turns.take_idle(), busy:
+                if next(slices, None) is None:
+                    break
+            done += 1
+        logger.info("Prepared %d slices of %s", done, path.name)
