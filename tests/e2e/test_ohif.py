@@ -115,10 +115,10 @@ def test_two_structures(open_viewer, pacs, ct, organs, pictures):
     assert min(slices_of(both == 2)) > e
     assert dice(both[:, :, : e + 1] == 1, first[:, :, : e + 1] == 1) > 0.95
     submit(viewer, pacs, ct, {"liver": 1, "spleen": 2})
+    viewer.show_slice(k, count)
     viewer.screenshot(pictures / "ohif_submitted.png")
 
     # the newest label is loaded, in a page that knows nothing of all this
-    viewer.show_slice(k, count)
     viewer.paint(organs["liver"][:, :, k], 2, k, 4)
     newest = submit(viewer, pacs, ct, {"liver": 1, "spleen": 2})
     assert not np.array_equal(newest, both)

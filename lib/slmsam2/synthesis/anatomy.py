@@ -27,6 +27,8 @@ class AnatomySettings:
         object_radius: range of the objects' typical radius.
         warp: range of the amplitude of the deformation.
         motion: largest standard deviation of a slice's displacement, in half of the volumes.
+        cut: share of the objects that end at a plane across the slices, where another structure goes on in their
+            outline: a disc beside muscle, one part of the brain stem after the other.
     """
 
     tissues: int = 5
@@ -35,6 +37,7 @@ class AnatomySettings:
     object_radius: tuple[float, float] = (0.05, 0.6)
     warp: tuple[float, float] = (0.02, 0.25)
     motion: float = 0.015
+    cut: float = 0.0
 
     @property
     def labels(self) -> int:
@@ -56,7 +59,7 @@ def label_volumes(
     warped = points + (amplitude * warp).permute(0, 2, 3, 4, 1)
     labels = _largest(_tissue_fields(warped, generator, settings))
     labels = labels * (_enlarged(_body_field(warped, generator)) > 0)
-    return _paint_objects(labels, warped, generator, settings)
+    return _paint_objects(labels, points, warped, generator, settings)
 
 
 def _slice_points(
@@ -101,19 +104,34 @@ def _body_field(points: Tensor, generator: Generator) -> Tensor:
     return torch.where(inside, torch.ones_like(distance), 1 - distance)
 
 
-def _paint_objects(labels: Tensor, points: Tensor, generator: Generator, settings: AnatomySettings) -> Tensor:
+def _paint_objects(
+    labels: Tensor, points: Tensor, warped: Tensor, generator: Generator, settings: AnatomySettings
+) -> Tensor:
     """Paint shapes in a random order over ``labels`` (B, T, N, N); cores of some get labels of their own."""
     batch = len(points)
     order = torch.randperm(settings.objects, generator=generator, device=generator.device).tolist()
     for number in order:
         mean = log_uniform((batch,), *settings.object_radius, generator)
-        shape = SHAPES[number % len(SHAPES)](points, mean, generator)
+        shape = SHAPES[number % len(SHAPES)](warped, mean, generator)
         radius = _enlarged(shape)
         core = uniform((batch, 1, 1, 1), 0.35, 0.85, generator) * chance((batch, 1, 1, 1), 0.4, generator)
         outer = 1 + settings.tissues + 2 * number
         labels = torch.where(radius < 1, outer, labels)
         labels = torch.where(radius < core, outer + 1, labels)
+        if settings.cut:
+            beyond = _enlarged(_beyond_plane(points, generator)) > 0
+            beyond &= chance((batch, 1, 1, 1), settings.cut, generator)
+            labels = torch.where((radius < 1) & beyond, outer + 1, labels)
     return labels
+
+
+def _beyond_plane(points: Tensor, generator: Generator) -> Tensor:
+    """Height above a plane that lies more or less along the slices, and comes after slice 0: (B, T, n, n)."""
+    batch = len(points)
+    deepest = points[..., 2].flatten(1).amax(dim=1).view(-1, 1, 1, 1)
+    height = deepest * uniform((batch, 1, 1, 1), 0.15, 1.0, generator)
+    slope = deepest[..., None] * uniform((batch, 1, 1, 1, 2), -0.5, 0.5, generator)
+    return points[..., 2] - height - (points[..., :2] * slope).sum(dim=-1)
 
 
 def _enlarged(field: Tensor) -> Tensor:
