@@ -18,39 +18,29 @@ import torch
 from omegaconf import OmegaConf
 
 from slmsam2.errors import ConfigurationError
-from slmsam2.modeling import build_model, checkpoint_path, load_config, read_checkpoint, save_checkpoint
+from slmsam2.modeling import build_model, checkpoint_path, load_config, read_checkpoint
 from slmsam2.training import learn as module
 from slmsam2.training.judgement import judge
 from slmsam2.training.labelled import Submission
 from slmsam2.training.learn import Request, learn
 from slmsam2.training.loop import TrainingLoop
 from slmsam2.training.registry import Registry
+from small_model import MODEL, write_small_model
 
 pytestmark = pytest.mark.integration
 
-MODEL = "small"
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
 def model_dir(tmp_path):
-    """A model folder with a small network of random weights, and short presets."""
+    """A small network, and short presets."""
     folder = tmp_path / "model"
-    (folder / "configs").mkdir(parents=True)
-    config = load_config("slm_sam2_nano")
-    config.model.image_size = 64
-    OmegaConf.save(config, folder / "configs" / f"{MODEL}.yaml")
+    write_small_model(folder)
     for name in ("fast", "full"):
         preset = load_config(f"learn_{name}")
         preset.slices, preset.tasks, preset.evaluations = 4, 2, 2
         OmegaConf.save(preset, folder / "configs" / f"learn_{name}.yaml")
-    torch.manual_seed(3)
-    save_checkpoint(
-        folder / "checkpoints" / f"{MODEL}.pt",
-        build_model(MODEL, model_dir=folder),
-        version="start",
-        trained={},
-    )
     return folder
 
 

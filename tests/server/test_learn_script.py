@@ -6,34 +6,25 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 import yaml
-from omegaconf import OmegaConf
 from server_studies import phantom, write_nifti
 
-from slmsam2.modeling import build_model, load_config, save_checkpoint
 from slmsam2.training.registry import Registry
+from small_model import MODEL, write_small_model
 
 pytestmark = pytest.mark.server
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-MODEL = "small"
 
 
 @pytest.fixture
 def model_dir(tmp_path):
-    """A small network of random weights, and a preset of four steps."""
+    """A small network, and a preset of four steps."""
     folder = tmp_path / "model"
-    (folder / "configs").mkdir(parents=True)
-    config = load_config("slm_sam2_nano")
-    config.model.image_size = 64
-    OmegaConf.save(config, folder / "configs" / f"{MODEL}.yaml")
+    write_small_model(folder)
     preset = yaml.safe_load((REPOSITORY / "model" / "configs" / "learn_small.yaml").read_text())
     preset["steps"], preset["evaluations"] = {"least": 4, "per_structure": 1, "most": 4}, 1
     (folder / "configs" / "learn_small.yaml").write_text(yaml.safe_dump(preset))
-    torch.manual_seed(3)
-    network = build_model(MODEL, model_dir=folder)
-    save_checkpoint(folder / "checkpoints" / f"{MODEL}.pt", network, version="start", trained={})
     return folder
 
 

@@ -13,7 +13,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from slmsam2.errors import ConfigurationError
-from slmsam2.modeling.checkpoint import Checkpoint, load_weights, read_checkpoint
+from slmsam2.modeling.checkpoint import WEIGHT_SETTINGS, Checkpoint, load_weights, read_checkpoint
 from slmsam2.modeling.network import SLMSAM2
 from slmsam2.modeling.speed import QUALITY, has_bfloat16, keep_memories, scaled_size, speed_settings
 
@@ -23,16 +23,6 @@ SAM2_FILES = {
     "slm_sam2_hiera_b+": "sam2.1_hiera_base_plus.pt",
     "slm_sam2_hiera_l": "sam2.1_hiera_large.pt",
 }
-# Settings that belong to the weights: a checkpoint that carries them overrules the configuration file.
-WEIGHT_SETTINGS = (
-    "image_size",
-    "recent_n",
-    "fuse_unconditioned",
-    "last_mask_prompt",
-    "follow_motion",
-    "carried_weight",
-)
-
 
 _REPOSITORY_MODELS = Path(__file__).resolve().parents[3] / "model"
 
@@ -200,11 +190,6 @@ def _describe(config: str | Path | DictConfig, network: SLMSAM2, loaded: Checkpo
         "model": named,
         "version": loaded.version if loaded else "untrained",
         "weights": loaded.kind if loaded else "random",
-        "image_size": network.image_size,
-        "recent_n": network.recent_n,
-        "fuse_unconditioned": network.fuse_unconditioned,
-        "last_mask_prompt": network.last_mask_prompt,
-        "follow_motion": network.follow_motion,
-        "carried_weight": network.carried_weight,
+        **{name: getattr(network, name) for name in WEIGHT_SETTINGS},
         "trained": dict(loaded.trained) if loaded else {},
     }

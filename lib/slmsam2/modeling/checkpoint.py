@@ -22,6 +22,15 @@ FORMAT = 1
 SHORT_TERM = ("recent_memory_attention.", "recent_memory_fuser.")
 NEVER_READ = ("rec_maskmem_tpos_enc",)  # in published files, of no effect
 FUSER_SEED = 0
+# Settings that belong to the weights: a checkpoint that carries them overrules the configuration file.
+WEIGHT_SETTINGS = (
+    "image_size",
+    "recent_n",
+    "fuse_unconditioned",
+    "last_mask_prompt",
+    "follow_motion",
+    "carried_weight",
+)
 
 
 @dataclass(frozen=True)
@@ -136,14 +145,7 @@ def metadata(network: SLMSAM2, version: str, trained: dict[str, Any]) -> dict[st
         "format": FORMAT,
         "config": network.info.get("model"),
         "version": version,
-        "settings": {
-            "image_size": network.image_size,
-            "recent_n": network.recent_n,
-            "fuse_unconditioned": network.fuse_unconditioned,
-            "last_mask_prompt": network.last_mask_prompt,
-            "follow_motion": network.follow_motion,
-            "carried_weight": network.carried_weight,
-        },
+        "settings": {name: getattr(network, name) for name in WEIGHT_SETTINGS},
         "trained": json.loads(json.dumps(trained)),
     }
 
