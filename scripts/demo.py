@@ -119,13 +119,14 @@ def demonstrate(args: argparse.Namespace, scratch: Path) -> None:
 
 
 @contextmanager
-def running_server(studies: Path, model: str, log: Path) -> Iterator[str]:
+def running_server(studies: Path, model: str, log: Path, **conf: object) -> Iterator[str]:
     """The server as users start it, on a free port of this machine; its URL. Stopped whatever happens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = ["monailabel", "start_server", "--app", "apps/slmsam2", "--studies", str(studies)]
     command += ["--host", "127.0.0.1", "--port", str(port), "--conf", "model", model]
+    command += [text for name, value in conf.items() for text in ("--conf", name, str(value))]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     print(f"Starting the server (10 to 60 s): {' '.join(command)}", flush=True)
     with log.open("w") as stream:

@@ -232,6 +232,12 @@ def parse_arguments() -> argparse.Namespace:
         "--model", default="slm_sam2_nano", help="of the server that is started (%(default)s)"
     )
     parser.add_argument(
+        "--kept",
+        type=int,
+        default=512,
+        help="megabytes it keeps for later requests; few, so that the bound is soon reached (%(default)s)",
+    )
+    parser.add_argument(
         "--log", type=Path, default=REPOSITORY / "output" / "soak.log", help="the server's log"
     )
     return parser.parse_args()
@@ -249,7 +255,7 @@ def address(args: argparse.Namespace, scratch: Path) -> Iterator[str]:
     for number in range(args.annotators):
         images.make(f"{IMAGE_ID}{number}")
     args.log.parent.mkdir(parents=True, exist_ok=True)
-    with running_server(studies, args.model, args.log) as url:
+    with running_server(studies, args.model, args.log, most_kept_megabytes=args.kept) as url:
         yield url
 
 
