@@ -13,6 +13,7 @@ NOISE_OF_ONE = 0.01  # with a single task there is no telling
 TOLERANCE = 0.01  # what a structure seen before may lose when nothing is gained
 LARGEST_LOSS = 0.02  # what it may lose at all
 GENERAL_LOSS = 0.02  # what synthetic volumes may lose in the mean, beyond noise
+PRICE = 0.5  # and of what volumes that were held back gain, where that is more
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ def judge(
     after: Sequence[float],
     seen_before: Collection[str],
     general: tuple[Sequence[float], Sequence[float]] = ((), ()),
+    general_in_use: Sequence[float] = (),
 ) -> Verdict:
     """Compare the Dice of each task.
 
@@ -55,6 +57,7 @@ def judge(
     Args:
         seen_before: names of structures that the weights in use have learnt.
         general: see :class:`Verdict`.
+        general_in_use: Dice of each synthetic volume with the weights in use; empty: the same as with those that came.
     """
     gain, noise = _difference(before, after)
     structures = {}
@@ -64,7 +67,7 @@ def judge(
     losses = {name: old - new for name, (old, new) in structures.items() if name in seen_before}
     worst = max(losses, key=lambda name: losses[name], default=None)
     loss = losses[worst] if worst is not None else 0.0
-    parts = all(task.limits is not None for task in tasks)
+    parts = only_parts(tasks)
     if gain > noise:
         publish, reason = loss <= LARGEST_LOSS, "better"
     elif gain >= -noise:
@@ -77,7 +80,7 @@ def judge(
         tail = f" But {worst!r} lost {loss:.3f}."
     else:
         tail = ""
-    capable = keeps_ability(*general)
+    capable = keeps_ability(*general, general_in_use, 0.0 if parts else gain)
     sentence = (
         f"On what was held back it is {reason}: mean Dice {fmean(after):.3f} after {fmean(before):.3f}."
     )
@@ -91,12 +94,29 @@ def judge(
     return Verdict(publish and capable, sentence, *means, gain, noise, structures, general)
 
 
-def keeps_ability(before: Sequence[float], after: Sequence[float]) -> bool:
-    """Whether the mean Dice of synthetic volumes has not fallen by GENERAL_LOSS beyond noise."""
-    if not before:
+def only_parts(tasks: Sequence[Task]) -> bool:
+    """Whether no volume was held back, but slices of those learnt from only."""
+    return all(task.limits is not None for task in tasks)
+
+
+def keeps_ability(
+    at_first: Sequence[float], now: Sequence[float], in_use: Sequence[float] = (), gain: float = 0.0
+) -> bool:
+    """Whether new weights can still do what the model could in general.
+
+    Either the mean Dice of synthetic volumes has not fallen by GENERAL_LOSS beyond noise since the model came, in
+    however many trainings; or it falls, below that of the weights in use, by no more than a part of what is gained on
+    volumes that were held back: a team that labels one thing wants the model to be good at that.
+
+    Args:
+        at_first, now, in_use: Dice of each synthetic volume; ``in_use`` empty: the same as ``at_first``.
+        gain: mean Dice gained on held-back volumes.
+    """
+    if not at_first:
         return True
-    gain, noise = _difference(before, after)
-    return gain >= -GENERAL_LOSS - noise
+    change, noise = _difference(at_first, now)
+    recent, recent_noise = _difference(in_use or at_first, now)
+    return change >= -GENERAL_LOSS - noise or recent >= -PRICE * gain - recent_noise
 
 
 def _difference(before: Sequence[float], after: Sequence[float]) -> tuple[float, float]:

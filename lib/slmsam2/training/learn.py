@@ -20,7 +20,7 @@ from slmsam2.modeling.build import learnt_folder
 from slmsam2.training.finetune import FineTuner, Preset
 from slmsam2.training.general import SyntheticTask, synthetic_dice
 from slmsam2.training.held_back import Task, assign, lessons_and_tasks, propagation_dice
-from slmsam2.training.judgement import Verdict, judge, keeps_ability
+from slmsam2.training.judgement import Verdict, judge, keeps_ability, only_parts
 from slmsam2.training.labelled import Case, CaseLoader, Submission, read_cases
 from slmsam2.training.lessons import ClipSource, Lesson
 from slmsam2.training.loop import TrainingLoop
@@ -206,6 +206,11 @@ class _Learning:
         )
         seconds = 60 * self.request.minutes
         published = self.registry.published
+        general_at_first, general_in_use = _general(published, preset.synthetic_tasks)
+
+        def kept(before: Sequence[float], after: Sequence[float], gain: float) -> bool:
+            return keeps_ability(before, after, general_in_use, 0.0 if only_parts(tasks) else gain)
+
         record = TrainingLoop(
             tuner,
             tasks,
@@ -214,12 +219,12 @@ class _Learning:
             self.progress,
             measure=_Measure(),
             guards=[SyntheticTask(number) for number in range(preset.synthetic_tasks)],
-            guards_before=_general_start(published, preset.synthetic_tasks),
-            kept=keeps_ability,
+            guards_before=general_at_first,
+            kept=kept,
         ).run()
         seen_before = published.structures if published else ()
         general = record.guards_before, record.guards_after
-        return judge(tasks, record.before, record.after, seen_before, general), tuner
+        return judge(tasks, record.before, record.after, seen_before, general, general_in_use), tuner
 
     def _publish(
         self, plan: Plan, preset: Preset, cases: Sequence[Case], verdict: Verdict, tuner: FineTuner
@@ -300,13 +305,15 @@ def _figures(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def _general_start(published: Version | None, count: int) -> list[float]:
-    """Dice of the synthetic volumes with the weights that came with the model, if a version knows them.
+def _general(published: Version | None, count: int) -> tuple[list[float], list[float]]:
+    """Dice of the synthetic volumes with the weights that came with the model, and with those in use, if a version
+    knows them.
 
-    Compared with these, many small losses in a row cannot add up.
+    Compared with the former, many small losses in a row cannot add up.
     """
-    general = published.metrics.get("eval", {}).get("general", [[]]) if published else [[]]
-    return general[0] if len(general[0]) == count else []
+    general = published.metrics.get("eval", {}).get("general", [[], []]) if published else [[], []]
+    at_first, in_use = general
+    return (at_first, in_use) if len(at_first) == len(in_use) == count else ([], [])
 
 
 def _closing(plan: Plan, verdict: Verdict) -> str:

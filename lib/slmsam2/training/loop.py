@@ -74,8 +74,8 @@ class TrainingLoop:
         interrupted: asked after each step; once true, the state is kept and the run ends.
         guards: tasks that have no part in the mean, but must not get worse.
         guards_before: their Dice to compare with; empty: with the weights it starts from.
-        kept: whether they have not, from their Dice before and after; weights of which this is not true are the best
-            only as long as there are no others.
+        kept: whether they have not, from their Dice before and after and what the tasks gain in the mean; weights of
+            which this is not true are the best only as long as there are no others.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class TrainingLoop:
         interrupted: Callable[[], bool] = lambda: False,
         guards: Sequence[Judged] = (),
         guards_before: Sequence[float] = (),
-        kept: Callable[[Sequence[float], Sequence[float]], bool] = lambda before, after: True,
+        kept: Callable[[Sequence[float], Sequence[float], float], bool] = lambda before, after, gain: True,
     ):
         self.tuner, self.tasks, self.workers = tuner, tasks, tuner.workers
         self._state, self._progress = state, progress
@@ -191,7 +191,8 @@ class TrainingLoop:
         """What weights are compared by: nothing lost that is guarded, then mean Dice."""
         if not found:
             return False, -math.inf
-        return self._kept(self.record.guards_before, guarded), fmean(found)
+        record, mean = self.record, fmean(found)
+        return self._kept(record.guards_before, guarded, mean - fmean(record.before)), mean
 
     def _dice(self, network: SLMSAM2, tasks: Sequence[Judged]) -> list[float]:
         """Of each task; the first process finds them for all."""
