@@ -115,6 +115,24 @@ def test_large_slices_weigh_more_than_small_ones():
     assert gain.argmax() in (4, 5)
 
 
+def test_of_a_long_tail_the_half_is_cut_rather_than_its_end():
+    painted = [True, *[False] * 12]
+    gain = of_slices([1, *np.linspace(0.9, 0.2, 12)], [1.0] * 13, painted)
+    assert 4 <= gain.argmax() <= 9
+    # sure up to slice 5, and hardly beyond: the first doubtful slice ends them all
+    gain = of_slices([1, *[0.95] * 5, *[0.04] * 7], [1.0] * 13, painted)
+    assert gain.argmax() == 6
+    assert gain[6] > 0.4
+
+
+def test_a_doubtful_slice_makes_all_beyond_it_doubtful():
+    painted = [True, *[False] * 6]
+    sure = of_slices([1, *[0.9] * 6], [1.0] * 7, painted)
+    after_a_doubt = of_slices([1, 0.9, 0.1, *[0.9] * 4], [1.0] * 7, painted)
+    assert (after_a_doubt[3:] > 1.5 * sure[3:]).all()
+    assert (after_a_doubt <= 1).all()
+
+
 def test_nothing_beyond_a_prompt_gains():
     gain = of_slices([1, 1, 1, 1, 0, 0, 0], [1.0] * 7, [False, False, False, True, False, False, False])
     assert not gain[:4].any()
