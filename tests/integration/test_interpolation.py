@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from slmsam2.engine.interpolation import Shape, between, interpolate
+from slmsam2.engine.interpolation import Shape, between, interpolate, widen
 from slmsam2.engine.propagation import Propagation
 from slmsam2.engine.spans import spans_between
 from slmsam2.metrics import dice
@@ -81,3 +81,18 @@ def test_nothing_between_a_prompt_and_an_empty_slice(result):
     before = result.low_res.clone()
     interpolate(result, 1.0)
     assert torch.equal(result.low_res, before)
+
+
+def test_what_is_too_small_between_two_prompts_is_widened(result):
+    rows, columns = np.mgrid[:SIZE, :SIZE]
+    cone = torch.from_numpy(5.0 - np.hypot(rows - 20.3, columns - 20.1)).float()
+    small, even = (cone > 0).numpy(), 0.75 * disc(20, 20, 6).sum() + 0.25 * disc(20, 20, 10).sum()
+    result.low_res[2, 0], result.low_res[3, 0], result.low_res[6, 0] = cone, cone + 7, cone
+    before = result.low_res.clone()
+    widen(result)
+    widened = (result.low_res[2, 0] > 0).numpy()
+    assert widened.sum() == pytest.approx(np.sqrt(even * small.sum()), abs=2)
+    assert widened[small].all()
+    assert not widened[~disc(20, 20, 8)].any()
+    for index in (0, 1, 3, 4, 5, 6, 7):  # large enough, empty, a prompt, or beyond the prompts
+        assert torch.equal(result.low_res[index], before[index])

@@ -51,6 +51,24 @@ def _mix(logits: torch.Tensor, span: Span, ends: list[np.ndarray], weights: torc
         logits[index] = torch.lerp(found, shape, weights[index]) if (found > 0).any() else shape
 
 
+def widen(result: Propagation) -> None:
+    """Let no mask between two prompts be much smaller than areas that change evenly would have it, in place.
+
+    What bulges between two slices is larger than that, so a smaller mask is nearly always one of which something was
+    lost. It gets the geometric mean of both areas, where its logits are highest.
+    """
+    for column, obj in enumerate(result.objects):
+        logits = result.low_res[:, column].numpy()
+        areas = np.count_nonzero(logits > 0, axis=(1, 2))
+        for span in result.spans[obj]:
+            if span.low is None or span.high is None or not (areas[span.low] and areas[span.high]):
+                continue
+            even = np.linspace(areas[span.low], areas[span.high], span.high - span.low + 1)
+            for index in range(span.first, span.last + 1):
+                if 0 < areas[index] < even[index - span.low]:
+                    logits[index] -= _level(logits[index], np.sqrt(areas[index] * even[index - span.low]))
+
+
 class Shape:
     """A mask, bool (n, n), with its area in pixels, its centre (row, column) and signed distances (n, n) to its edge in
     pixels, positive inside."""
@@ -68,6 +86,10 @@ def between(low: Shape, high: Shape, share: float) -> np.ndarray:
     centre = (1 - share) * low.centre + share * high.centre
     moved = [shift(shape.distance, centre - shape.centre, order=1, mode="nearest") for shape in (low, high)]
     mixed = (1 - share) * moved[0] + share * moved[1]
-    area = min(round((1 - share) * low.area + share * high.area), mixed.size - 1)
-    edge = np.partition(mixed, (-area - 1, -area), axis=None)[[-area - 1, -area]].mean()
-    return mixed - edge
+    return mixed - _level(mixed, (1 - share) * low.area + share * high.area)
+
+
+def _level(values: np.ndarray, area: float) -> float:
+    """The level above which so many pixels of ``values`` (n, n) lie, one at least and not all."""
+    count = min(max(round(area), 1), values.size - 1)
+    return float(np.partition(values, (-count - 1, -count), axis=None)[[-count - 1, -count]].mean())
