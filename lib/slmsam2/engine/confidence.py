@@ -28,6 +28,9 @@ FACTS = (
     "area",  # log of the areas of mask and prompt, within +-4
 )
 NOTHING = 1e-4  # area of an empty mask, as a share of the region
+# exponent of the confidence that gives the chance that a structure found beyond the prompts is there at all; the rest
+# of the confidence is overlap
+PRESENCE = 1 / 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,13 +143,13 @@ def gains(facts: SliceFacts, confidence: np.ndarray) -> np.ndarray:
 
     A slice lacks ``(1 - confidence) * area``. The corrected slice gains that; each other one, up to the prompts around
     it, the part by which it comes nearer to a prompt. Beyond the outermost prompts a slice may also be past the end:
-    correcting it then takes away all that was found there and further out.
+    correcting it then takes away all that was found there and further out. Confidence counts as the chance that it is
+    not, times the overlap if so, see ``PRESENCE``.
     """
     presence, lacks, tails = np.ones(len(confidence)), 1 - confidence, np.zeros(len(confidence))
     for way in _ways_out(facts):
-        # confidence is presence times overlap; with nothing known of the two, either is taken for its root
-        root = np.sqrt(confidence[way])
-        presence[way], lacks[way] = np.minimum.accumulate(root), 1 - root
+        presence[way] = np.minimum.accumulate(confidence[way] ** PRESENCE)
+        lacks[way] = 1 - confidence[way] ** (1 - PRESENCE)
         tails[way] = facts.areas[way][::-1].cumsum()[::-1]
     apart = np.abs(facts.slices[:, None] - facts.slices[None, :])
     nearer = np.clip(1 - apart / np.maximum(facts.distances, 1), 0, 1)
