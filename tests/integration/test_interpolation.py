@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from slmsam2.engine.interpolation import Shape, between, interpolate
+from slmsam2.engine.interpolation import Shape, between, interpolate, widen
 from slmsam2.engine.propagation import Propagation
 from slmsam2.engine.spans import spans_between
 from slmsam2.metrics import dice
@@ -23,19 +23,30 @@ def test_a_disc_between_two_discs():
     low, high = Shape(disc(10, 12, 4)), Shape(disc(26, 28, 10))
     assert dice(between(low, high, 0) > 0, disc(10, 12, 4)) == 1
     assert dice(between(low, high, 1) > 0, disc(26, 28, 10)) == 1
-    assert dice(between(low, high, 0.5) > 0, disc(18, 20, 7)) > 0.95
+    # the area, not the radius, is halfway
+    assert dice(between(low, high, 0.5) > 0, disc(18, 20, np.sqrt((4**2 + 10**2) / 2))) > 0.95
+
+
+def test_areas_change_evenly():
+    for high in (disc(20, 20, 15), np.ones((SIZE, SIZE), bool)):
+        shapes = Shape(disc(20, 20, 3)), Shape(high)
+        areas = [np.count_nonzero(between(*shapes, share) > 0) for share in (0, 0.25, 0.5, 0.75, 1)]
+        expected = np.linspace(shapes[0].area, shapes[1].area, 5)
+        np.testing.assert_allclose(areas, expected, atol=0.02 * SIZE**2)
 
 
 @pytest.fixture
 def result():
-    """Prompts on the slices 1 and 5 of 8; the network found a square on all but slice 4."""
+    """Prompts on the slices 1 and 5 of 8; the network found a square on all but slice 4, and on 2 both ways agree."""
     low_res = torch.full((8, 1, SIZE, SIZE), -1024.0)
     low_res[:, 0, :10, :10] = 4.0
     low_res[4] = -1024.0
     for index, mask in ((1, disc(20, 20, 6)), (5, disc(20, 20, 10))):
         low_res[index, 0] = torch.from_numpy(20.0 * mask - 10)
     rest = torch.zeros(8, 1)
-    found = Propagation([3], low_res, rest, rest, rest, torch.ones(8, 1, dtype=torch.bool), (SIZE, SIZE))
+    agreement = torch.full((8, 1), torch.nan)
+    agreement[2:5, 0] = torch.tensor([1.0, 0.0, 0.0])
+    found = Propagation([3], low_res, rest, rest, agreement, torch.ones(8, 1, dtype=torch.bool), (SIZE, SIZE))
     found.spans[3] = spans_between([1, 5], (0, 7))
     return found
 
@@ -47,10 +58,21 @@ def test_it_is_mixed_in_between_prompts_only(result):
     assert dice((result.low_res[4, 0] > 0).numpy(), disc(20, 20, 9)) > 0.95
     for index in (0, 1, 5, 6, 7):
         assert torch.equal(result.low_res[index], before[index])
-    result.low_res[:] = before
+
+
+def test_the_less_both_ways_agree_the_more_it_counts(result):
+    before = result.low_res.clone()
+    result.agreement[3] = 0.5
     interpolate(result, 0.5)
+    assert torch.equal(result.low_res[2], before[2].clamp(-10, 10))
+    assert result.low_res[3, 0, 20, 20] == pytest.approx(0.25 * 10 - 0.75 * 10)
+    assert result.low_res[3, 0, 2, 2] == pytest.approx(0.25 * -10 + 0.75 * 4)
     assert dice((result.low_res[4, 0] > 0).numpy(), disc(20, 20, 9)) > 0.95  # nothing was found there
-    assert result.low_res[3, 0, 20, 20] == pytest.approx(0.5 * 10 - 0.5 * 10)
+
+
+def test_where_one_way_went_it_counts_as_much_as_where_they_differ(result):
+    result.agreement[3] = torch.nan
+    interpolate(result, 0.5)
     assert result.low_res[3, 0, 2, 2] == pytest.approx(0.5 * -10 + 0.5 * 4)
 
 
@@ -59,3 +81,18 @@ def test_nothing_between_a_prompt_and_an_empty_slice(result):
     before = result.low_res.clone()
     interpolate(result, 1.0)
     assert torch.equal(result.low_res, before)
+
+
+def test_what_is_too_small_between_two_prompts_is_widened(result):
+    rows, columns = np.mgrid[:SIZE, :SIZE]
+    cone = torch.from_numpy(5.0 - np.hypot(rows - 20.3, columns - 20.1)).float()
+    small, even = (cone > 0).numpy(), 0.75 * disc(20, 20, 6).sum() + 0.25 * disc(20, 20, 10).sum()
+    result.low_res[2, 0], result.low_res[3, 0], result.low_res[6, 0] = cone, cone + 7, cone
+    before = result.low_res.clone()
+    widen(result)
+    widened = (result.low_res[2, 0] > 0).numpy()
+    assert widened.sum() == pytest.approx(np.sqrt(even * small.sum()), abs=2)
+    assert widened[small].all()
+    assert not widened[~disc(20, 20, 8)].any()
+    for index in (0, 1, 3, 4, 5, 6, 7):  # large enough, empty, a prompt, or beyond the prompts
+        assert torch.equal(result.low_res[index], before[index])

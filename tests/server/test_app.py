@@ -86,7 +86,7 @@ def test_settings(tmp_path):
         (
             {"modle": "x"},
             "model, model_dir, device, preset, speed, threads, auto_train_every, most_megabytes, most_megavoxels, "
-            "most_waiting",
+            "most_kept_megabytes, most_waiting",
         ),
         ({"model": "x"}, "slm_sam2_nano"),
         ({"model_dir": "/nowhere"}, "--conf model_dir"),

@@ -16,7 +16,7 @@ from server_studies import make_studies, painted_slice, phantom, write_nifti
 pytestmark = pytest.mark.server
 
 LONG = (64, 60, 60)  # of the study "long"
-LONGER = (64, 60, 200)  # of one that no other test asks about
+LONGER = (64, 60, 400)  # of one that no other test asks about
 
 
 @pytest.fixture(scope="module")
@@ -129,15 +129,18 @@ def test_a_request_that_takes_too_long(small, tmp_path):
     def ask(name, **params):
         answers[name] = infer(small, painted, "longer", **params)
 
-    first = threading.Thread(target=ask, args=("at work",), kwargs={"most_seconds": 3})
+    def at_work():
+        return requests.get(f"{small.url}/slmsam2/progress/first", timeout=10).json().get("done", 0) > 0
+
+    first = threading.Thread(target=ask, args=("at work",), kwargs={"most_seconds": 6, "request_id": "first"})
     first.start()
-    wait_for(lambda: metrics(small)["slmsam2_inferences",] == 1)
+    wait_for(at_work)
     ask("in line", most_seconds=0.5)
     assert first.is_alive()
     first.join()
     assert [answer.status_code for answer in answers.values()] == [504, 504]
     assert "after 0.5 s, all of them waiting" in answers["in line"].json()["detail"]
-    assert "after 3 s, 0 of them waiting" in answers["at work"].json()["detail"]
+    assert "after 6 s, 0 of them waiting" in answers["at work"].json()["detail"]
     told = metrics(small)
     assert (told["slmsam2_inferences",], told["slmsam2_answers_total", "slmsam2", "504"]) == (0, 2)
     ask("patient")

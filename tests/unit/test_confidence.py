@@ -6,6 +6,7 @@ import torch
 
 from slmsam2.engine.confidence import (
     FACTS,
+    PRESENCE,
     Calibration,
     SliceFacts,
     expected_dice,
@@ -113,6 +114,21 @@ def test_large_slices_weigh_more_than_small_ones():
     assert gain.argmax() <= 3
     gain = of_slices([1, 0.9, 0.9, 0.9, 0.1, 0.1, 1], [1.0] * 7, painted)
     assert gain.argmax() in (4, 5)
+
+
+def test_where_an_end_may_be_missed_the_first_doubtful_slice_gains_most():
+    gain = of_slices([1, *[0.95] * 5, *[1e-4] * 7], [1.0] * 13, [True, *[False] * 12])
+    assert gain.argmax() == 6
+    presence = 1e-4**PRESENCE
+    assert gain[6] > (1 - presence) * 7 / 13  # all of the tail, unless the structure is there
+
+
+def test_a_doubtful_slice_makes_all_beyond_it_doubtful():
+    painted = [True, *[False] * 6]
+    sure = of_slices([1, *[0.9] * 6], [1.0] * 7, painted)
+    after_a_doubt = of_slices([1, 0.9, 1e-3, *[0.9] * 4], [1.0] * 7, painted)
+    assert (after_a_doubt[3:] > 1.5 * sure[3:]).all()
+    assert (after_a_doubt <= 1).all()
 
 
 def test_nothing_beyond_a_prompt_gains():

@@ -56,7 +56,7 @@ def trained(tmp_path, held_back, guarded=None, shares=(0.5, 1.0), **options):
         None,
         measure=lambda task, network: task.dice(network.weight),
         guards=guards,
-        kept=lambda before, after: after >= before,
+        kept=lambda before, after, gain: after >= before,
         **options,
     )
     record = loop.run()

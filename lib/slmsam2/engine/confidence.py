@@ -28,6 +28,9 @@ FACTS = (
     "area",  # log of the areas of mask and prompt, within +-4
 )
 NOTHING = 1e-4  # area of an empty mask, as a share of the region
+# exponent of the confidence that gives the chance that a structure found beyond the prompts is there at all; the rest
+# of the confidence is overlap
+PRESENCE = 1 / 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,11 +142,25 @@ def gains(facts: SliceFacts, confidence: np.ndarray) -> np.ndarray:
     """What correcting each slice should gain, float (n): the share of the structure that would come right.
 
     A slice lacks ``(1 - confidence) * area``. The corrected slice gains that; each other one, up to the prompts around
-    it, the part by which it comes nearer to a prompt.
+    it, the part by which it comes nearer to a prompt. Beyond the outermost prompts a slice may also be past the end:
+    correcting it then takes away all that was found there and further out. Confidence counts as the chance that it is
+    not, times the overlap if so, see ``PRESENCE``.
     """
-    lacks = (1 - confidence) * facts.areas / max(facts.areas.sum(), NOTHING)
+    presence, lacks, tails = np.ones(len(confidence)), 1 - confidence, np.zeros(len(confidence))
+    for way in _ways_out(facts):
+        presence[way] = np.minimum.accumulate(confidence[way] ** PRESENCE)
+        lacks[way] = 1 - confidence[way] ** (1 - PRESENCE)
+        tails[way] = facts.areas[way][::-1].cumsum()[::-1]
     apart = np.abs(facts.slices[:, None] - facts.slices[None, :])
     nearer = np.clip(1 - apart / np.maximum(facts.distances, 1), 0, 1)
-    gain = (lacks * nearer).sum(axis=1)
+    gain = presence * (nearer * lacks * facts.areas).sum(axis=1) + (1 - presence) * tails
     gain[facts.painted] = 0
-    return gain
+    return gain / max(facts.areas.sum(), NOTHING)
+
+
+def _ways_out(facts: SliceFacts) -> list[np.ndarray]:
+    """The slices on which the structure was found beyond the outermost prompts with something on them: positions in
+    ``facts``, outwards, int (m), towards higher and towards lower slice numbers."""
+    given = np.flatnonzero(facts.distances == 0)
+    ways = np.arange(given[-1] + 1, len(facts.slices)), np.arange(given[0])[::-1]
+    return [way[facts.found[way]] for way in ways]

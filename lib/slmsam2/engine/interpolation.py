@@ -1,7 +1,8 @@
 """Shape-based interpolation between two prompted slices.
 
 After S. P. Raya and J. K. Udupa (1990), Shape-based interpolation of multidimensional objects: signed distances are
-interpolated; here the shapes are moved onto a common centre before.
+interpolated; here the shapes are moved onto a common centre before, and areas change evenly from slice to slice. Radii
+that do would make a cone where anatomy is round, and lose what lies on one of two slices only.
 """
 
 from __future__ import annotations
@@ -19,40 +20,61 @@ STEEPNESS = 2.0  # logits per mask pixel of distance from the interpolated edge
 def interpolate(result: Propagation, weight: float) -> None:
     """Mix the shape between two prompted slices into the mask logits between them, in place.
 
-    The prompts are exact, the network's masks are not: on a few slices between two prompts the shape alone is hard to
-    beat, and the network sees what it cannot know. Where the network found nothing, the shape alone is taken: what is
-    on two slices is nearly always on those between.
+    Where the network's two ways through the slices agree, it has followed what the image shows; the less they do, the
+    more the shape counts. Where the network found nothing, the shape alone is taken: what is on two slices is nearly
+    always on those between.
 
     Args:
-        weight: of the interpolated logits, 0 to 1; the rest is the network's, clamped first.
+        weight: of the interpolated logits where the two ways have nothing in common, 0 to 1; the rest is the
+            network's, clamped first.
     """
     for column, obj in enumerate(result.objects):
         logits = result.low_res[:, column]
+        weights = weight * (1 - result.agreement[:, column].nan_to_num())
         for span in result.spans[obj]:
             if span.low is None or span.high is None or span.first > span.last:
                 continue
             ends = [(logits[end] > 0).numpy() for end in (span.low, span.high)]
             if all(mask.any() for mask in ends):
-                _mix(logits, span, ends, weight)
+                _mix(logits, span, ends, weights)
                 result.visited[span.first : span.last + 1, column] = True
 
 
-def _mix(logits: torch.Tensor, span: Span, ends: list[np.ndarray], weight: float) -> None:
-    """Change the logits (S, n, n) of one span, whose ends are masks, bool (n, n)."""
+def _mix(logits: torch.Tensor, span: Span, ends: list[np.ndarray], weights: torch.Tensor) -> None:
+    """Change the logits (S, n, n) of one span, whose ends are masks, bool (n, n); ``weights`` (S) of the shape."""
     low, high = (Shape(mask) for mask in ends)
     for index in range(span.first, span.last + 1):
         share = (index - span.low) / (span.high - span.low)  # type: ignore[operator]
         distance = torch.from_numpy(between(low, high, share)).float()
         shape = (STEEPNESS * distance).clamp(-BLEND_LIMIT, BLEND_LIMIT)
         found = logits[index].clamp(-BLEND_LIMIT, BLEND_LIMIT)
-        logits[index] = weight * shape + (1 - weight) * found if (found > 0).any() else shape
+        logits[index] = torch.lerp(found, shape, weights[index]) if (found > 0).any() else shape
+
+
+def widen(result: Propagation) -> None:
+    """Let no mask between two prompts be much smaller than areas that change evenly would have it, in place.
+
+    What bulges between two slices is larger than that, so a smaller mask is nearly always one of which something was
+    lost. It gets the geometric mean of both areas, where its logits are highest.
+    """
+    for column, obj in enumerate(result.objects):
+        logits = result.low_res[:, column].numpy()
+        areas = np.count_nonzero(logits > 0, axis=(1, 2))
+        for span in result.spans[obj]:
+            if span.low is None or span.high is None or not (areas[span.low] and areas[span.high]):
+                continue
+            even = np.linspace(areas[span.low], areas[span.high], span.high - span.low + 1)
+            for index in range(span.first, span.last + 1):
+                if 0 < areas[index] < even[index - span.low]:
+                    logits[index] -= _level(logits[index], np.sqrt(areas[index] * even[index - span.low]))
 
 
 class Shape:
-    """A mask, bool (n, n), with its centre (row, column) and signed distances (n, n) to its edge in pixels, positive
-    inside."""
+    """A mask, bool (n, n), with its area in pixels, its centre (row, column) and signed distances (n, n) to its edge in
+    pixels, positive inside."""
 
     def __init__(self, mask: np.ndarray) -> None:
+        self.area = np.count_nonzero(mask)
         self.centre = np.array(center_of_mass(mask))
         self.distance = (
             distance_transform_edt(mask) - distance_transform_edt(~mask) + np.where(mask, -0.5, 0.5)
@@ -63,4 +85,11 @@ def between(low: Shape, high: Shape, share: float) -> np.ndarray:
     """Signed distances (n, n) of the shape at ``share`` of the way from ``low`` (0) to ``high`` (1)."""
     centre = (1 - share) * low.centre + share * high.centre
     moved = [shift(shape.distance, centre - shape.centre, order=1, mode="nearest") for shape in (low, high)]
-    return (1 - share) * moved[0] + share * moved[1]
+    mixed = (1 - share) * moved[0] + share * moved[1]
+    return mixed - _level(mixed, (1 - share) * low.area + share * high.area)
+
+
+def _level(values: np.ndarray, area: float) -> float:
+    """The level above which so many pixels of ``values`` (n, n) lie, one at least and not all."""
+    count = min(max(round(area), 1), values.size - 1)
+    return float(np.partition(values, (-count - 1, -count), axis=None)[[-count - 1, -count]].mean())

@@ -10,7 +10,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from slmsam2.engine.features import DEFAULT_CACHE_BYTES, FeatureCache
-from slmsam2.engine.interpolation import interpolate
+from slmsam2.engine.interpolation import interpolate, widen
 from slmsam2.engine.propagation import Progress, Prompts, Propagation, propagate_frames
 from slmsam2.engine.regions import Region, region_around, twice_as_wide, whole_slices
 from slmsam2.engine.settings import Settings
@@ -62,7 +62,8 @@ def propagate_structures(
     Networks with a ``crop_margin`` see a region around what was painted, so that a small structure gets more of
     their few tokens. A structure that comes to the region's edge is propagated again in one twice as wide.
     Structures in the same region share the image encoder. Networks with ``interpolation`` get the shape between two
-    prompts mixed in, those with ``smoothing`` their mask logits smoothed within and between slices.
+    prompts mixed in and masks too small for it widened, those with ``smoothing`` their mask logits smoothed within and
+    between slices.
 
     Args:
         stack: (S, H, W), real numbers.
@@ -102,6 +103,8 @@ def propagate_structures(
             interpolate(result, inference["interpolation"])
         if "smoothing" in inference:
             smooth(result, inference["smoothing"])
+        if "interpolation" in inference:
+            widen(result)
         if not region.is_whole and _is_cut_off(result, region):
             waiting.setdefault(twice_as_wide(region, spacing), []).extend(values)
             counter.runs += 1
