@@ -16,7 +16,7 @@ from server_studies import make_studies, painted_slice, phantom, write_nifti
 pytestmark = pytest.mark.server
 
 LONG = (64, 60, 60)  # of the study "long"
-LONGER = (64, 60, 400)  # of one that no other test asks about
+LONGER = (64, 60, 240)  # of one that no other test asks about
 
 
 @pytest.fixture(scope="module")
