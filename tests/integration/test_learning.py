@@ -130,7 +130,7 @@ def test_all_parts_learn_with_the_full_preset(request_, model_dir, tmp_path, alw
 
 
 def test_what_the_model_could_do_in_general_is_not_given_up(request_, model_dir, tmp_path, monkeypatch):
-    """Better on what is held back, worse in synthetic volumes: not now, and not in small steps."""
+    """Better on what is held back, worse in synthetic volumes by more than half of that: neither at once nor in steps."""
     config = model_dir / "configs" / "learn_fast.yaml"
     preset = OmegaConf.load(config)
     preset.synthetic_tasks, preset.evaluations = 3, 1
@@ -147,13 +147,14 @@ def test_what_the_model_could_do_in_general_is_not_given_up(request_, model_dir,
         assert [*found[True], *found[False]] == []
         return figures
 
-    lost = train(3, (0.5, 0.7), (0.8, 0.7))
+    lost = train(3, (0.5, 0.7), (0.8, 0.68))
     assert not lost["published"]
-    assert "in synthetic volumes it lost: 0.700, where the model had 0.800" in lost["message"]
+    assert "in synthetic volumes it lost: 0.680, where the model had 0.800" in lost["message"]
     kept = train(3, (0.5, 0.7), (0.8, 0.785))
     assert kept["published"]
     assert kept["eval"]["general"] == [[0.8] * 3, [0.785] * 3]
-    assert not train(4, (0.7, 0.8), (0.77,))["published"]
+    assert not train(4, (0.7, 0.72), (0.77,))["published"]
+    assert train(4, (0.7, 0.8), (0.77,))["published"]
 
 
 def test_what_is_worse_is_not_published(request_, model_dir, tmp_path, monkeypatch):
