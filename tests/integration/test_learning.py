@@ -130,7 +130,7 @@ def test_all_parts_learn_with_the_full_preset(request_, model_dir, tmp_path, alw
 
 
 def test_what_the_model_could_do_in_general_is_not_given_up(request_, model_dir, tmp_path, monkeypatch):
-    """Better on what is held back, worse in synthetic volumes by more than half of that: neither at once nor in steps."""
+    """Better on what is held back, but worse in synthetic volumes by more than half of that: now or in steps."""
     config = model_dir / "configs" / "learn_fast.yaml"
     preset = OmegaConf.load(config)
     preset.synthetic_tasks, preset.evaluations = 3, 1
