@@ -9,7 +9,7 @@ import nibabel as nib
 import SimpleITK as sitk
 
 from slmsam2.errors import TooLargeError, VolumeError
-from slmsam2.volume.dicom import is_dicom
+from slmsam2.volume.dicom_header import is_dicom, read_header
 from slmsam2.volume.itk import detached_data
 from slmsam2.volume.nifti import DAMAGED
 from slmsam2.volume.volume import shape_text
@@ -52,6 +52,11 @@ def _shape(path: Path) -> tuple[int, ...]:
     if not path.is_file():
         return ()
     if is_dicom(path):
+        try:
+            if not read_header(path).has_image:
+                return ()
+        except VolumeError:
+            return ()
         image_io = "GDCMImageIO"
     if image_io is None:
         return ()
