@@ -86,6 +86,16 @@ def test_damaged_files(whole, tmp_path, kind, damage):
         assert refused == EACH
 
 
+def test_dicom_elements_of_no_known_kind(whole, tmp_path):
+    """Their lengths would be read from other bytes; GDCM believes those."""
+    content, path = whole[".dcm"], tmp_path / "x.dcm"
+    places = [at for at in range(len(content)) if content[at : at + 2] == b"UI"]
+    assert len(places) == 4
+    for at in places:
+        path.write_bytes(content[:at] + b"UM" + content[at + 2 :])
+        assert read_or_refuse(path, read_volume)
+
+
 def test_series_with_damaged_slices(tmp_path):
     chance = random.Random(0)
     folder = tmp_path / "series"
