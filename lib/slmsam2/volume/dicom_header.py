@@ -81,13 +81,11 @@ def read_header(path: Path) -> Header:
     try:
         meta = read_file_meta_info(path)
         if meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
-            raise VolumeError(
-                f"'{path.name}' is a deflated DICOM file. Export it with another transfer syntax."
-            )
+            raise VolumeError(_deflated(path))
         with path.open("rb") as file:
             tags = pydicom.dcmread(file, stop_before_pixels=True)
-            whole = _is_orderly(meta) and _is_whole(meta) and _is_whole(tags) and _skip_pixels(file, tags)
-            whole = whole and _is_whole(read_dataset(file, tags.is_implicit_VR, tags.is_little_endian))
+            whole = _is_orderly(meta, tags) and _is_whole(meta) and _is_whole(tags)
+            whole = whole and _skip_pixels(file, tags) and _is_whole(_rest(file, tags))
         position = tags.get("ImagePositionPatient")
         header = Header(
             modality=str(tags.get("Modality") or "").strip().upper() or None,
@@ -132,9 +130,8 @@ def _skip_pixels(file: BinaryIO, tags: Dataset) -> bool:
     start = file.read(8)
     if not start:
         return True  # there are none
-    if (
-        start[4:6].isalpha() and not tags.is_implicit_VR
-    ):  # some writers leave out the kind of this very element
+    names_its_kind = start[4:6].isalpha() and not tags.is_implicit_VR  # some writers leave out this very one
+    if names_its_kind:
         start = file.read(4)
     (length,) = struct.unpack(f"{order}I", start[-4:])
     if length != _UNDEFINED:
@@ -152,11 +149,22 @@ def _skip_pieces(file: BinaryIO) -> None:
             return
 
 
-def _is_orderly(meta: FileMetaDataset) -> bool:
-    """Whether what stands before the data set is in order and names the way in which it is written (PS3.10, 7.1)."""
-    tags = list(meta.keys())
-    return tags == sorted(tags) and meta.TransferSyntaxUID.is_valid
+def _rest(file: BinaryIO, tags: Dataset) -> Dataset:
+    """What follows the pixels: padding, signatures."""
+    return read_dataset(file, bool(tags.is_implicit_VR), bool(tags.is_little_endian))
+
+
+def _is_orderly(meta: FileMetaDataset, tags: Dataset) -> bool:
+    """Whether what stands before the data set (group 2) is in order, names the way in which the data set is written,
+    and ends where that begins (PS3.10, 7.1)."""
+    before = list(meta.keys())
+    astray = tags.group_dataset(0) or tags.group_dataset(2)
+    return before == sorted(before) and meta.TransferSyntaxUID.is_valid and not astray
 
 
 def _damaged(path: Path) -> str:
     return f"'{path.name}' is damaged or not a DICOM file. Export it again."
+
+
+def _deflated(path: Path) -> str:
+    return f"'{path.name}' is a deflated DICOM file. Export it with another transfer syntax."
