@@ -90,7 +90,8 @@ class SlmSam2App(MONAILabelApp):
             limit_threads(self._configuration.threads, leave=1)
             from slmsam2.server.install import install
 
-            install(server, Path(app_dir), self._configuration.most_bytes, self._configuration.origins)
+            settings = self._configuration
+            install(server, Path(app_dir), settings.most_bytes, settings.origins, settings.hosts)
 
     def init_datastore(self) -> Datastore:
         """A folder, or what MONAI Label makes of an address."""

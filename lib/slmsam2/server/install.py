@@ -22,13 +22,16 @@ from slmsam2.server.tokens import name_algorithms
 from slmsam2.server.viewer import viewer_routes
 
 
-def install(server: FastAPI, app_dir: Path, most_bytes: int, origins: Collection[str]) -> None:
+def install(
+    server: FastAPI, app_dir: Path, most_bytes: int, origins: Collection[str], hosts: Collection[str]
+) -> None:
     """Put our routes in front of MONAI Label's, and a door before all; doing it again changes nothing.
 
     Args:
         app_dir: folder of ``main.py``; the viewer's modules are in ``ohif`` there.
         most_bytes: bound on a request's body, and on what an archive in it unpacks to.
         origins: of pages of other servers that may use this one.
+        hosts: names by which this server is reached.
     """
     install_routes(server)
     for routes in (
@@ -43,5 +46,5 @@ def install(server: FastAPI, app_dir: Path, most_bytes: int, origins: Collection
         closed_routes(),
     ):
         put_in_front(server, routes)
-    put_up_door(server, most_bytes, origins)
+    put_up_door(server, most_bytes, origins, hosts)
     name_algorithms()
