@@ -93,8 +93,8 @@ class Door:
 def _is_meant(host: str, hosts: Collection[str]) -> bool:
     """Whether a request was meant for this server: for an address, a name without a dot, or one of ``hosts``.
 
-    Any website may let its own name point to 127.0.0.1, or to a machine in the annotator's network. Its pages then count
-    as this server's, for a browser and for `_from_here`: all but the name in the request is in order.
+    Any website may let its own name point to 127.0.0.1, or to a machine in the annotator's network. Its pages then
+    count as this server's, for a browser and for `_from_here`: all but the name in the request is in order.
     """
     name = (urlsplit(f"//{host}").hostname or "").removesuffix(".")
     return "." not in name or name in hosts or _is_address(name)
