@@ -110,7 +110,7 @@ def read_dicom_file(path: Path) -> Volume:
             f"'{path.name}' is a DICOM {header.modality} object, not an image. "
             "Export it as a labelmap (NIfTI or NRRD)."
         )
-    if not header.has_image:
+    if not header.shape:
         raise VolumeError(_no_image(path))
     reader = sitk.ImageFileReader()
     reader.SetImageIO("GDCMImageIO")

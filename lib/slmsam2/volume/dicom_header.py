@@ -18,7 +18,7 @@ from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import read_dataset, read_file_meta_info
-from pydicom.uid import DeflatedExplicitVRLittleEndian
+from pydicom.uid import DeflatedExplicitVRLittleEndian, UncompressedTransferSyntaxes
 from pydicom.valuerep import VR
 from pydicom.values import convert_SQ
 
@@ -33,7 +33,8 @@ _UNREADABLE = (
     TypeError,
     KeyError,
     AttributeError,
-    NotImplementedError,  # pydicom's own word for a compression that nothing here decodes
+    NotImplementedError,
+    ArithmeticError,
     RecursionError,
     struct.error,
 )
@@ -53,13 +54,15 @@ class Header:
         modality: in capitals; None: not stated.
         frames: 1 for a single slice.
         position: of the first voxel, LPS mm; None: not stated.
-        has_image: whether it states rows and columns.
+        shape: columns, rows, frames and values per voxel; (): it states none, so there is no image.
+        compressed: the pixels are; then they may turn out to have another shape.
     """
 
     modality: str | None
     frames: int
     position: tuple[float, ...] | None
-    has_image: bool
+    shape: tuple[int, ...]
+    compressed: bool
 
 
 def is_dicom(path: Path) -> bool:
@@ -87,17 +90,25 @@ def read_header(path: Path) -> Header:
             whole = _is_orderly(meta, tags) and _is_whole(meta) and _is_whole(tags)
             whole = whole and _skip_pixels(file, tags) and _is_whole(_rest(file, tags))
         position = tags.get("ImagePositionPatient")
+        frames = int(tags.get("NumberOfFrames") or 1)
         header = Header(
             modality=str(tags.get("Modality") or "").strip().upper() or None,
-            frames=int(tags.get("NumberOfFrames") or 1),
+            frames=frames,
             position=tuple(float(each) for each in position) if position else None,
-            has_image="Rows" in tags and "Columns" in tags,
+            shape=_shape(tags, frames),
+            compressed=meta.TransferSyntaxUID not in UncompressedTransferSyntaxes,
         )
     except _UNREADABLE as error:
         raise VolumeError(_damaged(path)) from error
     if not whole:
         raise VolumeError(_damaged(path))
     return header
+
+
+def _shape(tags: Dataset, frames: int) -> tuple[int, ...]:
+    if "Rows" not in tags or "Columns" not in tags:
+        return ()
+    return (int(tags.Columns), int(tags.Rows), frames, int(tags.get("SamplesPerPixel") or 1))
 
 
 def _is_whole(part: Dataset, depth: int = 0) -> bool:
