@@ -63,6 +63,10 @@ class Configuration:
         return self.most_megabytes * 10**6
 
     @property
+    def most_voxels(self) -> int:
+        return self.most_megavoxels * 10**6
+
+    @property
     def most_kept_bytes(self) -> int | None:
         return None if self.most_kept_megabytes is None else self.most_kept_megabytes * 10**6
 

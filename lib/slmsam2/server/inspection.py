@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from slmsam2.volume.pictures import is_picture, picture_size
 _WITH_HEADER = {".nrrd": "NrrdImageIO", ".nhdr": "NrrdImageIO", ".mha": "MetaImageIO", ".mhd": "MetaImageIO"}
 
 
-def inspect(path: Path, most_voxels: int) -> int:
+def inspect(path: Path, most_voxels: int = sys.maxsize) -> int:
     """Look at the header of an image or label, or of all images in a folder.
 
     Args:
