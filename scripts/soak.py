@@ -50,6 +50,10 @@ THINKING = (1.0, 4.0)  # seconds between two requests of a person
 NOISE = 5.0  # Hounsfield units
 NO_ANSWER = 599  # stands for a broken connection
 LOOK_EVERY = 0.5  # seconds between two questions for /info/
+PARTS, WHEN = (
+    (0.1, 0.3, 0.5, 0.7, 0.95),
+    "a tenth, three, five and seven tenths, at the end",
+)  # memory is told
 
 
 @dataclass(frozen=True)
@@ -348,14 +352,14 @@ def print_table(annotators: int, notes: Notes, seconds: float) -> None:
     looks = [f"{percentile(notes.looks, part):.2f} s" for part in (50, 99, 100)]
     print(f"| `/info/`, median, 99th percentile, longest | {', '.join(looks)} |")
     memory = ", ".join(memory_at(notes.memory)) or "not told"
-    print(f"| memory of the server (kept for later requests), after a tenth, half, at the end | {memory} |")
+    print(f"| memory of the server (kept for later requests), after {WHEN} | {memory} |")
     for problem, number in Counter(notes.problems).most_common(10):
         print(f"\n{number} x {problem}")
 
 
 def memory_at(memory: list[tuple[float, float]]) -> list[str]:
     """In MB; each the median of the looks around it."""
-    places = [int(len(memory) * part) for part in (0.1, 0.5, 0.95)]
+    places = [int(len(memory) * part) for part in PARTS]
     around = [np.median(memory[max(0, place - 5) : place + 6], axis=0) / 1e6 for place in places if memory]
     return [f"{resident:.0f} ({kept:.0f}) MB" for resident, kept in around]
 

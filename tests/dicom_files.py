@@ -1,4 +1,4 @@
-"""DICOM files, written with pydicom."""
+"""DICOM files: those that come with pydicom, and some written with it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom.data
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 CT_CLASS, CLIP_CLASS = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.3.1"
+
+
+def real_dicom(name: str) -> Path:
+    """One of the files that come with pydicom, by its name without ending: they are from many makers."""
+    return Path(pydicom.data.__file__).parent / "test_files" / f"{name}.dcm"
 
 
 def write_dicom(path: Path, pixels: np.ndarray, **fields: Any) -> None:

@@ -77,6 +77,8 @@ def test_settings(tmp_path):
     assert read_configuration(given) == Configuration("slm_sam2_hiera_t", tmp_path, "cpu", "bone")
     pages = {"origins": "https://viewer.example.org/, http://10.0.0.1:3000"}
     assert read_configuration(pages).origins == ("https://viewer.example.org", "http://10.0.0.1:3000")
+    names = {"hosts": "Label.example.org, gpu1.example.org"}
+    assert read_configuration(names).hosts == ("label.example.org", "gpu1.example.org")
     assert read_configuration({"modalities": "ct, us"}).modalities == ("CT", "US")
 
 
@@ -97,6 +99,7 @@ def test_settings(tmp_path):
         ({"most_seconds": "long"}, "most_seconds must be a number"),
         ({"modalities": "CT;MR"}, "CT,MR"),
         ({"origins": "*"}, "https://viewer.example.org"),
+        ({"hosts": "https://label.example.org"}, "names such as label.example.org"),
     ],
 )
 def test_bad_settings(conf, says):

@@ -1,11 +1,13 @@
 """Health, metrics, and what a server does that is asked for too much."""
 
+import gzip
 import http.client
 import json
 import threading
 import time
 from urllib.parse import urlsplit
 
+import nibabel as nib
 import numpy as np
 import pytest
 import requests
@@ -157,3 +159,11 @@ def test_large_requests_and_volumes(small, painted):
     answer = infer(small, painted, "large")
     assert answer.status_code == 413
     assert "most_megavoxels" in answer.json()["detail"]
+    large = gzip.compress(nib.Nifti1Image(np.zeros((128, 128, 64), np.uint8), np.eye(4)).to_bytes())
+    for path, field in (("image?image=x", "file"), ("label?image=large", "label")):
+        answer = requests.put(f"{small.url}/datastore/{path}", files={field: ("x.nii.gz", large)}, timeout=30)
+        assert answer.status_code == 413
+        assert "most_megavoxels" in answer.json()["detail"]
+    stored = requests.get(f"{small.url}/datastore/?output=all", timeout=30).json()["objects"]
+    assert "x" not in stored
+    assert not stored["large"]["labels"]

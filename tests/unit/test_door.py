@@ -11,6 +11,7 @@ from slmsam2.server.names import leads_away
 pytestmark = pytest.mark.unit
 
 FRIEND = "https://viewer.example.org"
+NAME = "label.example.org"
 
 
 @pytest.fixture
@@ -22,8 +23,8 @@ def client():
         return {"path": path, "bytes": len(await request.body())}
 
     app.add_middleware(CORSMiddleware, allow_origins=["*"])  # as MONAI Label does
-    put_up_door(app, 1000, [FRIEND])
-    put_up_door(app, 1000, [FRIEND])
+    put_up_door(app, 1000, [FRIEND], [NAME])
+    put_up_door(app, 1000, [FRIEND], [NAME])
     return TestClient(app)
 
 
@@ -70,3 +71,29 @@ def test_a_page_that_is_named_may_read_and_change(client):
 
 def test_our_own_page_may(client):
     assert client.put("/x", headers={"Origin": "http://testserver"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "evil.example:8000",
+        "127.0.0.1.evil.example",
+        "label.example.org.evil.example",
+        "a.localhost",
+    ],
+)
+def test_a_name_that_somebody_lets_point_here_is_refused(client, host):
+    """Though all else looks as if it came from a page of this server."""
+    for headers in ({"Host": host}, {"Host": host, "Origin": f"http://{host}"}):
+        for answer in (client.get("/x", headers=headers), client.put("/x", headers=headers)):
+            assert answer.status_code == 421
+            assert host in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.1:8000", "10.1.2.3", "[::1]:8000", "localhost", "gpu1:8000", NAME, "Label.Example.org.:443"],
+)
+def test_addresses_plain_names_and_given_ones_are_this_servers(client, host):
+    assert client.get("/x", headers={"Host": host}).status_code == 200

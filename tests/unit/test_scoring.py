@@ -9,7 +9,7 @@ import pytest
 from monailabel.datastore.local import LocalDatastore
 
 from slmsam2.prompts import named_values
-from slmsam2.server import scoring
+from slmsam2.server import scoring, shortage
 from slmsam2.server.painted import label_names
 from slmsam2.server.scoring import DiceScoring, InBackground, correction_summary, structure_dice
 
@@ -131,6 +131,12 @@ def test_a_pair_that_cannot_be_compared_is_noted_once(pair, caplog):
     assert "fractional" in pair.get_image_info("a")["correction"]["problem"]
     assert caplog.text.count("cannot be compared") == 1
     assert correction_summary(pair)["images"] == 0
+
+
+def test_labels_that_do_not_fit_into_the_memory_are_not_read(pair, monkeypatch):
+    monkeypatch.setattr(shortage, "available", lambda: 8 * 2 * PROPOSAL.size - 1)
+    assert DiceScoring()({}, pair) == {}
+    assert "of memory" in pair.get_image_info("a")["correction"]["problem"]
 
 
 def test_a_label_saved_by_the_server_meanwhile_is_not_lost(pair):

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
+import struct
 from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
 
-from dicom_files import write_dicom, write_series
+from dicom_files import real_dicom, write_dicom, write_series
 from slmsam2.errors import VolumeError
 from slmsam2.volume import SliceView, read_volume
+from slmsam2.volume.dicom_header import read_header
 
 pytestmark = pytest.mark.unit
 
@@ -95,3 +97,112 @@ def test_header_without_pixels_is_refused(tmp_path: Path) -> None:
     data.save_as(path)
     with pytest.raises(VolumeError):
         read_volume(path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "MR_small",
+        "MR_small_implicit",
+        "MR_small_bigendian",
+        "MR_small_padded",
+        "MR_small_expb",
+        "MR_small_RLE",
+        "MR_small_jp2klossless",
+        "MR_small_jpeg_ls_lossless",
+    ],
+)
+def test_every_way_of_writing_a_slice(name: str) -> None:
+    """Implicit and explicit, big endian, padded, compressed: it is one and the same MR slice."""
+    expected = pydicom.dcmread(real_dicom("MR_small")).pixel_array
+    np.testing.assert_array_equal(read_volume(real_dicom(name)).array[:, :, 0], expected.T)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("rtdose", (10, 10, 15)),
+        ("rtdose_rle", (10, 10, 15)),
+        ("SC_rgb_rle_2frame", (100, 100, 2)),
+        ("SC_rgb_jpeg", (256, 256, 1)),
+        ("JPEG-lossy", (256, 1024, 1)),
+        ("693_J2KI", (512, 512, 1)),
+        ("ExplVR_BigEnd", (80, 60, 1)),
+        ("SC_rgb_small_odd", (3, 3, 1)),
+    ],
+)
+def test_real_files_of_many_kinds(name: str, shape: tuple[int, int, int]) -> None:
+    """Frames, lossy compression, private elements, an element that leaves out its kind, an odd number of bytes."""
+    volume = read_volume(real_dicom(name))
+    assert volume.shape == shape
+    assert volume.array.std() > 0
+
+
+@pytest.mark.parametrize(
+    "name", ["priv_SQ", "nested_priv_SQ", "UN_sequence", "test-SR", "reportsi", "rtplan"]
+)
+def test_sequences_of_every_kind_are_followed(name: str) -> None:
+    assert read_header(real_dicom(name)).shape == ()
+
+
+def sequences(depth: int, *, ended_by_marks: bool, tag: bytes) -> bytes:
+    """Sequences of one item each, one in the other."""
+    head, item = tag + b"SQ\0\0", b"\xfe\xff\x00\xe0"
+    if ended_by_marks:
+        endless, end_of_item, end = (
+            b"\xff" * 4,
+            b"\xfe\xff\x0d\xe0" + bytes(4),
+            b"\xfe\xff\xdd\xe0" + bytes(4),
+        )
+        return (head + endless + item + endless) * depth + (end_of_item + end) * depth
+    lengths = [20 * inner for inner in reversed(range(depth))]
+    return b"".join(head + struct.pack("<I", n + 8) + item + struct.pack("<I", n) for n in lengths)
+
+
+@pytest.mark.parametrize("after_the_pixels", [False, True])
+@pytest.mark.parametrize("ended_by_marks", [False, True])
+def test_sequences_nested_without_end_are_refused(
+    tmp_path: Path, ended_by_marks: bool, after_the_pixels: bool
+) -> None:
+    """GDCM would follow them until its stack overflows, and the process with it."""
+    write_series(tmp_path / "one", [12.0])
+    path = next((tmp_path / "one").iterdir())
+    content = path.read_bytes()
+    tag = b"\xe1\x7f\x10\x00" if after_the_pixels else b"\x08\x00\x15\x11"
+    at = len(content) if after_the_pixels else content.index(b"\x20\x00\x0d\x00UI")
+    for depth in (10, 49, 50, 50_000):
+        nested = sequences(depth, ended_by_marks=ended_by_marks, tag=tag)
+        path.write_bytes(content[:at] + nested + content[at:])
+        if depth < 50:
+            assert read_header(path).shape == (6, 4, 1, 1)
+            continue
+        with pytest.raises(VolumeError, match="damaged"):
+            read_header(path)
+
+
+def test_lengths_beyond_the_file_are_refused(tmp_path: Path) -> None:
+    """Pieces of compressed pixels and the pixels themselves; GDCM would ask for 4 GB."""
+    path, huge = tmp_path / "x.dcm", struct.pack("<I", 0xEFFFFFF0)
+    for name, mark in (("MR_small_RLE", b"\xfe\xff\x00\xe0"), ("MR_small", b"\xe0\x7f\x10\x00OW\0\0")):
+        content = real_dicom(name).read_bytes()
+        at = content.rindex(mark) + len(mark)
+        path.write_bytes(content[:at] + huge + content[at + 4 :])
+        with pytest.raises(VolumeError, match="damaged"):
+            read_header(path)
+
+
+def test_deflated_files_are_refused() -> None:
+    """A file of 500 bytes could ask for 4 GB."""
+    with pytest.raises(VolumeError, match=r"deflated DICOM file\. Export it with another transfer syntax\."):
+        read_volume(real_dicom("image_dfl"))
+
+
+def test_other_files_beside_a_series(tmp_path: Path) -> None:
+    """They are not looked at; a damaged file of the series is said."""
+    slices = write_series(tmp_path / "series", [0.0, 2.0, 4.0])
+    (tmp_path / "series" / "notes.txt").write_bytes(b"\x00" * 200)
+    np.testing.assert_array_equal(read_volume(tmp_path / "series").array, slices.transpose(2, 1, 0))
+    victim = sorted((tmp_path / "series").glob("*.dcm"))[1]
+    victim.write_bytes(victim.read_bytes()[:300])
+    with pytest.raises(VolumeError, match=f"'{victim.name}' is damaged"):
+        read_volume(tmp_path / "series")

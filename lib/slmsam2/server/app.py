@@ -90,7 +90,7 @@ class SlmSam2App(MONAILabelApp):
             limit_threads(self._configuration.threads, leave=1)
             from slmsam2.server.install import install
 
-            install(server, Path(app_dir), self._configuration.most_bytes, self._configuration.origins)
+            install(server, Path(app_dir), self._configuration)
 
     def init_datastore(self) -> Datastore:
         """A folder, or what MONAI Label makes of an address."""
@@ -127,13 +127,12 @@ class SlmSam2App(MONAILabelApp):
         line.most = conf.most_waiting
         line.most_seconds = conf.most_seconds or math.inf
         monitor.watch(self._models, memory, workspace)
-        most_voxels = conf.most_megavoxels * 10**6
         self._prefetcher = Prefetcher(
-            self._models, workspace, conf.device, conf.preset, conf.speed, most_voxels
+            self._models, workspace, conf.device, conf.preset, conf.speed, conf.most_voxels
         )
         return {
             name: SlmSam2Infer(
-                kind, self._models, memory, workspace, conf.device, conf.preset, most_voxels, conf.speed
+                kind, self._models, memory, workspace, conf.device, conf.preset, conf.most_voxels, conf.speed
             )
             for name, kind in KINDS.items()
         }

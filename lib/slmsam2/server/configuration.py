@@ -38,6 +38,8 @@ class Configuration:
             0: as long as it takes.
         modalities: of the series that a PACS is asked for, unless MONAI Label's own search filter is set.
         origins: of pages of other servers that may use this one from a browser, such as "https://viewer.example.org".
+        hosts: names by which this server is reached, such as "label.example.org"; addresses and names without a dot
+            need not be given.
     """
 
     model: str = "slm_sam2_nano"
@@ -54,10 +56,15 @@ class Configuration:
     most_seconds: int = 1800
     modalities: tuple[str, ...] = ("CT", "MR")
     origins: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
 
     @property
     def most_bytes(self) -> int:
         return self.most_megabytes * 10**6
+
+    @property
+    def most_voxels(self) -> int:
+        return self.most_megavoxels * 10**6
 
     @property
     def most_kept_bytes(self) -> int | None:
@@ -103,6 +110,7 @@ def read_configuration(conf: Mapping[str, str]) -> Configuration:
         most_seconds=_count("most_seconds", given, 0),
         modalities=_modalities(given.get("modalities")),
         origins=_origins(given.get("origins", "")),
+        hosts=_hosts(given.get("hosts", "")),
     )
 
 
@@ -119,13 +127,27 @@ def _modalities(text: str | None) -> tuple[str, ...]:
 
 
 def _origins(text: str) -> tuple[str, ...]:
-    origins = tuple(origin.strip().rstrip("/") for origin in text.split(",") if origin.strip())
+    origins = tuple(origin.rstrip("/") for origin in _listed(text))
     for origin in origins:
         if not re.fullmatch(r"https?://[^/\s]+", origin):
             raise ConfigurationError(
                 f"--conf origins must be addresses such as https://viewer.example.org, with commas, not {origin!r}."
             )
     return origins
+
+
+def _hosts(text: str) -> tuple[str, ...]:
+    hosts = tuple(host.lower() for host in _listed(text))
+    for host in hosts:
+        if not re.fullmatch(r"[a-z0-9.-]+", host):
+            raise ConfigurationError(
+                f"--conf hosts must be names such as label.example.org, with commas, not {host!r}."
+            )
+    return hosts
+
+
+def _listed(text: str) -> list[str]:
+    return [each.strip() for each in text.split(",") if each.strip()]
 
 
 def _count(name: str, given: Mapping[str, str], least: int) -> int:

@@ -1,8 +1,9 @@
 """What no request may have, whatever route it is for: a path that leads elsewhere,
-more than the server takes, or an order from a page of somewhere else."""
+more than the server takes, another server's name, or an order from a page of somewhere else."""
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Collection
 from urllib.parse import urlsplit
 
@@ -26,10 +27,13 @@ class Door:
         app: what is behind the door.
         most_bytes: bound on the body of a request.
         origins: of other pages that may change something.
+        hosts: names by which this server is reached.
     """
 
-    def __init__(self, app: ASGIApp, most_bytes: int, origins: Collection[str]) -> None:
-        self.app, self._most_bytes, self._origins = app, most_bytes, origins
+    def __init__(
+        self, app: ASGIApp, most_bytes: int, origins: Collection[str], hosts: Collection[str]
+    ) -> None:
+        self.app, self._most_bytes, self._origins, self._hosts = app, most_bytes, origins, hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -48,6 +52,12 @@ class Door:
                 404, "There is nothing at this address: it has '..', a backslash or the like in it."
             )
         headers = Request(scope).headers
+        if not _is_meant(headers.get("host", ""), self._hosts):
+            return HTTPException(
+                421,
+                f"This server is not known as {headers['host'][:100]}. If that is its name, start it with the name in "
+                "its setting hosts.",
+            )
         if scope["method"] not in READING and not _from_here(headers, self._origins):
             return HTTPException(
                 403,
@@ -80,6 +90,24 @@ class Door:
         )
 
 
+def _is_meant(host: str, hosts: Collection[str]) -> bool:
+    """Whether a request was meant for this server: for an address, a name without a dot, or one of ``hosts``.
+
+    Any website may let its own name point to 127.0.0.1, or to a machine in the annotator's network. Its pages then
+    count as this server's, for a browser and for `_from_here`: all but the name in the request is in order.
+    """
+    name = (urlsplit(f"//{host}").hostname or "").removesuffix(".")
+    return "." not in name or name in hosts or _is_address(name)
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
 def _from_here(headers: Headers, origins: Collection[str]) -> bool:
     """Whether a request comes from no browser, from a page of this server, or from one that may ask.
 
@@ -90,7 +118,9 @@ def _from_here(headers: Headers, origins: Collection[str]) -> bool:
     return origin is None or origin in origins or urlsplit(origin).netloc == headers.get("host")
 
 
-def put_up_door(server: FastAPI, most_bytes: int, origins: Collection[str] = ()) -> None:
+def put_up_door(
+    server: FastAPI, most_bytes: int, origins: Collection[str] = (), hosts: Collection[str] = ()
+) -> None:
     """Put a door before all routes of a server, also of one that runs already; doing it again replaces it.
 
     MONAI Label lets the pages of all servers read its answers in a browser. Its own setting for that,
@@ -99,6 +129,7 @@ def put_up_door(server: FastAPI, most_bytes: int, origins: Collection[str] = ())
     Args:
         most_bytes: bound on a request's body.
         origins: of other pages that may read and change ("https://viewer.example.org").
+        hosts: names with a dot by which the server is reached ("label.example.org"), in small letters.
     """
     server.user_middleware = [each for each in server.user_middleware if each.cls is not CORSMiddleware]
     if origins:
@@ -110,4 +141,4 @@ def put_up_door(server: FastAPI, most_bytes: int, origins: Collection[str] = ())
             allow_headers=["*"],
         )
         server.user_middleware.insert(0, readers)
-    server.middleware_stack = Door(server.build_middleware_stack(), most_bytes, origins)
+    server.middleware_stack = Door(server.build_middleware_stack(), most_bytes, origins, hosts)

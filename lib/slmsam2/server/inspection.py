@@ -3,42 +3,54 @@
 from __future__ import annotations
 
 import math
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import nibabel as nib
 import SimpleITK as sitk
 
 from slmsam2.errors import TooLargeError, VolumeError
-from slmsam2.volume.dicom import is_dicom
+from slmsam2.volume.dicom_header import is_dicom, read_header
 from slmsam2.volume.itk import detached_data
 from slmsam2.volume.nifti import DAMAGED
-from slmsam2.volume.volume import shape_text
+from slmsam2.volume.pictures import is_picture, picture_size
 
 _WITH_HEADER = {".nrrd": "NrrdImageIO", ".nhdr": "NrrdImageIO", ".mha": "MetaImageIO", ".mhd": "MetaImageIO"}
 
 
-def inspect(path: Path, most_voxels: int) -> int:
-    """Look at the header of an image or label.
+def inspect(path: Path, most_voxels: int = sys.maxsize) -> int:
+    """Look at the header of an image or label, or of all images in a folder.
 
     Args:
-        path: any file or folder; of those other than NIfTI, NRRD, MetaImage and DICOM files nothing is looked at here.
+        path: any file or folder; of files other than NIfTI, NRRD, MetaImage, DICOM, PNG and JPEG nothing is looked at.
         most_voxels: bound on the number of voxels.
 
     Returns:
-        The number of its voxels; 1 where that is not known before it is read.
+        The number of its voxels, colours counted apart; 1 for a file of which that is not known before it is read.
 
     Raises:
         VolumeError: its voxels lie in another file, which a client could choose.
         TooLargeError: it has more voxels than allowed, or says so.
     """
-    shape = _shape(path)
-    voxels = math.prod(shape)
-    if voxels > most_voxels:
-        raise TooLargeError(
-            f"The volume has {shape_text(shape)} voxels; this server takes {most_voxels / 1e6:.0f} million. Crop or "
-            "resample it, or raise the server's setting most_megavoxels."
-        )
+    voxels = 0
+    for file in _files_of(path):
+        voxels += math.prod(_shape(file))
+        if voxels > most_voxels:  # at once: the next file may be as large again
+            raise TooLargeError(
+                f"The volume has {voxels / 1e6:.0f} million voxels or more; this server takes {most_voxels / 1e6:.0f} "
+                "million. Crop or resample it, or raise the server's setting most_megavoxels."
+            )
     return voxels
+
+
+def _files_of(path: Path) -> Iterator[Path]:
+    if path.is_dir():
+        yield from (
+            file for file in path.iterdir() if file.is_file() and (is_dicom(file) or is_picture(file))
+        )
+    else:
+        yield path
 
 
 def _shape(path: Path) -> tuple[int, ...]:
@@ -51,7 +63,18 @@ def _shape(path: Path) -> tuple[int, ...]:
             return ()
     if not path.is_file():
         return ()
+    if is_picture(path):
+        try:
+            return picture_size(path)
+        except VolumeError:
+            return ()
     if is_dicom(path):
+        try:
+            header = read_header(path)
+        except VolumeError:
+            return ()
+        if not header.shape or not header.compressed:
+            return header.shape
         image_io = "GDCMImageIO"
     if image_io is None:
         return ()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from pathlib import Path
 
 from fastapi import FastAPI
 
 from slmsam2.server.closed import closed_routes
+from slmsam2.server.configuration import Configuration
 from slmsam2.server.door import put_up_door
 from slmsam2.server.front import put_in_front
 from slmsam2.server.jobs import job_routes
@@ -22,20 +22,19 @@ from slmsam2.server.tokens import name_algorithms
 from slmsam2.server.viewer import viewer_routes
 
 
-def install(server: FastAPI, app_dir: Path, most_bytes: int, origins: Collection[str]) -> None:
+def install(server: FastAPI, app_dir: Path, settings: Configuration) -> None:
     """Put our routes in front of MONAI Label's, and a door before all; doing it again changes nothing.
 
     Args:
         app_dir: folder of ``main.py``; the viewer's modules are in ``ohif`` there.
-        most_bytes: bound on a request's body, and on what an archive in it unpacks to.
-        origins: of pages of other servers that may use this one.
+        settings: with the bounds on what is sent, and who may ask.
     """
     install_routes(server)
     for routes in (
         progress_routes(),
         *monitoring_routes(),
-        stored_routes(),
-        session_routes(most_bytes),
+        stored_routes(settings.most_voxels),
+        session_routes(settings.most_bytes),
         job_routes(),
         log_routes(),
         proxy_routes(),
@@ -43,5 +42,5 @@ def install(server: FastAPI, app_dir: Path, most_bytes: int, origins: Collection
         closed_routes(),
     ):
         put_in_front(server, routes)
-    put_up_door(server, most_bytes, origins)
+    put_up_door(server, settings.most_bytes, settings.origins, settings.hosts)
     name_algorithms()

@@ -19,8 +19,10 @@ from monailabel.interfaces.tasks.scoring import ScoringMethod
 from slmsam2.errors import VolumeError
 from slmsam2.metrics import dice
 from slmsam2.prompts import named_values
+from slmsam2.server.inspection import inspect
 from slmsam2.server.painted import label_names
 from slmsam2.server.process import server_application
+from slmsam2.server.shortage import check_room
 from slmsam2.server.study import label_file
 from slmsam2.volume import label_on_grid, read_label
 
@@ -159,6 +161,7 @@ def _compare(datastore: Datastore, image: str, files: tuple[Path, Path]) -> dict
     """Dice of a pair, or what stands against it."""
     infos = [datastore.get_label_info(datastore.get_label_by_image_id(image, tag), tag) for tag in _TAGS]
     try:
+        check_room(sum(inspect(path) for path in files))
         proposal, submission = (read_label(path) for path in files)
         on_grid = label_on_grid(submission, proposal)
     except (VolumeError, OSError) as error:

@@ -102,8 +102,12 @@ def give_back() -> None:
         _trim(0)
 
 
-def check_room(voxels: int, workspace: Workspace) -> None:
+def check_room(voxels: int, workspace: Workspace | None = None) -> None:
     """See to it that there is memory for a volume of so many voxels.
+
+    Args:
+        voxels: of the volume.
+        workspace: is emptied if that is needed; None: nothing is.
 
     Raises:
         TooLargeError: there is not, even without what is kept for later requests.
@@ -111,7 +115,8 @@ def check_room(voxels: int, workspace: Workspace) -> None:
     needed = voxels * BYTES_PER_VOXEL
     if needed <= available():
         return
-    make_room(workspace)
+    if workspace is not None:
+        make_room(workspace)
     left = available()
     if needed > left:
         raise TooLargeError(

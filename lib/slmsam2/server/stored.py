@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import errno
-import inspect
+import functools
 import json
 import logging
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from monailabel.utils.others.generic import remove_file
 from slmsam2.errors import PromptError, StorageError, VolumeError
 from slmsam2.server.answers import archive_silent, unknown_label
 from slmsam2.server.front import off_the_loop, router_of_checked
+from slmsam2.server.inspection import inspect
 from slmsam2.server.json_objects import parse_object
 from slmsam2.server.names import base_of, check_id, check_tag, ending_of
 from slmsam2.server.received import FILE_ENDINGS
@@ -35,19 +37,24 @@ NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 Work = Callable[..., Any]
 
 
-def stored_routes() -> APIRouter:
-    """Images, labels and what is known of them, at MONAI Label's own addresses."""
+def stored_routes(most_voxels: int) -> APIRouter:
+    """Images, labels and what is known of them, at MONAI Label's own addresses.
+
+    Args:
+        most_voxels: bound on images and labels that are sent.
+    """
+    add_image, save_label = (functools.partial(work, most_voxels) for work in (_add_image, _save_label))
     router = router_of_checked(stock.router.prefix)
     for method, path, own, work in (
-        ("PUT", "/image", stock.api_add_image, _add_image),
-        ("PUT", "/", stock.api_add_image, _add_image),
+        ("PUT", "/image", stock.api_add_image, add_image),
+        ("PUT", "/", stock.api_add_image, add_image),
         ("DELETE", "/image", stock.api_remove_image, stock.remove_image),
         ("DELETE", "/", stock.api_remove_image, stock.remove_image),
         ("HEAD", "/image", stock.api_check_image, _check_image),
         ("GET", "/image", stock.api_download_image, stock.download_image),
         ("GET", "/image/info", stock.api_get_image_info, _image_info),
         ("PUT", "/image/info", stock.api_put_image_info, stock.update_image_info),
-        ("PUT", "/label", stock.api_save_label, _save_label),
+        ("PUT", "/label", stock.api_save_label, save_label),
         ("GET", "/label", stock.api_download_label, stock.download_label),
         ("DELETE", "/label", stock.api_remove_label, stock.remove_label),
         ("HEAD", "/label", stock.api_check_label, _check_label),
@@ -63,7 +70,7 @@ def stored_routes() -> APIRouter:
 
 def _endpoint(own: Work, work: Work) -> Work:
     """An endpoint with the parameters (and so the access checks) of MONAI Label's ``own``, that does ``work``."""
-    takes_user = "user" in inspect.signature(work).parameters
+    takes_user = "user" in signature(work).parameters
 
     def answer(arguments: dict[str, Any]) -> Any:
         user = arguments.pop("user")
@@ -107,32 +114,39 @@ def _check(arguments: dict[str, Any]) -> None:
             arguments[name] = json.dumps(parse_object(name, arguments[name]))
 
 
-def _add_image(image: str | None, file: UploadFile, params: str, user: str, background_tasks: Any) -> Any:
+def _add_image(
+    most_voxels: int, image: str | None, file: UploadFile, params: str, user: str, background_tasks: Any
+) -> Any:
     endings = tuple(pattern.lstrip("*") for pattern in settings.MONAI_LABEL_DATASTORE_FILE_EXT)
     name = base_of(file.filename)
     ending = _ending(file, endings)
     image = check_id(image or name[: -len(ending)])
-    with _uploaded(file, ending) as path:
+    with _uploaded(file, ending, most_voxels) as path:
         info = {**json.loads(params), "user": user}
         return {"image": stock.app_instance().datastore().add_image(image, path, info)}
 
 
 def _save_label(
-    image: str, label: UploadFile, params: str, tag: str, user: str, background_tasks: Any
+    most_voxels: int, image: str, label: UploadFile, params: str, tag: str, user: str, background_tasks: Any
 ) -> Any:
     info = json.loads(params) | ({"user": user} if settings.MONAI_LABEL_AUTH_ENABLE else {})
     app = stock.app_instance()
-    with _uploaded(label, _ending(label, FILE_ENDINGS)) as path:
+    with _uploaded(label, _ending(label, FILE_ENDINGS), most_voxels) as path:
         label_id = app.datastore().save_label(image, path, tag or FINAL, info)
     return {**(app.on_save_label(image, label_id) or {}), "image": image, "label": label_id}
 
 
 @contextmanager
-def _uploaded(upload: UploadFile, ending: str) -> Iterator[str]:
-    """The upload as a file, while the context is open; MONAI Label leaves it behind when the disk is full."""
+def _uploaded(upload: UploadFile, ending: str, most_voxels: int) -> Iterator[str]:
+    """The upload as a file, while the context is open; MONAI Label leaves it behind when the disk is full.
+
+    Raises:
+        VolumeError: it has more voxels than the server takes, or they lie in another file.
+    """
     with tempfile.NamedTemporaryFile(suffix=ending) as file:
         shutil.copyfileobj(upload.file, file)
         file.flush()
+        inspect(Path(file.name), most_voxels)
         yield file.name
 
 

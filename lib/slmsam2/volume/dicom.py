@@ -3,76 +3,74 @@
 from __future__ import annotations
 
 import logging
-import struct
+import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pydicom
 import SimpleITK as sitk
-from pydicom.errors import BytesLengthException, InvalidDicomError
 
 from slmsam2.errors import VolumeError
+from slmsam2.volume.dicom_header import Header, is_dicom, read_header
 from slmsam2.volume.itk import affine_of, array_of
 from slmsam2.volume.pictures import luminance
 from slmsam2.volume.volume import Volume
 
 logger = logging.getLogger(__name__)
 
-_TAGS = ["Modality", "NumberOfFrames", "ImagePositionPatient"]
 _OBJECTS_WITHOUT_IMAGE = ("SEG", "RTSTRUCT", "SR", "KO", "PR", "RTPLAN")
-_UNREADABLE = (
-    InvalidDicomError,
-    BytesLengthException,
-    OSError,
-    EOFError,
-    ValueError,
-    TypeError,
-    KeyError,
-    AttributeError,
-    NotImplementedError,  # pydicom's own word for a compression that nothing here decodes
-    struct.error,
-)
-_PREFIX_LENGTH, _MAGIC = 128, b"DICM"
 
 
-@dataclass(frozen=True)
-class _Header:
-    """The few header fields needed here: the patient position is LPS mm, None when there is none."""
+def series_in(folder: Path) -> list[dict[Path, Header]]:
+    """The DICOM series of a folder with their files' headers, the longest first, each sorted by position along the
+    slice normal.
 
-    modality: str | None
-    frames: int
-    position: tuple[float, ...] | None
+    Raises:
+        VolumeError: one of the files is damaged.
+    """
+    there = sorted(path for path in folder.iterdir() if path.is_file())
+    headers = {path: read_header(path) for path in there if is_dicom(path)}
+    series = [
+        files
+        for files in _sorted_by_gdcm(list(headers), alone=len(headers) == len(there))
+        if _shows_an_image(headers[files[0]])
+    ]
+    return [{path: headers[path] for path in files} for files in sorted(series, key=len, reverse=True)]
 
 
-def is_dicom(path: Path) -> bool:
-    """Whether a file carries the DICOM mark after its 128-byte preamble."""
-    try:
-        with path.open("rb") as file:
-            return file.read(_PREFIX_LENGTH + len(_MAGIC))[_PREFIX_LENGTH:] == _MAGIC
-    except OSError:
-        return False
+def _sorted_by_gdcm(files: Sequence[Path], *, alone: bool) -> list[list[Path]]:
+    """Files of one folder by series, in order; ``alone``: nothing else is there.
+
+    GDCM sorts whole folders only, and would try to read whatever else is in them: then it gets one with links.
+    """
+    if not files:
+        return []
+    if alone:
+        folder = files[0].parent
+        return [[folder / Path(name).name for name in names] for names in _series_names(folder)]
+    with tempfile.TemporaryDirectory() as links:
+        for number, path in enumerate(files):
+            Path(links, str(number)).symlink_to(path.absolute())
+        return [[files[int(Path(name).name)] for name in names] for names in _series_names(Path(links))]
 
 
-def series_in(folder: Path) -> list[list[Path]]:
-    """The DICOM series of a folder, the longest first, each sorted by position along the slice normal."""
+def _series_names(folder: Path) -> list[tuple[str, ...]]:
     reader = sitk.ImageSeriesReader
-    series = []
-    for uid in reader.GetGDCMSeriesIDs(str(folder)):
-        files = [Path(name) for name in reader.GetGDCMSeriesFileNames(str(folder), uid)]
-        if _header(files[0]).modality not in _OBJECTS_WITHOUT_IMAGE:
-            series.append(files)
-    return sorted(series, key=len, reverse=True)
+    uids = reader.GetGDCMSeriesIDs(str(folder))
+    return [reader.GetGDCMSeriesFileNames(str(folder), uid) for uid in uids]
 
 
-def read_dicom_series(series: list[list[Path]]) -> Volume:
+def _shows_an_image(header: Header) -> bool:
+    return header.modality not in _OBJECTS_WITHOUT_IMAGE
+
+
+def read_dicom_series(series: Sequence[dict[Path, Header]]) -> Volume:
     """Read the longest series of a folder (`series_in`).
 
     Raises:
         VolumeError: unreadable, of mixed sizes, or with several images at one position.
     """
-    files = series[0]
+    files, headers = list(series[0]), list(series[0].values())
     if len(series) > 1:
         lengths = ", ".join(str(len(each)) for each in series)
         logger.warning(
@@ -81,7 +79,6 @@ def read_dicom_series(series: list[list[Path]]) -> Volume:
             len(series),
             lengths,
         )
-    headers = [_header(file) for file in files]
     frames = [header.frames for header in headers]
     if max(frames) > 1 or len(files) == 1:
         if len(files) > 1:
@@ -107,44 +104,36 @@ def read_dicom_file(path: Path) -> Volume:
     Raises:
         VolumeError: damaged, without pixels, or a segmentation or structure set.
     """
-    header = _header(path)
-    if header.modality in _OBJECTS_WITHOUT_IMAGE:
+    header = read_header(path)
+    if not _shows_an_image(header):
         raise VolumeError(
             f"'{path.name}' is a DICOM {header.modality} object, not an image. "
             "Export it as a labelmap (NIfTI or NRRD)."
         )
+    if not header.shape:
+        raise VolumeError(_no_image(path))
     reader = sitk.ImageFileReader()
     reader.SetImageIO("GDCMImageIO")
     reader.SetFileName(str(path))
     try:
         image = reader.Execute()
     except RuntimeError as error:
-        raise VolumeError(f"'{path.name}' is damaged or holds no DICOM image. Export it again.") from error
+        raise VolumeError(_no_image(path)) from error
     return _volume(image, path, header)
 
 
-def _volume(image: sitk.Image, path: Path, header: _Header) -> Volume:
+def _no_image(path: Path) -> str:
+    return f"'{path.name}' is damaged or holds no DICOM image. Export it again."
+
+
+def _volume(image: sitk.Image, path: Path, header: Header) -> Volume:
     array = array_of(image, path.name)
     if array.ndim == 4:
         array = luminance(array)
     return Volume(array, affine_of(image), header.modality, path)
 
 
-def _header(path: Path) -> _Header:
-    """Read the header; VolumeError when there is none, or a damaged one."""
-    try:
-        tags = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
-        position = tags.get("ImagePositionPatient")
-        return _Header(
-            modality=str(tags.get("Modality") or "").strip().upper() or None,
-            frames=int(tags.get("NumberOfFrames") or 1),
-            position=tuple(float(each) for each in position) if position else None,
-        )
-    except _UNREADABLE as error:
-        raise VolumeError(f"'{path.name}' is damaged or not a DICOM file. Export it again.") from error
-
-
-def _check_positions(headers: Sequence[_Header], volume: Volume, name: str) -> None:
+def _check_positions(headers: Sequence[Header], volume: Volume, name: str) -> None:
     """Compare where each slice says it is with where the volume's affine puts it."""
     stated = [header.position for header in headers]
     if any(position is None or len(position) != 3 for position in stated):

@@ -129,7 +129,8 @@ def _read(path: Path, as_label: bool) -> Volume:
         return _named(path, *read_itk(path))
     if is_picture(path):
         return _named(path, read_pictures([path], as_label=as_label), LPS_TO_RAS)
-    from slmsam2.volume.dicom import is_dicom, read_dicom_file
+    from slmsam2.volume.dicom import read_dicom_file
+    from slmsam2.volume.dicom_header import is_dicom
 
     if suffix in _DICOM_SUFFIXES or is_dicom(path):
         return read_dicom_file(path)

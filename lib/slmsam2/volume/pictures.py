@@ -35,6 +35,19 @@ def _natural_order(path: Path) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
 
 
+def picture_size(path: Path) -> tuple[int, int]:
+    """Columns and rows of a picture, from its header.
+
+    Raises:
+        VolumeError: it is damaged.
+    """
+    try:
+        with Image.open(path) as picture:
+            return picture.size
+    except _DAMAGED as error:
+        raise VolumeError(_damaged(path)) from error
+
+
 def read_pictures(paths: list[Path], *, as_label: bool) -> np.ndarray:
     """Read pictures of one size.
 
@@ -68,7 +81,11 @@ def _read_picture(path: Path, as_label: bool) -> np.ndarray:
                 return np.asarray(picture.convert("L"))
             return np.asarray(picture)
     except _DAMAGED as error:
-        raise VolumeError(f"'{path.name}' is damaged or not a picture. Save it again as PNG.") from error
+        raise VolumeError(_damaged(path)) from error
+
+
+def _damaged(path: Path) -> str:
+    return f"'{path.name}' is damaged or not a picture. Save it again as PNG."
 
 
 def _single_channel(colours: np.ndarray, path: Path) -> np.ndarray:
