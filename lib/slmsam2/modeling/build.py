@@ -149,6 +149,7 @@ def build_model(
         load_weights(network, loaded)
     if "memories" in faster:
         keep_memories(network, faster["memories"])
+    network.stride = faster.get("stride", 1)
     network.info = _describe(config, network, loaded)
     network.info["inference"] = dict(settings.get("inference", {}))
     network.info["learning"] = OmegaConf.to_container(settings.get("learning", OmegaConf.create()))

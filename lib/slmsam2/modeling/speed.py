@@ -20,6 +20,7 @@ def speed_settings(settings: DictConfig, speed: str) -> dict[str, Any]:
 
     * ``scale``: of the network's image size,
     * ``memories``: slices in the long memory, instead of ``num_maskmem``,
+    * ``stride``: only every so many slices are looked at; on those between, the mask is carried along with the image,
     * ``encoder``: "bfloat16", the image encoder's precision where the machine has it.
 
     Raises:

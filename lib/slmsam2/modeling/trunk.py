@@ -24,7 +24,7 @@ class LeanHiera(Hiera):
     def forward(self, x: Tensor) -> list[Tensor]:
         """Features of images (B, 3, N, N), one map (B, C, h, w) per stage, the finest first."""
         x = self.patch_embed(x)
-        x = x + self._position_embedding(x.shape[1:3])
+        x = x + self._position_embedding((x.shape[1], x.shape[2]))
         outputs = []
         for index, block in enumerate(self.blocks):
             x = _through(block, x)
