@@ -27,8 +27,8 @@ class SLMSAM2(SAM2Base):
 
     ``short_branch = False`` turns the short branch off: SAM 2's memory alone, with the long branch in its place.
 
-    ``stride`` is the distance, in slices, of those that are looked at; between them a mask is only carried along, if the
-    network can (``follow_motion``).
+    ``stride`` is the distance, in slices, of those that are looked at; between them a mask is only carried along, if
+    the network can (``follow_motion``).
 
     Args:
         image_encoder, memory_attention, memory_encoder: SAM 2's parts.
