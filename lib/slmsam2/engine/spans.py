@@ -164,7 +164,8 @@ class SpanTracker:
         model, settings = self._model, self._settings
         ends = [index for index in (start, end) if index in self._present()]
         seen = [self._features.digest(index) for index in route] if self._features.workspace else []
-        how = [span, route, settings.stop_after, model.recent_n, model.short_branch, len(self._features)]
+        how = [span, route, settings.stop_after, len(self._features)]
+        how += [model.recent_n, model.short_branch, model.stride]
         key = ("pass", _digest([*how, *seen, *(self._digests[index] for index in ends)]))
         made = False
 
