@@ -75,8 +75,11 @@ def test_bench_compares_with_the_package(tmp_path):
     assert "sam2 package" in rows[0]["variant"]
     assert float(rows[0]["ratio"]) == 1
     first = [row for row in rows if row["run"] == "first run"]
-    assert len(first) == 3
-    assert all(float(row["agreement"]) > 0.999 for row in first)
+    half = [row for row in first if "bfloat16" in row["variant"]]
+    assert len(half) == has_bfloat16(torch.device("cpu"))
+    assert len(first) == 3 + len(half)
+    assert all(float(row["agreement"]) > 0.999 for row in first if row not in half)
+    assert all(float(row["agreement"]) > 0.9 for row in half)
     assert all(float(row["cpu_seconds"]) > 0 and 100 < float(row["peak_mib"]) < 10_000 for row in rows)
     assert [row["run"] for row in rows[1:5]] == [
         "first run",
