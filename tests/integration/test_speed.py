@@ -32,10 +32,12 @@ def test_faster_networks_see_less(speed, size):
     assert network.info["encoder"] == ("bfloat16" if half else "float32")
 
 
-@pytest.mark.parametrize(("speed", "stride"), [("quality", 1), ("balanced", 2), ("fast", 4)])
-def test_faster_embedded_models_look_at_fewer_slices(speed, stride):
+@pytest.mark.parametrize(
+    ("speed", "size", "stride"), [("quality", 256, 1), ("balanced", 224, 2), ("fast", 192, 4)]
+)
+def test_faster_embedded_models_look_at_fewer_slices(speed, size, stride):
     network = build_model("slm_sam2_nano", speed=speed)
-    assert (network.image_size, network.stride) == (256, stride)
+    assert (network.image_size, network.stride) == (size, stride)
 
 
 def test_unknown_speed():
