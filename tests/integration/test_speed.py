@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from slmsam2.benchmark.growth import winding_rods
-from slmsam2.engine import propagate_frames, propagate_volume
+from slmsam2.engine import propagate_volume
 from slmsam2.engine.features import FeatureCache
 from slmsam2.errors import ConfigurationError
 from slmsam2.modeling import build_model
-from slmsam2.modeling.speed import has_bfloat16, keep_memories
+from slmsam2.modeling.speed import has_bfloat16
 
 pytestmark = pytest.mark.integration
 
@@ -32,9 +32,12 @@ def test_faster_networks_see_less(speed, size):
     assert network.info["encoder"] == ("bfloat16" if half else "float32")
 
 
-def test_the_embedded_model_s_balanced_has_fewer_memories():
-    network = build_model("slm_sam2_nano", speed="balanced")
-    assert (network.image_size, network.num_maskmem, network.info["encoder"]) == (224, 3, "float32")
+@pytest.mark.parametrize(
+    ("speed", "size", "stride"), [("quality", 256, 1), ("balanced", 224, 2), ("fast", 192, 4)]
+)
+def test_faster_embedded_models_look_at_fewer_slices(speed, size, stride):
+    network = build_model("slm_sam2_nano", speed=speed)
+    assert (network.image_size, network.stride) == (size, stride)
 
 
 def test_unknown_speed():
@@ -52,18 +55,6 @@ def test_features_of_a_bfloat16_encoder_are_float32(network, frames):
     for one, other in zip(exact.feats, rounded.feats, strict=True):
         assert other.dtype == torch.float32
         assert 0 < (one - other).abs().max() < 0.1 * one.abs().max()
-
-
-def test_fewer_memories_keep_their_encodings(frames, square):
-    """The prompted slice keeps its own encoding, and each distance its own."""
-    network = build_model("slm_sam2_nano", overrides={"image_size": 64})
-    torch.nn.init.normal_(network.maskmem_tpos_enc)
-    before = network.maskmem_tpos_enc.detach().clone()
-    keep_memories(network, 3)
-    assert network.num_maskmem == 3
-    assert torch.equal(network.maskmem_tpos_enc[:2], before[:2])
-    assert torch.equal(network.maskmem_tpos_enc[2], before[-1])
-    propagate_frames(network, frames, {1: {0: square}}, out_size=square.shape)
 
 
 def test_the_report_says_at_which_speed():
@@ -86,8 +77,11 @@ def test_bench_compares_with_the_package(tmp_path):
     assert "sam2 package" in rows[0]["variant"]
     assert float(rows[0]["ratio"]) == 1
     first = [row for row in rows if row["run"] == "first run"]
-    assert len(first) == 3
-    assert all(float(row["agreement"]) > 0.999 for row in first)
+    half = [row for row in first if "bfloat16" in row["variant"]]
+    assert len(half) == has_bfloat16(torch.device("cpu"))
+    assert len(first) == 3 + len(half)
+    assert all(float(row["agreement"]) > 0.999 for row in first if row not in half)
+    assert all(float(row["agreement"]) > 0.9 for row in half)
     assert all(float(row["cpu_seconds"]) > 0 and 100 < float(row["peak_mib"]) < 10_000 for row in rows)
     assert [row["run"] for row in rows[1:5]] == [
         "first run",

@@ -31,8 +31,8 @@ class Cost:
     Attributes:
         variant, image_size: label of the variant and its size at "quality"; 0: the configuration's own.
         run: FIRST; AGAIN: another slice of the same structure is painted instead; FURTHER: another structure on the
-            same volume; ALL: as many as ``structures`` says in one request on a volume not seen before.
-        slices: of the volume, each propagated to.
+            same slices; ALL: as many as ``structures`` says in one request on a volume not seen before.
+        slices: that were propagated to.
         cpu_seconds: of the process, per slice.
         wall_seconds: altogether.
         ratio: of CPU seconds to those of the group's first variant in its first run.
@@ -69,13 +69,15 @@ def measure(
 
     Args:
         group: the first is what the others are compared with.
-        tasks: structures of one volume with a painted slice each; the first is the one of single runs.
-        slices: how many are propagated to from the painted one on, towards the end of the volume that is farther.
+        tasks: structures of one volume; the first is the one of single runs.
+        slices: how many are propagated to from the first one's painted slice on, towards the end of the volume that is
+            farther; as many as there are, or more: all of the volume (of no use beside SAM 2, which goes one way).
         threads: of each process.
         folder: for random weights.
     """
     costs: list[Cost] = []
     reference: list[_Run] = []
+    slices = min(slices, tasks[0].image.shape[tasks[0].axis])
     for variant in group:
         with get_context("spawn").Pool(1) as pool:
             runs = pool.apply(_run_variant, (variant, list(tasks), slices, threads, folder))
@@ -110,13 +112,13 @@ def _run_variant(variant: Variant, tasks: list[Task], slices: int, threads: int,
 
 
 def _by_ours(network: SLMSAM2, tasks: list[Task], slices: int) -> list[_Run]:
-    workspace = Workspace()
-    runs = [_timed(FIRST, tasks[:1], lambda: _ours(network, tasks[:1], slices, workspace))]
-    runs.append(_timed(AGAIN, tasks[:1], lambda: _ours(network, tasks[:1], slices, workspace, later=1)))
+    volume = _Visited(network, tasks[0], slices)
+    runs = [_timed(FIRST, tasks[:1], lambda: volume.propagate(tasks[:1]))]
+    runs.append(_timed(AGAIN, tasks[:1], lambda: volume.propagate(tasks[:1], later=1)))
     if len(tasks) > 1:
-        runs.append(_timed(FURTHER, tasks[1:2], lambda: _ours(network, tasks[1:2], slices, workspace)))
-        workspace = Workspace()
-        runs.append(_timed(ALL, tasks, lambda: _ours(network, tasks, slices, workspace)))
+        runs.append(_timed(FURTHER, tasks[1:2], lambda: volume.propagate(tasks[1:2])))
+        anew = _Visited(network, tasks[0], slices)
+        runs.append(_timed(ALL, tasks, lambda: anew.propagate(tasks)))
     return runs
 
 
@@ -128,33 +130,51 @@ def _timed(name: str, tasks: Sequence[Task], run: Callable[[], np.ndarray]) -> _
 
 
 def _route(task: Task, slices: int) -> list[int]:
-    """Stored slices, the painted one first, towards the farther end of the volume."""
+    """Stored slices, the painted one first, towards the farther end of the volume; all, when that many are wanted."""
     count = task.image.shape[task.axis]
     step = 1 if task.slice < count // 2 else -1
     route = list(range(task.slice, count if step > 0 else -1, step))
-    return route[:slices]
+    behind = range(task.slice - step, -1 if step > 0 else count, -step)
+    return [*route, *behind] if slices >= count else route[:slices]
 
 
-def _ours(
-    network: SLMSAM2, tasks: Sequence[Task], slices: int, workspace: Workspace, later: int = 0
-) -> np.ndarray:
-    """Masks of the tasks, bool (tasks, I, J, K); the slice ``later`` slices on is painted instead of the task's."""
-    routes = [_route(task, slices) for task in tasks]
-    label = np.zeros(tasks[0].reference.shape, np.uint8)
-    for value, (task, route) in enumerate(zip(tasks, routes, strict=True), 1):
-        label[only_slice(task.reference, task.axis, route[later])] = value
-    everywhere = [index for route in routes for index in route]
-    found, _ = propagate_volume(
-        tasks[0].image,
-        label,
-        model=network,
-        axis=tasks[0].axis,
-        first_slice=min(everywhere),
-        last_slice=max(everywhere),
-        stop_after=None,
-        workspace=workspace,
-    )
-    return np.stack([found == value for value in range(1, len(tasks) + 1)])
+class _Visited:
+    """A volume that one annotator works on, as the server keeps it: image features, passes, and the regions looked at.
+
+    Args:
+        task: its painted slice is where the slices to propagate to begin.
+        slices: how many.
+    """
+
+    def __init__(self, network: SLMSAM2, task: Task, slices: int) -> None:
+        self._network, self._image, self._axis = network, task.image, task.axis
+        self._route = _route(task, slices)
+        self._workspace = Workspace()
+        self._regions: dict[str, Sequence[int]] = {}
+
+    def propagate(self, tasks: Sequence[Task], later: int = 0) -> np.ndarray:
+        """Masks of structures, bool (tasks, I, J, K), each painted on the slice of the way on which it is largest, or
+        ``later`` slices after it."""
+        label = np.zeros(self._image.shape, np.uint8)
+        names = {task.structure: value for value, task in enumerate(tasks, 1)}
+        for task in tasks:
+            areas = [task.reference.take(index, self._axis).sum() for index in self._route]
+            painted = self._route[int(np.argmax(areas)) + later]
+            label[only_slice(task.reference, self._axis, painted)] = names[task.structure]
+        found, report = propagate_volume(
+            self._image,
+            label,
+            model=self._network,
+            axis=self._axis,
+            label_names=names,
+            first_slice=min(self._route),
+            last_slice=max(self._route),
+            stop_after=None,
+            workspace=self._workspace,
+            regions=self._regions,
+        )
+        self._regions |= {name: part["region"] for name, part in report["structures"].items()}
+        return np.stack([found == value for value in names.values()])
 
 
 def _by_sam2(predictor: SAM2VideoPredictor, task: Task, slices: int) -> np.ndarray:

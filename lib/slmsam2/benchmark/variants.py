@@ -14,6 +14,7 @@ from torch.nn.init import constant_
 
 from slmsam2.modeling import QUALITY, SLMSAM2, build_model, checkpoint_path, load_config
 from slmsam2.modeling.build import SAM2_FILES
+from slmsam2.modeling.speed import has_bfloat16
 
 PRESENT = 4.0  # object score of random weights, so that every slice is worked on
 NEXT_TO_NOTHING = 1e-20  # opens the short branch without an effect on the result
@@ -29,6 +30,7 @@ class Variant:
         sam2: SAM 2 by its package's video predictor, in the place of ours.
         speed: see :mod:`slmsam2.modeling.speed`.
         untrained: the short-term memory is as it starts from SAM 2.1 weights, without effect and not computed.
+        half: the image encoder in bfloat16, as at the faster speeds.
     """
 
     model: str
@@ -36,13 +38,15 @@ class Variant:
     sam2: bool = False
     speed: str = QUALITY
     untrained: bool = False
+    half: bool = False
 
     @property
     def label(self) -> str:
         """For tables."""
         if self.sam2:
             return f"SAM 2.1 {self.model.removeprefix('slm_sam2_')} (sam2 package)"
-        return f"{self.model}, {self.speed}{', as downloaded' if self.untrained else ''}"
+        differs = [", as downloaded"] * self.untrained + [", encoder in bfloat16"] * self.half
+        return f"{self.model}, {self.speed}{''.join(differs)}"
 
 
 def variants_of(models: Sequence[str], sizes: Sequence[int], speeds: Sequence[str]) -> list[list[Variant]]:
@@ -54,8 +58,10 @@ def variants_of(models: Sequence[str], sizes: Sequence[int], speeds: Sequence[st
             continue
         for size in sizes:
             ours = [Variant(model, size, speed=speed) for speed in speeds]
-            as_downloaded = [Variant(model, size, untrained=True)] if QUALITY in speeds else []
-            groups.append([Variant(model, size, sam2=True), *as_downloaded, *ours])
+            others = [Variant(model, size, untrained=True)] * (QUALITY in speeds)
+            if QUALITY in speeds and has_bfloat16(torch.device("cpu")):
+                others.append(Variant(model, size, half=True))
+            groups.append([Variant(model, size, sam2=True), *others, *ours])
     return groups
 
 
@@ -76,6 +82,8 @@ def build_variant(variant: Variant, folder: Path) -> SLMSAM2 | SAM2VideoPredicto
     network = build_model(variant.model, checkpoint=weights, overrides=overrides, speed=variant.speed)
     if not variant.untrained:
         constant_(network.get_parameter("recent_memory_attention.norm.weight"), NEXT_TO_NOTHING)
+    if variant.half:
+        network.info["encoder"] = "bfloat16"
     return network
 
 

@@ -79,6 +79,10 @@ class FeatureCache:
         """What the network sees of a slice, as an image: float32 (N, N), 0 to 1 over the window."""
         return self._frames[index][0].float().cpu().numpy() * IMAGENET_STD[0] + IMAGENET_MEAN[0]
 
+    def thumbnail(self, index: int) -> Tensor | None:
+        """The slice's thumbnail alone, see :class:`SliceFeatures`."""
+        return self._model.thumbnails(self._frames[index].to(self._model.device).float()[None])
+
     def digest(self, index: int) -> bytes:
         """A fingerprint of what the network sees of a slice."""
         if index not in self._digests:

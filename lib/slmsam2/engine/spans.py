@@ -16,7 +16,8 @@ from torch import Tensor
 
 from slmsam2.engine.features import FeatureCache
 from slmsam2.engine.settings import END_OF_RANGE, END_OF_STRUCTURE, SAID_ABSENT, Settings, Stop
-from slmsam2.engine.tracker import ObjectTracker, absent_output, found_on, is_absent
+from slmsam2.engine.tracker import ObjectTracker, absent_output, is_absent
+from slmsam2.engine.walk import Walk
 from slmsam2.engine.workspace import tensor_bytes
 from slmsam2.modeling import SLMSAM2
 from slmsam2.modeling.network import SliceOutput
@@ -163,7 +164,8 @@ class SpanTracker:
         model, settings = self._model, self._settings
         ends = [index for index in (start, end) if index in self._present()]
         seen = [self._features.digest(index) for index in route] if self._features.workspace else []
-        how = [span, route, settings.stop_after, model.recent_n, model.short_branch, len(self._features)]
+        how = [span, route, settings.stop_after, len(self._features)]
+        how += [model.recent_n, model.short_branch, model.stride]
         key = ("pass", _digest([*how, *seen, *(self._digests[index] for index in ends)]))
         made = False
 
@@ -188,20 +190,17 @@ class SpanTracker:
         stop = Stop(route[-1] if len(route) else start, END_OF_RANGE)
         if end is not None and end not in self._present():
             stop = Stop(end, SAID_ABSENT)
-        outputs: dict[int, SliceOutput] = {}
-        absent, ended = 0, False
-        # of what is expected where it starts: all of a painted slice, less of one that was clicked on
-        least_overlap = tracker.least_overlap * float(self._outputs[start]["iou"].max())
+        stride = self._model.stride if self._model.follow_motion else 1
+        walk, ended = Walk(tracker, start, self._outputs[start], route.step, stride), False
         for index in route:
             if not ended:
-                out = tracker.advance(index, reverse=route.step < 0)
+                walk.to(index)
                 tracker.forget_beyond((index, start))
-                outputs[index] = found_on(out, least_overlap)
-                absent = absent + 1 if is_absent(outputs[index]) else 0
+                absent = walk.absent
                 if self._settings.stop_after is not None and absent >= self._settings.stop_after:
                     ended, stop = True, Stop(index - route.step * (absent - 1), END_OF_STRUCTURE)
             tick()
-        return Pass(outputs, stop)
+        return Pass(walk.outputs, stop)
 
     def _kept(self, key: tuple, make: Callable[[], Any], size: Callable[[Any], int]) -> Any:
         """What the workspace keeps under ``key`` for this network, else made now."""

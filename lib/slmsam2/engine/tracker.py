@@ -36,7 +36,11 @@ class ObjectTracker:
         self.least_overlap: float = model.info["inference"].get("least_overlap", 0.0)
         """See :func:`found_on`."""
         self._marks_outlined: bool = model.info["inference"].get("outline_marks", False)
-        self.bank: MemoryBank = {"cond_frame_outputs": {}, "non_cond_frame_outputs": {}}
+        self.bank: MemoryBank = {
+            "cond_frame_outputs": {},
+            "non_cond_frame_outputs": {},
+            "carried_outputs": {},
+        }
 
     def prompt(self, index: int, mask: np.ndarray) -> SliceOutput:
         """Make slice ``index`` a conditioning slice with a painted mask, bool (h, w) at any resolution."""
@@ -137,6 +141,22 @@ class ObjectTracker:
         out = self._step(index, carried=carried, is_prompt=False, reverse=reverse)
         out["maskmem_features"] = out["maskmem_features"].to(torch.bfloat16)
         self.bank["non_cond_frame_outputs"][index] = out
+        return out
+
+    def carry(self, index: int, last: SliceOutput, *, reverse: bool) -> SliceOutput:
+        """Go to slice ``index`` without looking at it: the mask of its neighbour, ``last``, moved along with the image.
+
+        Of no use to a network that does not ``follow_motion``.
+        """
+        thumbnail = self._features.thumbnail(index)
+        moved = self._model.carried_mask(index, thumbnail, self.bank, track_in_reverse=reverse)
+        out: SliceOutput = {
+            "pred_masks": moved,
+            "object_score_logits": last["object_score_logits"],
+            "iou": last["iou"],
+            "thumbnail": thumbnail,
+        }
+        self.bank["carried_outputs"] = {index: out}
         return out
 
     def forget_beyond(self, anchors: Iterable[int]) -> None:

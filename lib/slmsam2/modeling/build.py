@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from slmsam2.errors import ConfigurationError
 from slmsam2.modeling.checkpoint import WEIGHT_SETTINGS, Checkpoint, load_weights, read_checkpoint
 from slmsam2.modeling.network import SLMSAM2
-from slmsam2.modeling.speed import QUALITY, has_bfloat16, keep_memories, scaled_size, speed_settings
+from slmsam2.modeling.speed import QUALITY, has_bfloat16, scaled_size, speed_settings
 
 SAM2_FILES = {
     "slm_sam2_hiera_t": "sam2.1_hiera_tiny.pt",
@@ -147,8 +147,7 @@ def build_model(
     network: SLMSAM2 = instantiate(settings.model)
     if loaded is not None:
         load_weights(network, loaded)
-    if "memories" in faster:
-        keep_memories(network, faster["memories"])
+    network.stride = faster.get("stride", 1)
     network.info = _describe(config, network, loaded)
     network.info["inference"] = dict(settings.get("inference", {}))
     network.info["learning"] = OmegaConf.to_container(settings.get("learning", OmegaConf.create()))

@@ -44,8 +44,9 @@ def flow_between(here: Tensor, there: Tensor) -> Tensor:
     for one, other in reversed(pyramid):
         scale = one.shape[-1] / flow.shape[-1]
         flow = scale * F.interpolate(flow, size=one.shape[-2:], mode="bilinear", align_corners=False)
+        slope, blur = _gradient(one), _blur(one)
         for _ in range(ITERATIONS):
-            flow = _refine(flow, one, other, PULL * energy[:, 0])
+            flow = _refine(flow, one, slope, other, blur, PULL * energy[:, 0])
     return flow
 
 
@@ -76,14 +77,20 @@ def trust(here: Tensor, there: Tensor, flow: Tensor) -> Tensor:
     return torch.exp(-0.5 * (difference / (TRUST_SPREAD * usual + TRUST_FLOOR)).square())
 
 
-def _refine(flow: Tensor, here: Tensor, there: Tensor, pull: Tensor) -> Tensor:
-    """One Gauss-Newton step of the flow, solved in each pixel's window; ``pull`` (B, 1, 1)."""
+def _refine(flow: Tensor, here: Tensor, slope: Tensor, there: Tensor, blur: Tensor, pull: Tensor) -> Tensor:
+    """One Gauss-Newton step of the flow, solved in each pixel's window.
+
+    Args:
+        slope: gradient of ``here``, (B, 2, n, n).
+        blur: see :func:`_blur`.
+        pull: (B, 1, 1).
+    """
     found = moved(there, flow)
-    slope = 0.5 * (_gradient(found) + _gradient(here))
+    slope = 0.5 * (_gradient(found) + slope)
     missing = here - found + (slope * flow).sum(dim=1, keepdim=True)
     x, y = slope[:, :1], slope[:, 1:]
-    terms = _blurred(torch.cat([x * x, x * y, y * y, x * missing, y * missing, flow], dim=1))
-    xx, xy, yy, bx, by, calm_x, calm_y = terms.unbind(dim=1)
+    terms = torch.cat([x * x, x * y, y * y, x * missing, y * missing, flow], dim=1)
+    xx, xy, yy, bx, by, calm_x, calm_y = (blur @ terms @ blur.t()).unbind(dim=1)
     xx, yy = xx + pull, yy + pull
     bx, by = bx + pull * calm_x, by + pull * calm_y
     determinant = xx * yy - xy * xy
@@ -98,17 +105,15 @@ def _gradient(image: Tensor) -> Tensor:
     return torch.cat([x, y], dim=1) / 2
 
 
-def _blurred(maps: Tensor) -> Tensor:
-    """Gaussian blur of (B, C, n, n)."""
-    reach = round(3 * WINDOW)
-    weights = (
-        torch.arange(-reach, reach + 1, device=maps.device, dtype=maps.dtype)
-        .div(WINDOW)
-        .square()
-        .mul(-0.5)
-        .exp()
-    )
-    kernel = (weights / weights.sum()).expand(maps.shape[1], 1, 1, -1)
-    rows = F.conv2d(F.pad(maps, (reach, reach, 0, 0), mode="replicate"), kernel, groups=maps.shape[1])
-    padded = F.pad(rows, (0, 0, reach, reach), mode="replicate")
-    return F.conv2d(padded, kernel.transpose(-1, -2), groups=maps.shape[1])
+def _blur(image: Tensor) -> Tensor:
+    """The Gaussian window as a matrix (n, n): ``blur @ image @ blur.t()`` blurs the rows and columns of (..., n, n).
+
+    What is past the edge counts as the pixel at the edge. As a product of matrices it is faster than a convolution on
+    images this small.
+    """
+    size, reach = image.shape[-1], round(3 * WINDOW)
+    offsets = torch.arange(-reach, reach + 1, device=image.device)
+    weights = offsets.to(image.dtype).div(WINDOW).square().mul(-0.5).exp()
+    places = (torch.arange(size, device=image.device)[:, None] + offsets).clamp(0, size - 1)
+    blur = image.new_zeros(size, size)
+    return blur.scatter_add_(1, places, (weights / weights.sum()).expand(size, -1))

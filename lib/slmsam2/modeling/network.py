@@ -27,6 +27,9 @@ class SLMSAM2(SAM2Base):
 
     ``short_branch = False`` turns the short branch off: SAM 2's memory alone, with the long branch in its place.
 
+    ``stride`` is the distance, in slices, of those that are looked at; between them a mask is only carried along, if
+    the network can (``follow_motion``).
+
     Args:
         image_encoder, memory_attention, memory_encoder: SAM 2's parts.
         recent_memory_attention: the short branch, shaped like ``memory_attention``.
@@ -68,6 +71,7 @@ class SLMSAM2(SAM2Base):
         self._carried: Tensor | None = None
         self.sam_mask_decoder.register_forward_hook(self._mix_carried)
         self.short_branch = True
+        self.stride = 1
         self._looked_at: tuple[tuple[int, int], ...] = ()
         self._closed = False
         self.info: dict[str, Any] = {}
@@ -75,7 +79,7 @@ class SLMSAM2(SAM2Base):
     @property
     def memory_reach(self) -> int:
         """Slices behind the current one beyond which no memory is read any more."""
-        return max(self.num_maskmem, self.max_obj_ptrs_in_encoder, self.recent_n)
+        return max(self.num_maskmem, self.max_obj_ptrs_in_encoder, self.recent_n * self.stride)
 
     def _prepare_memory_conditioned_features(
         self,
@@ -109,9 +113,13 @@ class SLMSAM2(SAM2Base):
         return self.recent_memory_fuser(short.permute(1, 2, 0).view_as(long) + long)
 
     def _recent_outputs(self, frame_idx: int, step: int, bank: MemoryBank) -> list[tuple[int, SliceOutput]]:
-        """The outputs of up to ``recent_n`` slices just passed, as (distance in slices, output)."""
-        found = ((d, _find(bank, frame_idx + step * d)) for d in range(1, self.recent_n + 1))
-        return [(d, out) for d, out in found if out is not None]
+        """The outputs of up to ``recent_n`` slices just passed, as (distance in strides, output)."""
+        found: dict[int, SliceOutput] = {}
+        for offset in range(1, self.recent_n * self.stride + 1):
+            out = _find(bank, frame_idx + step * offset)
+            if out is not None:
+                found.setdefault(-(-offset // self.stride), out)
+        return list(found.items())
 
     def _read_recent(
         self, recent: list[tuple[int, SliceOutput]], feats: Tensor, pos: Tensor, num_slices: int
@@ -178,12 +186,13 @@ class SLMSAM2(SAM2Base):
 
         Args:
             thumbnail: of slice ``frame_idx``, (B, 1, n, n); that of its neighbour is looked for in the neighbour's
-                output under "thumbnail".
+                output under "thumbnail", among the prompted ones, those looked at and the "carried_outputs".
 
         Returns:
             (B, 1, n, n), or None when the network does without or the neighbour is not known.
         """
-        last = _find(bank, frame_idx + (1 if track_in_reverse else -1))
+        neighbour = frame_idx + (1 if track_in_reverse else -1)
+        last = bank.get("carried_outputs", {}).get(neighbour) or _find(bank, neighbour)
         if not self.last_mask_prompt or last is None:
             return None
         logits = last["pred_masks"].float().clamp(-LOGIT_LIMIT, LOGIT_LIMIT)

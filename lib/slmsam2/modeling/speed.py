@@ -6,10 +6,8 @@ from typing import Any
 
 import torch
 from omegaconf import DictConfig
-from torch import nn
 
 from slmsam2.errors import ConfigurationError
-from slmsam2.modeling.network import SLMSAM2
 
 QUALITY = "quality"
 SPEEDS = (QUALITY, "balanced", "fast")
@@ -19,7 +17,7 @@ def speed_settings(settings: DictConfig, speed: str) -> dict[str, Any]:
     """What ``speed`` changes in a configuration: nothing for "quality", else some of
 
     * ``scale``: of the network's image size,
-    * ``memories``: slices in the long memory, instead of ``num_maskmem``,
+    * ``stride``: only every so many slices are looked at; on those between, the mask is carried along with the image,
     * ``encoder``: "bfloat16", the image encoder's precision where the machine has it.
 
     Raises:
@@ -33,14 +31,6 @@ def speed_settings(settings: DictConfig, speed: str) -> dict[str, Any]:
 def scaled_size(image_size: int, scale: float) -> int:
     """An image size near ``scale * image_size`` that the encoder takes, a multiple of 32."""
     return max(64, round(scale * image_size / 32) * 32)
-
-
-def keep_memories(network: SLMSAM2, count: int) -> None:
-    """Let the long memory read ``count`` slices: the prompted one and the ``count - 1`` just passed."""
-    count = min(count, network.num_maskmem)
-    encodings = network.maskmem_tpos_enc.detach()  # by distance, the prompted slice's last
-    network.maskmem_tpos_enc = nn.Parameter(torch.cat([encodings[: count - 1], encodings[-1:]]))
-    network.num_maskmem = count
 
 
 def has_bfloat16(device: torch.device) -> bool:
