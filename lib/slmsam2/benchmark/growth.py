@@ -62,11 +62,14 @@ def winding_rods(slices: int, structures: int) -> tuple[np.ndarray, np.ndarray]:
     for index in range(slices):
         for value in range(1, structures + 1):
             place, turn = 2 * np.pi * value / structures, 2 * np.pi * index / 50
-            middle = SIDE / 2 + sum(
-                reach * np.array([np.cos(angle), np.sin(angle)]) for reach, angle in ((28, place), (3, turn))
-            )
+            middle = SIDE / 2 + 28 * _towards(place) + 3 * _towards(turn)
             rod = (i - middle[0]) ** 2 + (j - middle[1]) ** 2 < 8**2
             image[rod, index] += 100 + 20 * value
             if index == slices // 2:
                 label[rod, index] = value
     return image, label
+
+
+def _towards(angle: float) -> np.ndarray:
+    """The unit vector, (2,), at an angle."""
+    return np.array([np.cos(angle), np.sin(angle)])
