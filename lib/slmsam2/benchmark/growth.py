@@ -50,17 +50,26 @@ def _one(model: str, slices: int, structures: int, threads: int) -> Growth:
 
 
 def winding_rods(slices: int, structures: int) -> tuple[np.ndarray, np.ndarray]:
-    """A volume int16 (SIDE, SIDE, slices) in which bright rods wind; a label uint8 that paints their middle slice."""
+    """A volume int16 (SIDE, SIDE, slices) in which bright rods wind; a label uint8 that paints their middle slice.
+
+    They stay within the region that is looked at first, however long the volume: else it would be looked at in more
+    regions than a short one.
+    """
     random = np.random.default_rng(0)
     image = random.normal(0, 20, (SIDE, SIDE, slices)).astype(np.int16)
     label = np.zeros(image.shape, np.uint8)
     i, j = np.mgrid[:SIDE, :SIDE]
     for index in range(slices):
         for value in range(1, structures + 1):
-            angle = 2 * np.pi * (value / structures + index / 200)
-            middle = SIDE / 2 + 28 * np.array([np.cos(angle), np.sin(angle)])
+            place, turn = 2 * np.pi * value / structures, 2 * np.pi * index / 50
+            middle = SIDE / 2 + 28 * _towards(place) + 3 * _towards(turn)
             rod = (i - middle[0]) ** 2 + (j - middle[1]) ** 2 < 8**2
             image[rod, index] += 100 + 20 * value
             if index == slices // 2:
                 label[rod, index] = value
     return image, label
+
+
+def _towards(angle: float) -> np.ndarray:
+    """The unit vector, (2,), at an angle."""
+    return np.array([np.cos(angle), np.sin(angle)])

@@ -62,9 +62,10 @@ def write_growth_figure(path: Path, growth: Sequence[Growth]) -> None:
     left, right = figure.subplots(1, 2)
     one = [g for g in growth if g.structures == 1]
     left.plot([g.slices for g in one], [g.cpu_seconds for g in one], "o-", color="darkorange")
-    left.set(xlabel="slices", ylabel="CPU seconds", ylim=(0, None))
+    left.set(xlabel="slices", ylabel="CPU seconds")
     right.plot([g.slices for g in one], [g.peak_mib for g in one], "o-", color="darkorange")
-    right.set(xlabel="slices", ylabel="peak memory, MiB", ylim=(0, None))
+    right.set(xlabel="slices", ylabel="peak memory, MiB")
     for axes in (left, right):
+        axes.set_ylim(0, 1.1 * axes.dataLim.ymax)
         axes.grid(alpha=0.3)
     figure.savefig(path, dpi=120)

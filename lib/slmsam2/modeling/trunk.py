@@ -2,7 +2,7 @@
 
 * A window that reaches past the map is filled up. The ``sam2`` package fills up the input of the attention and projects
   the filler as well; here the map is projected and the projection filled up, with what the filler's would be: the bias.
-  At 512 a third of the tokens are filler, at 256 two thirds.
+  Of the tokens of windows of 14, two fifths are filler at 512, two thirds at 256.
 * What depends on the size of the input only is made once.
 """
 
