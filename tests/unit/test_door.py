@@ -54,7 +54,8 @@ def test_bodies_that_do_not_say_how_long_they_are(client):
 
 
 @pytest.mark.parametrize(
-    "origin", ["http://evil.example", "null", "http://testserver.evil.example", "http://testserver:1"]
+    "origin",
+    ["http://evil.example", "null", "http://testserver.evil.example", "http://testserver:1", "http://[::"],
 )
 def test_a_page_of_another_server_changes_nothing(client, origin):
     assert client.put("/x", headers={"Origin": origin}).status_code == 403
@@ -79,6 +80,7 @@ def test_our_own_page_may(client):
         "evil.example",
         "evil.example:8000",
         "127.0.0.1.evil.example",
+        "[::",
         "label.example.org.evil.example",
         "a.localhost",
     ],

@@ -96,7 +96,10 @@ def _is_meant(host: str, hosts: Collection[str]) -> bool:
     Any website may let its own name point to 127.0.0.1, or to a machine in the annotator's network. Its pages then
     count as this server's, for a browser and for `_from_here`: all but the name in the request is in order.
     """
-    name = (urlsplit(f"//{host}").hostname or "").removesuffix(".")
+    try:
+        name = (urlsplit(f"//{host}").hostname or "").removesuffix(".")
+    except ValueError:  # "[::", which is no address
+        return False
     return "." not in name or name in hosts or _is_address(name)
 
 
@@ -115,7 +118,7 @@ def _from_here(headers: Headers, origins: Collection[str]) -> bool:
     browser here.
     """
     origin = headers.get("origin")
-    return origin is None or origin in origins or urlsplit(origin).netloc == headers.get("host")
+    return origin is None or origin in origins or origin.partition("://")[2] == headers.get("host")
 
 
 def put_up_door(
