@@ -49,7 +49,7 @@ def test_too_little_memory(server, tmp_path):
     small, large = painted_slice(phantom()[1], 7), np.zeros(VOXELS, np.uint8)
     large[100:200, 100:200, 125] = 1
     assert infer(server, "phantom", small, tmp_path).status_code == 200
-    with bounded(server, 200 * MB):
+    with bounded(server, 100 * MB):  # too little even when what is kept for later requests is given back
         answer = infer(server, "numbers", large, tmp_path)
         assert (answer.status_code, "30 million voxels" in answer.json()["detail"]) == (413, True)
         assert infer(server, "phantom", small, tmp_path).status_code == 200
