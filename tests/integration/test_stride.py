@@ -64,10 +64,13 @@ def test_every_so_many_slices_are_looked_at(
     assert ((result.low_res[2:] > 0).flatten(1).any(dim=1)).all()
 
 
-def test_without_motion_all_are_looked_at(follower, frames, square, looked_at, monkeypatch):
-    monkeypatch.setattr(follower, "follow_motion", False)
-    run(follower, frames, {1: {9: square}}, down=False)
-    assert looked_at == [10, 11]
+def test_networks_that_are_not_shown_the_carried_mask_skip_slices_as_well(
+    network, frames, square, looked_at, monkeypatch
+):
+    monkeypatch.setattr(network, "stride", 3)
+    result = run(network, frames, {1: {2: square}}, down=False)
+    assert looked_at == [5, 8, 11]
+    assert ((result.low_res[2:] > 0).flatten(1).any(dim=1)).all()
 
 
 def test_a_carried_mask_is_the_neighbour_s_moved_along(follower, frames, square, looked_at):

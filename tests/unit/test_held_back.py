@@ -44,24 +44,38 @@ def test_decisions_stay_when_volumes_are_added_and_go_with_deleted_ones():
     assert held not in fewer
 
 
-def test_a_single_volume_is_split_by_slices():
-    whole = case("a")
+@pytest.mark.parametrize("name", ["a", "b", "c", "d"])  # their names decide on which side
+@pytest.mark.parametrize("slices", [4, 5, 12])
+def test_a_single_volume_is_split_by_slices(name, slices):
+    whole = case(name, slices=slices)
     lessons, tasks = lessons_and_tasks([whole], {}, {}, most_tasks=8)
-    (lesson,), (task,) = lessons, tasks
-    trained = lesson.structure.known
-    assert not (trained & task.counted).any()
-    assert (whole.structures["liver"].areas[task.counted] > 0).sum() == 3  # a quarter of 12
-    assert trained[task.painted]
+    (lesson,) = lessons
     assert lesson.fresh
+    present, trained = whole.structures["liver"].areas > 0, lesson.structure.known
+    assert len(tasks) == 2
+    assert (tasks[0].counted == tasks[1].counted).all()
+    for task in tasks:
+        assert not (trained & task.counted).any()
+        assert (present & task.counted).sum() == max(1, round(slices / 4)) == task.counted.sum()
+        assert trained[task.painted]
+        assert present[task.painted]
+        first, last = task.limits
+        assert first <= task.painted <= last
+        assert task.counted[first : last + 1].sum() == task.counted.sum()
+    held = np.flatnonzero(tasks[0].counted)
+    assert (tasks[0].painted < held[0]) != (tasks[1].painted < held[0])  # from either direction
+    ends = np.flatnonzero(present)[[0, -1]]
+    assert trained[ends].all()
 
 
 def test_a_structure_that_no_held_back_volume_has_is_judged_on_slices():
     cases = [case("a", "liver"), case("b", "liver"), case("c", "liver", "spleen")]
     _, tasks = lessons_and_tasks(cases, {"a": True, "b": False, "c": False}, {}, most_tasks=8)
-    assert {(t.case.image_id, t.structure.name, t.limits is None) for t in tasks} == {
+    assert sorted((t.case.image_id, t.structure.name, t.limits is None) for t in tasks) == [
         ("a", "liver", True),
         ("c", "spleen", False),
-    }
+        ("c", "spleen", False),
+    ]
 
 
 def test_held_back_volumes_are_not_lessons_and_labels_seen_before_are_not_fresh():

@@ -26,7 +26,7 @@ class SliceFeatures:
         feats: per level (h*w, 1, C).
         pos: positional encodings of the same shapes.
         sizes: per level (h, w).
-        thumbnail: (1, 1, n, n) when the network follows the motion between slices, else None.
+        thumbnail: (1, 1, n, n) when masks are moved along with the image, else None.
     """
 
     feats: list[Tensor]

@@ -190,8 +190,8 @@ class SpanTracker:
         stop = Stop(route[-1] if len(route) else start, END_OF_RANGE)
         if end is not None and end not in self._present():
             stop = Stop(end, SAID_ABSENT)
-        stride = self._model.stride if self._model.follow_motion else 1
-        walk, ended = Walk(tracker, start, self._outputs[start], route.step, stride), False
+        walk = Walk(tracker, start, self._outputs[start], route.step, self._model.stride)
+        ended = False
         for index in route:
             if not ended:
                 walk.to(index)

@@ -146,10 +146,10 @@ class ObjectTracker:
     def carry(self, index: int, last: SliceOutput, *, reverse: bool) -> SliceOutput:
         """Go to slice ``index`` without looking at it: the mask of its neighbour, ``last``, moved along with the image.
 
-        Of no use to a network that does not ``follow_motion``.
+        For networks whose ``stride`` is more than 1.
         """
         thumbnail = self._features.thumbnail(index)
-        moved = self._model.carried_mask(index, thumbnail, self.bank, track_in_reverse=reverse)
+        moved = self._model.moved_mask(index, thumbnail, self.bank, track_in_reverse=reverse)
         out: SliceOutput = {
             "pred_masks": moved,
             "object_score_logits": last["object_score_logits"],

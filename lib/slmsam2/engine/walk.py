@@ -19,7 +19,7 @@ class Walk:
         tracker: its memory bank holds ``start``.
         begun: output of ``start``.
         step: 1 or -1, towards higher or lower slice numbers.
-        stride: of the network, 1 when it cannot carry masks.
+        stride: of the network.
 
     Attributes:
         outputs: slice -> what was found, in the order of the way.

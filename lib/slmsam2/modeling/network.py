@@ -27,8 +27,8 @@ class SLMSAM2(SAM2Base):
 
     ``short_branch = False`` turns the short branch off: SAM 2's memory alone, with the long branch in its place.
 
-    ``stride`` is the distance, in slices, of those that are looked at; between them a mask is only carried along, if
-    the network can (``follow_motion``).
+    ``stride`` is the distance, in slices, of those that are looked at; between them a mask is only carried along with
+    the image.
 
     Args:
         image_encoder, memory_attention, memory_encoder: SAM 2's parts.
@@ -176,8 +176,10 @@ class SLMSAM2(SAM2Base):
         return tokens, encoded.repeat_interleave(parts, dim=0)
 
     def thumbnails(self, frames: Tensor) -> Tensor | None:
-        """What :meth:`carried_mask` wants to know of slices (B, 3, N, N): (B, 1, N / 4, N / 4), or None for nothing."""
-        return motion.thumbnails(frames, self.image_size // 4) if self.follow_motion else None
+        """What carrying a mask wants to know of slices (B, 3, N, N): (B, 1, N / 4, N / 4), or None for nothing."""
+        if not self.follow_motion and self.stride == 1:
+            return None
+        return motion.thumbnails(frames, self.image_size // 4)
 
     def carried_mask(
         self, frame_idx: int, thumbnail: Tensor | None, bank: MemoryBank, *, track_in_reverse: bool = False
@@ -191,15 +193,26 @@ class SLMSAM2(SAM2Base):
         Returns:
             (B, 1, n, n), or None when the network does without or the neighbour is not known.
         """
-        neighbour = frame_idx + (1 if track_in_reverse else -1)
-        last = bank.get("carried_outputs", {}).get(neighbour) or _find(bank, neighbour)
+        last = _neighbour(frame_idx, bank, track_in_reverse)
         if not self.last_mask_prompt or last is None:
             return None
-        logits = last["pred_masks"].float().clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
-        if thumbnail is None:
-            return logits
-        flow = motion.flow_between(thumbnail, last["thumbnail"])
-        return motion.moved(logits, flow, "bicubic") * motion.trust(thumbnail, last["thumbnail"], flow)
+        if thumbnail is None or not self.follow_motion:
+            return _limited(last)
+        return _moved_along(last, thumbnail)
+
+    def moved_mask(
+        self, frame_idx: int, thumbnail: Tensor | None, bank: MemoryBank, *, track_in_reverse: bool = False
+    ) -> Tensor:
+        """The neighbouring slice's mask logits (B, 1, n, n), moved along with the image.
+
+        For a ``stride`` of more than 1; the neighbour is known.
+
+        Args:
+            thumbnail: as for :meth:`carried_mask`.
+        """
+        last = _neighbour(frame_idx, bank, track_in_reverse)
+        assert last is not None and thumbnail is not None
+        return _moved_along(last, thumbnail)
 
     def _track_step(
         self,
@@ -284,3 +297,20 @@ class SLMSAM2(SAM2Base):
 def _find(bank: MemoryBank, index: int) -> SliceOutput | None:
     """The output of slice ``index``, prompted or propagated, if it is kept."""
     return bank["cond_frame_outputs"].get(index) or bank["non_cond_frame_outputs"].get(index)
+
+
+def _neighbour(index: int, bank: MemoryBank, reverse: bool) -> SliceOutput | None:
+    """The output of the slice passed just before slice ``index``, looked at or carried, if it is kept."""
+    before = index + (1 if reverse else -1)
+    return bank.get("carried_outputs", {}).get(before) or _find(bank, before)
+
+
+def _limited(out: SliceOutput) -> Tensor:
+    """Mask logits (B, 1, n, n), no surer than a painted mask's."""
+    return out["pred_masks"].float().clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
+
+
+def _moved_along(out: SliceOutput, thumbnail: Tensor) -> Tensor:
+    """A slice's mask logits moved to the slice of ``thumbnail`` (B, 1, n, n), less sure where the two differ."""
+    flow = motion.flow_between(thumbnail, out["thumbnail"])
+    return motion.moved(_limited(out), flow, "bicubic") * motion.trust(thumbnail, out["thumbnail"], flow)

@@ -68,8 +68,8 @@ def lessons_and_tasks(
 ) -> tuple[list[Lesson], list[Task]]:
     """What to train on and what to judge by.
 
-    A structure that is on no held-back volume is judged on a part of one volume: the slices from near one of its ends
-    on, which are then not trained on.
+    A structure that is on no held-back volume is judged on a part of one volume: slices on one side of its middle,
+    which are then not trained on.
     """
     judged = [case for case in cases if held_back.get(case.image_id)]
     covered = {name for case in judged for name in case.structures}
@@ -81,8 +81,8 @@ def lessons_and_tasks(
         fresh = seen.get(case.image_id) != case.digest
         for name, structure in case.structures.items():
             if name not in covered and len(structure.present) >= LEAST_SLICES:
-                structure, task = _split(case, structure)
-                tasks.append(task)
+                structure, parts = _split(case, structure)
+                tasks += parts
                 covered.add(name)
             lessons.append(Lesson(case, structure, fresh))
     tasks = [task for task in tasks if task.counted.any()]
@@ -96,19 +96,24 @@ def _volume_task(case: Case, structure: Structure) -> Task:
     return Task(case, structure, painted, counted)
 
 
-def _split(case: Case, structure: Structure) -> tuple[Structure, Task]:
-    """Hold back the slices beyond one end's last quarter; the slice before them is the one to paint."""
-    present = structure.present
-    count = max(1, round(SLICE_SHARE * len(present)))
-    slices = np.arange(len(structure.areas))
+def _split(case: Case, structure: Structure) -> tuple[Structure, list[Task]]:
+    """Hold back a quarter of a structure's slices, on one side of its middle; they are reached from either direction.
+
+    The ends stay to be learnt: they are what a structure has only two of. The painted slices lie as far away as the
+    held-back ones reach, towards the near end half as far: close by, any weights do well.
+    """
+    there = np.flatnonzero((structure.areas > 0) & structure.known)
     if stable_number(case.image_id, structure.name) % 2:
-        painted, limits = int(present[-count - 1]), (int(present[-count - 1]), len(slices) - 1)
-        held = slices > painted
-    else:
-        painted, limits = int(present[count]), (0, int(present[count]))
-        held = slices < painted
-    lesson = replace(structure, known=structure.known & ~held)
-    return lesson, Task(case, structure, painted, structure.known & held, limits)
+        there = there[::-1]
+    count = max(1, round(SLICE_SHARE * len(there)))
+    first, last = sorted((there[len(there) // 2], there[len(there) // 2 + count - 1]))
+    held = np.zeros(len(structure.areas), bool)
+    held[first : last + 1] = True
+    tasks = []
+    for painted in (int(there[len(there) // 4]), int(there[-1 - len(there) // 8])):
+        limits = (min(painted, int(first)), max(painted, int(last)))
+        tasks.append(Task(case, structure, painted, structure.known & held, limits))
+    return replace(structure, known=structure.known & ~held), tasks
 
 
 def _spread(tasks: Sequence[Task], most: int) -> list[Task]:
