@@ -1,12 +1,13 @@
 #!/usr/bin/env python
-"""How much the server learns from a few submitted labels: propagation Dice on volumes it has never seen.
+"""How much a server learns from a few submitted labels: propagation Dice on volumes it has never seen.
 
     python scripts/learning_curve.py --output output/learning
 
-Makes subjects of one synthetic anatomy (slmsam2.synthesis.subjects), lets the embedded model learn from the labels of
-the first 1, then 5 of them, as the train task does, and propagates one painted slice in other subjects before and
-after. Then structure by structure: the wall first, the duct after it, with and without replay of the wall's labels.
-Prints a table, and writes it as learning.csv. With real volumes instead, folders as scripts/evaluate.py takes them:
+Starts servers as users do, with a model folder of their own, and works with MONAI Label's own client: labels of the
+first 1, then 5 subjects of one synthetic anatomy (slmsam2.synthesis.subjects) are submitted and trained on, and one
+painted slice is propagated in other subjects before and after. Then structure by structure: the wall first, the duct
+after it, with and without the wall's labels being there to be replayed. Prints a table, and writes it as learning.csv.
+With real volumes instead, folders as scripts/evaluate.py takes them:
 
     python scripts/learning_curve.py --learn-from ../shared/volumes/vxm_brain_t1_fs \
         --structures L-thalamus L-putamen L-caudate L-hippocampus \
@@ -22,40 +23,46 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import shutil
 import sys
+import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import nibabel as nib
 import numpy as np
-import torch
-from tqdm import tqdm
+from monailabel.client import MONAILabelClient
+
+from demo import DemoError, running_server
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
-from slmsam2.engine.volume import load_model, propagate_volume
 from slmsam2.errors import ConfigurationError, SlmSam2Error
 from slmsam2.evaluation import Benchmark, tasks_of
-from slmsam2.metrics import dice, largest_slice, only_slice
-from slmsam2.modeling import SLMSAM2
-from slmsam2.synthesis.subjects import STRUCTURES, Subject, make_subject
+from slmsam2.evaluation.tasks import Task
+from slmsam2.metrics import dice, largest_slice
+from slmsam2.synthesis.subjects import STRUCTURES, make_subject
 from slmsam2.training.labelled import Submission
-from slmsam2.training.learn import Request, learn
-from slmsam2.volume import Volume
+from slmsam2.volume import Volume, read_label, write_label
 
 MODEL = "slm_sam2_nano"
 FIRST_UNSEEN = 10_000  # number of the first subject that is never learnt from
 AXIS = 2
+LOOK_SECONDS = 2.0  # between looks whether a training is over
+Row = dict[str, Any]
 
 
 def main() -> int:
     args = parse_arguments()
-    torch.set_num_threads(args.threads)
+    args.output.mkdir(parents=True, exist_ok=True)
     try:
         rows = measure_real(args) if args.learn_from else measure(args)
-    except (SlmSam2Error, OSError) as error:
+    except (SlmSam2Error, DemoError, OSError) as error:
         print(f"learning_curve: {error}", file=sys.stderr)
         return 2
     print_rows(rows)
@@ -71,14 +78,17 @@ def parse_arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--volumes", type=int, nargs="+", default=[1, 5], help="labels to learn from (%(default)s)"
+        "--volumes",
+        type=int,
+        nargs="*",
+        default=[1, 5],
+        help="labels to learn from (%(default)s); none: the second part only",
     )
     parser.add_argument("--unseen", type=int, default=6, help="subjects to measure on (%(default)s)")
     parser.add_argument("--minutes", type=float, default=10.0, help="of training at most (%(default)s)")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
     parser.add_argument("--skip-forgetting", action="store_true", help="leave out the second part")
     parser.add_argument(
-        "--output", type=Path, required=True, help="folder for volumes, models and learning.csv"
+        "--output", type=Path, required=True, help="folder for volumes, models, logs and learning.csv"
     )
     real = parser.add_argument_group("real volumes")
     real.add_argument("--learn-from", type=Path, nargs="+", help="folders of the volumes to learn from")
@@ -91,29 +101,168 @@ def parse_arguments() -> argparse.Namespace:
     return args
 
 
-def measure(args: argparse.Namespace) -> list[dict[str, object]]:
-    """One row per model: what it has learnt, and mean Dice per structure on the unseen subjects."""
-    unseen = [make_subject(FIRST_UNSEEN + n) for n in range(args.unseen)]
-    rows = [row("as it comes", load_model(MODEL), unseen, 0.0)]
+@dataclass(frozen=True)
+class Team:
+    """People who label with a server of their own.
+
+    Attributes:
+        client: MONAI Label's.
+        scratch: folder for what is sent.
+        minutes: of a training, at most.
+    """
+
+    client: MONAILabelClient
+    scratch: Path
+    minutes: float
+
+    def learn(self, labels: Iterable[Submission]) -> str:
+        """Submit labels and train. Returns how long the training took.
+
+        Raises:
+            DemoError: it failed.
+        """
+        for label in labels:
+            params = {"label_info": [{"name": name, "idx": value} for name, value in label.names.items()]}
+            self.client.save_label(label.image_id, str(label.label), tag="final", params=params)
+        self.client.train_start("slmsam2", {"minutes": self.minutes})
+        while (status := self.client.train_status()["status"]) not in ("DONE", "ERROR"):
+            time.sleep(LOOK_SECONDS)
+        figures = self.client.info()["train_stats"]["slmsam2"]
+        if status == "ERROR":
+            raise DemoError(f"the training failed: {figures.get('message')}")
+        print(f"{figures['message']} ({figures['total_time']})", flush=True)
+        return str(figures["total_time"])
+
+    def row(self, name: str, tasks: Sequence[Task], taken: str = "") -> Row:
+        """One line of the table: mean Dice per structure."""
+        found: dict[str, list[float]] = {}
+        versions = set()
+        for task in tasks:
+            score, version = self._propagate(task)
+            found.setdefault(task.structure, []).append(score)
+            versions.add(version)
+        scores = {structure: round(fmean(values), 3) for structure, values in found.items()}
+        return {"learnt": name, "version": " ".join(versions), **scores, "training": taken}
+
+    def _propagate(self, task: Task) -> tuple[float, str]:
+        """Dice from one painted slice, and the version of the model that answered."""
+        painted = self.scratch / "painted.nii.gz"
+        write_label(painted, task.painted.astype(np.uint8), task.image)
+        params = {"label_info": [{"name": task.structure, "id": 1}], "result_extension": ".nii.gz"}
+        file, reply = self.client.infer("slmsam2", task.volume_name, params, label_in=str(painted))
+        answer = read_label(Path(file))
+        Path(file).unlink()
+        return dice(answer.array > 0, task.reference), reply["version"]
+
+
+@contextmanager
+def team(images: dict[str, Path], model_dir: Path, minutes: float) -> Iterator[Team]:
+    """A server, as users start it, over copies of the images; what it learns stays in ``model_dir``."""
+    model_dir.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="slmsam2_learning_") as scratch:
+        studies = Path(scratch) / "studies"
+        studies.mkdir()
+        for image_id, path in images.items():
+            shutil.copy(path, studies / f"{image_id}.nii.gz")
+        log = model_dir / "server.log"
+        with running_server(studies, MODEL, log, model_dir=model_dir.resolve()) as url:
+            yield Team(MONAILabelClient(url, tmpdir=scratch), Path(scratch), minutes)
+
+
+def measure(args: argparse.Namespace) -> list[Row]:
+    """One row per model, of synthetic subjects."""
+    unseen = range(FIRST_UNSEEN, FIRST_UNSEEN + args.unseen)
+    shown = {label.image_id: label.image for label in submissions(args.output / "unseen", unseen, [])}
+    tasks = [task for number in unseen for task in subject_tasks(number)]
+    rows = []
     for count in args.volumes:
         folder = args.output / f"from_{count}"
-        seconds = learn_from(submissions(folder, range(count), STRUCTURES), folder, args)
-        rows.append(row(f"{count} labelled", load_model(MODEL, folder), unseen, seconds))
-    if not args.skip_forgetting:
-        rows += forgetting(args, unseen)
+        labels = submissions(folder, range(count), STRUCTURES)
+        with team(shown | images_of(labels), folder / "model", args.minutes) as people:
+            if not rows:
+                rows.append(people.row("as it comes", tasks))
+            taken = people.learn(labels)
+            rows.append(people.row(f"{count} labelled", tasks, taken))
+    return rows if args.skip_forgetting else rows + forgetting(args, shown, tasks, rows == [])
+
+
+def forgetting(
+    args: argparse.Namespace, shown: dict[str, Path], tasks: Sequence[Task], at_first: bool
+) -> list[Row]:
+    """The wall from three subjects, then the duct from three others, with and without the wall's labels.
+
+    ``at_first``: a row of the model as it comes is wanted, too.
+    """
+    rows = []
+    first = args.output / "wall"
+    wall = submissions(first, range(20, 23), ["wall"])
+    with team(shown | images_of(wall), first / "model", args.minutes) as people:
+        if at_first:
+            rows.append(people.row("as it comes", tasks))
+        taken = people.learn(wall)
+        rows.append(people.row("wall only", tasks, taken))
+    for name, replay in (("wall, then duct", True), ("wall, then duct without replay", False)):
+        folder = args.output / ("replay" if replay else "no_replay")
+        shutil.copytree(first / "model", folder / "model", symlinks=True, dirs_exist_ok=True)
+        duct = submissions(folder, range(30, 33), ["duct"])
+        kept = wall if replay else []
+        with team(shown | images_of([*kept, *duct]), folder / "model", args.minutes) as people:
+            taken = people.learn([*kept, *duct])
+            rows.append(people.row(name, tasks, taken))
     return rows
 
 
-def measure_real(args: argparse.Namespace) -> list[dict[str, object]]:
-    """Propagation in a real volume before and after learning from others."""
+def submissions(folder: Path, numbers: Iterable[int], names: Iterable[str]) -> list[Submission]:
+    """Write subjects with the labels of the named structures, as annotators would have submitted them."""
+    values = {name: STRUCTURES[name] for name in names}
+    written = []
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in numbers:
+        subject = make_subject(number)
+        image, label = (folder / f"subject_{number}_{kind}.nii.gz" for kind in ("image", "label"))
+        kept = np.where(np.isin(subject.label, list(values.values())), subject.label, 0).astype(np.uint8)
+        nib.save(nib.Nifti1Image(subject.image, subject.affine), image)
+        nib.save(nib.Nifti1Image(kept, subject.affine), label)
+        written.append(Submission(f"subject_{number}", image, label, values))
+    return written
+
+
+def images_of(labels: Iterable[Submission]) -> dict[str, Path]:
+    """Image id -> file."""
+    return {label.image_id: label.image for label in labels}
+
+
+def subject_tasks(number: int) -> list[Task]:
+    """Each structure of a subject, from its largest slice."""
+    subject = make_subject(number)
+    image, tasks = Volume(subject.image, subject.affine), []
+    for name, value in STRUCTURES.items():
+        reference = subject.label == value
+        painted = largest_slice(reference, AXIS)
+        tasks.append(Task(f"subject_{number}", name, "largest", image, reference, AXIS, painted))
+    return tasks
+
+
+def measure_real(args: argparse.Namespace) -> list[Row]:
+    """Propagation in real volumes before and after learning from others."""
     labels = [submission_of(folder, args.structures, args.output) for folder in args.learn_from]
     known = {name for folder in args.test_on for name in json.loads((folder / "labels.json").read_text())}
     missing = [name for name in args.test_structures if name not in known]
     if missing:
         raise ConfigurationError(f"No volume to measure on has {', '.join(missing)}.")
-    before = real_row("as it comes", load_model(MODEL), args, 0.0)
-    seconds = learn_from(labels, args.output, args)
-    return [before, real_row(f"{len(labels)} labelled", load_model(MODEL, args.output), args, seconds)]
+    tasks = [task for folder in args.test_on for task in real_tasks(folder, args.test_structures)]
+    shown = {folder.name: folder / "image.nii.gz" for folder in args.test_on}
+    with team(shown | images_of(labels), args.output / "model", args.minutes) as people:
+        before = people.row("as it comes", tasks)
+        taken = people.learn(labels)
+        return [before, people.row(f"{len(labels)} labelled", tasks, taken)]
+
+
+def real_tasks(folder: Path, names: Sequence[str]) -> Iterator[Task]:
+    """Those of the named structures that a volume has, from their largest slices."""
+    there = json.loads((folder / "labels.json").read_text())
+    benchmark = Benchmark(folder.parent, {folder.name: [one for one in names if one in there]}, {})
+    return tasks_of(benchmark, folder.name, ("largest",))
 
 
 def submission_of(folder: Path, names: Sequence[str], output: Path) -> Submission:
@@ -136,82 +285,12 @@ def values_of(folder: Path, names: Iterable[str]) -> dict[str, int]:
     return {name: values[name] for name in names}
 
 
-def real_row(name: str, model: SLMSAM2, args: argparse.Namespace, seconds: float) -> dict[str, object]:
-    """Dice of each structure, from its largest slice."""
-    scores = {}
-    for folder in args.test_on:
-        there = json.loads((folder / "labels.json").read_text())
-        names = [one for one in args.test_structures if one in there]
-        benchmark = Benchmark(folder.parent, {folder.name: names}, {})
-        for task in tasks_of(benchmark, folder.name, ("largest",)):
-            found, _ = propagate_volume(
-                task.image, task.painted.astype(np.uint8), model=model, axis=task.axis
-            )
-            scores[task.structure] = round(dice(found > 0, task.reference), 3)
-    return {"learnt": name, "version": model.info["version"], **scores, "cpu_seconds": round(seconds)}
-
-
-def forgetting(args: argparse.Namespace, unseen: Sequence[Subject]) -> list[dict[str, object]]:
-    """The wall from three subjects, then the duct from three others, with and without replay."""
-    rows = []
-    for name, replay in (("wall, then duct", True), ("wall, then duct without replay", False)):
-        folder = args.output / ("replay" if replay else "no_replay")
-        wall = submissions(folder, range(20, 23), ["wall"])
-        seconds = learn_from(wall, folder, args)
-        if replay:
-            rows.append(row("wall only", load_model(MODEL, folder), unseen, seconds))
-        duct = submissions(folder, range(30, 33), ["duct"])
-        seconds = learn_from(wall + duct if replay else duct, folder, args)
-        rows.append(row(name, load_model(MODEL, folder), unseen, seconds))
-    return rows
-
-
-def submissions(folder: Path, numbers: Iterable[int], names: Iterable[str]) -> list[Submission]:
-    """Write subjects with the labels of the named structures, as annotators would have submitted them."""
-    values = {name: STRUCTURES[name] for name in names}
-    written = []
-    for number in numbers:
-        subject = make_subject(number)
-        image, label = (folder / f"subject_{number}_{kind}.nii.gz" for kind in ("image", "label"))
-        folder.mkdir(parents=True, exist_ok=True)
-        kept = np.where(np.isin(subject.label, list(values.values())), subject.label, 0).astype(np.uint8)
-        nib.save(nib.Nifti1Image(subject.image, subject.affine), image)
-        nib.save(nib.Nifti1Image(kept, subject.affine), label)
-        written.append(Submission(f"subject_{number}", image, label, values))
-    return written
-
-
-def learn_from(labels: list[Submission], model_dir: Path, args: argparse.Namespace) -> float:
-    """Train; returns CPU seconds."""
-    start = time.process_time()
-    figures = learn(labels, Request(MODEL, model_dir, minutes=args.minutes))
-    tqdm.write(f"{figures['message']} ({figures['total_time']})")
-    return time.process_time() - start
-
-
-def row(name: str, model: SLMSAM2, unseen: Sequence[Subject], seconds: float) -> dict[str, object]:
-    """Mean Dice of propagations from the largest slice."""
-    scores = {
-        structure: fmean(propagated(model, s, v) for s in unseen) for structure, v in STRUCTURES.items()
-    }
-    rounded = {structure: round(score, 3) for structure, score in scores.items()}
-    return {"learnt": name, "version": model.info["version"], **rounded, "cpu_seconds": round(seconds)}
-
-
-def propagated(model: SLMSAM2, subject: Subject, value: int) -> float:
-    """Dice of one structure, from its largest slice."""
-    reference = subject.label == value
-    painted = only_slice(reference, AXIS, largest_slice(reference, AXIS)).astype(np.uint8)
-    found, _ = propagate_volume(Volume(subject.image, subject.affine), painted, model=model, axis=AXIS)
-    return dice(found > 0, reference)
-
-
-def print_rows(rows: Sequence[dict[str, object]]) -> None:
-    names = [name for name in rows[0] if name not in ("learnt", "version", "cpu_seconds")]
-    print(f"\n{'learnt':32} {'version':12} " + " ".join(f"{name:>6}" for name in names) + f" {'CPU s':>6}")
+def print_rows(rows: Sequence[Row]) -> None:
+    names = [name for name in rows[0] if name not in ("learnt", "version", "training")]
+    print(f"\n{'learnt':32} {'version':12} " + " ".join(f"{name:>6}" for name in names) + "  training")
     for one in rows:
         dices = " ".join(f"{one[name]:{max(6, len(name))}.3f}" for name in names)
-        print(f"{one['learnt']:32} {one['version']:12} {dices} {one['cpu_seconds']:6}")
+        print(f"{one['learnt']:32} {one['version']:12} {dices}  {one['training']:>8}")
 
 
 if __name__ == "__main__":

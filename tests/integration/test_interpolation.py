@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from slmsam2.engine.interpolation import Shape, between, interpolate, widen
+from slmsam2.engine.interpolation import Shape, between, interpolate, taper, widen
 from slmsam2.engine.propagation import Propagation
 from slmsam2.engine.spans import spans_between
 from slmsam2.metrics import dice
@@ -96,3 +96,34 @@ def test_what_is_too_small_between_two_prompts_is_widened(result):
     assert not widened[~disc(20, 20, 8)].any()
     for index in (0, 1, 3, 4, 5, 6, 7):  # large enough, empty, a prompt, or beyond the prompts
         assert torch.equal(result.low_res[index], before[index])
+
+
+def found_on_all(areas, slices=30):
+    """A structure found as the same square on every slice but the prompted ones, {slice: area}."""
+    low_res = torch.full((slices, 1, SIZE, SIZE), -4.0)
+    low_res[:, 0, :10, :10] = 4.0
+    for index, area in areas.items():
+        low_res[index] = -4.0
+        low_res[index, 0].view(-1)[:area] = 4.0
+    rest = torch.zeros(slices, 1)
+    seen = torch.ones(slices, 1, dtype=torch.bool)
+    found = Propagation([3], low_res, rest, rest, torch.full((slices, 1), torch.nan), seen, (SIZE, SIZE))
+    found.spans[3] = spans_between(list(areas), (0, slices - 1))
+    taper(found)
+    return np.flatnonzero((found.low_res[:, 0] > 0).flatten(1).any(dim=1).numpy()).tolist()
+
+
+def test_a_structure_ends_where_its_areas_fall_towards_an_end():
+    # from 200 on slice 10 to 100 on slice 14: zero on slice 18, so nothing from 4 * 1.5 slices beyond on
+    assert found_on_all({10: 200, 14: 100}) == list(range(21))
+    assert found_on_all({15: 100, 19: 200}) == list(range(9, 30))
+    assert found_on_all({8: 150, 10: 200, 14: 100}) == list(range(21))
+
+
+@pytest.mark.parametrize("areas", [{10: 200}, {10: 200, 14: 190}, {10: 100, 14: 100}])
+def test_areas_that_hardly_fall_say_nothing_of_an_end(areas):
+    assert found_on_all(areas) == list(range(30))
+
+
+def test_an_empty_slice_says_nothing_of_areas():
+    assert found_on_all({10: 200, 14: 0}) == [index for index in range(30) if index != 14]

@@ -123,6 +123,12 @@ def test_where_an_end_may_be_missed_the_first_doubtful_slice_gains_most():
     assert gain[6] > (1 - presence) * 7 / 13  # all of the tail, unless the structure is there
 
 
+def test_where_slices_get_worse_with_the_distance_it_pays_to_go_far():
+    confidence = [1.0, *np.linspace(0.95, 0.5, 20)]
+    gain = of_slices(confidence, [1.0] * 21, [True, *[False] * 20])
+    assert 11 <= gain.argmax() <= 18
+
+
 def test_a_doubtful_slice_makes_all_beyond_it_doubtful():
     painted = [True, *[False] * 6]
     sure = of_slices([1, *[0.9] * 6], [1.0] * 7, painted)

@@ -72,7 +72,7 @@ def test_a_structure_that_no_held_back_volume_has_is_judged_on_slices():
     cases = [case("a", "liver"), case("b", "liver"), case("c", "liver", "spleen")]
     _, tasks = lessons_and_tasks(cases, {"a": True, "b": False, "c": False}, {}, most_tasks=8)
     assert sorted((t.case.image_id, t.structure.name, t.limits is None) for t in tasks) == [
-        ("a", "liver", True),
+        *[("a", "liver", True)] * 3,
         ("c", "spleen", False),
         ("c", "spleen", False),
     ]
@@ -94,6 +94,18 @@ def test_few_tasks_are_spread_over_the_structures():
     assert [t.case.image_id for t in tasks] == [t.case.image_id for t in again]
 
 
+def test_few_held_back_volumes_are_judged_from_several_slices():
+    held = dict.fromkeys("abcd", True)
+    _, tasks = lessons_and_tasks([case("a", slices=13)], held, {}, most_tasks=8)
+    assert [task.painted for task in tasks] == [10, 7, 13]
+    assert not any(task.counted[task.painted] for task in tasks)
+    _, tasks = lessons_and_tasks([case(name) for name in "abcd"], held, {}, most_tasks=6)
+    assert sorted(task.case.image_id for task in tasks[:4]) == list("abcd")  # each at its largest first
+    assert len(tasks) == 6
+    _, tasks = lessons_and_tasks([case(name) for name in "abcd"], held, {}, most_tasks=3)
+    assert len(tasks) == 3
+
+
 def test_a_structure_on_few_slices_cannot_be_judged():
     few = case("a", slices=3)
     lessons, tasks = lessons_and_tasks([few], {}, {}, most_tasks=8)
@@ -106,5 +118,6 @@ def test_slices_that_nobody_vouched_for_do_not_count():
     structure = unknown.structures["liver"]
     known = structure.areas > 0
     unknown = replace(unknown, structures={"liver": replace(structure, known=known)})
-    _, (task,) = lessons_and_tasks([unknown], {"a": True}, {}, most_tasks=8)
+    _, tasks = lessons_and_tasks([unknown], {"a": True}, {}, most_tasks=1)
+    (task,) = tasks
     assert task.counted.sum() == known.sum() - 1  # all but the painted one

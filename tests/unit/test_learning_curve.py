@@ -1,6 +1,6 @@
 """scripts/learning_curve.py: what it lets the model learn from a real volume."""
 
-import importlib.util
+import importlib
 import json
 import sys
 from pathlib import Path
@@ -17,11 +17,9 @@ SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "learning_curve.py"
 
 
 @pytest.fixture
-def script():
-    spec = importlib.util.spec_from_file_location("learning_curve", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def script(monkeypatch):
+    monkeypatch.syspath_prepend(SCRIPT.parent)
+    return importlib.import_module("learning_curve")
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Shape-based interpolation between two prompted slices.
+"""What shapes and areas on the prompted slices say of others: between two of them, and beyond the outermost.
 
 After S. P. Raya and J. K. Udupa (1990), Shape-based interpolation of multidimensional objects: signed distances are
 interpolated; here the shapes are moved onto a common centre before, and areas change evenly from slice to slice. Radii
@@ -6,6 +6,8 @@ that do would make a cone where anatomy is round, and lose what lies on one of t
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 import torch
@@ -15,6 +17,9 @@ from slmsam2.engine.propagation import Propagation
 from slmsam2.engine.spans import BLEND_LIMIT, Span
 
 STEEPNESS = 2.0  # logits per mask pixel of distance from the interpolated edge
+LEAST_FALL = 0.1  # of the area from one prompted slice to another, to say anything about an end
+NO_END = 10**6  # slices
+BEYOND_END = 1.5  # times the distance at which areas that fall evenly reach zero; there a structure has ended
 
 
 def interpolate(result: Propagation, weight: float) -> None:
@@ -67,6 +72,35 @@ def widen(result: Propagation) -> None:
             for index in range(span.first, span.last + 1):
                 if 0 < areas[index] < even[index - span.low]:
                     logits[index] -= _level(logits[index], np.sqrt(areas[index] * even[index - span.low]))
+
+
+def taper(result: Propagation) -> None:
+    """Let a structure end where its areas on the prompted slices say that it must, in place.
+
+    What gets smaller towards its end does so ever faster: areas that went on falling evenly from one prompted slice
+    over another would reach zero past the end. Nothing is left beyond ``BEYOND_END`` times that distance.
+    """
+    for column, obj in enumerate(result.objects):
+        logits = result.low_res[:, column]
+        ends = {end for span in result.spans[obj] for end in (span.low, span.high) if end is not None}
+        areas = {end: int((logits[end] > 0).sum()) for end in sorted(ends)}
+        given = [end for end, area in areas.items() if area]
+        for span in result.spans[obj]:
+            if given and span.low == given[-1]:
+                reach = _reach(areas, given[:-1], span.low)
+                logits[span.first : span.last + 1][reach:].clamp_(max=-BLEND_LIMIT)
+            elif given and span.high == given[0]:
+                reach = _reach(areas, given[1:], span.high)
+                logits[span.first : max(span.last + 1 - reach, span.first)].clamp_(max=-BLEND_LIMIT)
+
+
+def _reach(areas: dict[int, int], inner: list[int], outermost: int) -> int:
+    """How many slices beyond the outermost prompted one a structure can be on, by the areas on inner ones."""
+    area, reach = areas[outermost], float(NO_END)
+    for index in inner:
+        if area < (1 - LEAST_FALL) * areas[index]:
+            reach = min(reach, BEYOND_END * abs(outermost - index) * area / (areas[index] - area))
+    return math.ceil(reach)
 
 
 class Shape:

@@ -10,7 +10,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from slmsam2.engine.features import DEFAULT_CACHE_BYTES, FeatureCache
-from slmsam2.engine.interpolation import interpolate, widen
+from slmsam2.engine.interpolation import interpolate, taper, widen
 from slmsam2.engine.propagation import Progress, Prompts, Propagation, propagate_frames
 from slmsam2.engine.regions import Region, region_around, twice_as_wide, whole_slices
 from slmsam2.engine.settings import Settings
@@ -62,8 +62,8 @@ def propagate_structures(
     Networks with a ``crop_margin`` see a region around what was painted, so that a small structure gets more of
     their few tokens. A structure that comes to the region's edge is propagated again in one twice as wide.
     Structures in the same region share the image encoder. Networks with ``interpolation`` get the shape between two
-    prompts mixed in and masks too small for it widened, those with ``smoothing`` their mask logits smoothed within and
-    between slices.
+    prompts mixed in, masks too small for it widened, and ends where areas fall towards them; those with ``smoothing``
+    their mask logits smoothed within and between slices.
 
     Args:
         stack: (S, H, W), real numbers.
@@ -105,6 +105,7 @@ def propagate_structures(
             smooth(result, inference["smoothing"])
         if "interpolation" in inference:
             widen(result)
+            taper(result)
         if not region.is_whole and _is_cut_off(result, region):
             waiting.setdefault(twice_as_wide(region, spacing), []).extend(values)
             counter.runs += 1

@@ -122,10 +122,17 @@ def _propose(
         model=model,
         axis=task.axis,
         prompt_slices=given,
+        window=_level_and_width(before.report["window"]) if before else None,  # as the server keeps them
         regions={"structure_1": before.facts["region"]} if before else None,
         workspace=workspace,
     )
     return Proposal(label > 0, report, report["structures"]["structure_1"])
+
+
+def _level_and_width(window: list[float]) -> list[float]:
+    """Of a window that is given by its ends."""
+    low, high = window
+    return [(low + high) / 2, high - low]
 
 
 def _round(task: Task, strategy: str, given: list[int], proposal: Proposal, seconds: float) -> Round:

@@ -211,7 +211,8 @@ class SLMSAM2(SAM2Base):
             thumbnail: as for :meth:`carried_mask`.
         """
         last = _neighbour(frame_idx, bank, track_in_reverse)
-        assert last is not None and thumbnail is not None
+        assert last is not None
+        assert thumbnail is not None
         return _moved_along(last, thumbnail)
 
     def _track_step(

@@ -68,12 +68,15 @@ def lessons_and_tasks(
 ) -> tuple[list[Lesson], list[Task]]:
     """What to train on and what to judge by.
 
-    A structure that is on no held-back volume is judged on a part of one volume: slices on one side of its middle,
-    which are then not trained on.
+    Held-back volumes are propagated from the largest slice of each structure, and, if there is room for more tasks,
+    from others. A structure that is on no held-back volume is judged on a part of one volume: slices on one side of
+    its middle, which are then not trained on.
     """
     judged = [case for case in cases if held_back.get(case.image_id)]
     covered = {name for case in judged for name in case.structures}
-    tasks = [_volume_task(case, one) for case in judged for one in case.structures.values()]
+    whole = [(case, one) for case in judged for one in case.structures.values()]
+    tasks = [_volume_task(case, one, int(one.areas.argmax())) for case, one in whole]
+    further = [_volume_task(case, one, slice_) for case, one in whole for slice_ in _quarters(one)]
     lessons = []
     for case in sorted(
         (c for c in cases if not held_back.get(c.image_id)), key=lambda c: stable_number(c.image_id)
@@ -85,15 +88,25 @@ def lessons_and_tasks(
                 tasks += parts
                 covered.add(name)
             lessons.append(Lesson(case, structure, fresh))
-    tasks = [task for task in tasks if task.counted.any()]
-    return lessons, _spread(tasks, most_tasks)
+    tasks = _spread([task for task in tasks if task.counted.any()], most_tasks)
+    further = [task for task in further if task.counted.any()]
+    return lessons, tasks + _spread(further, most_tasks - len(tasks))
 
 
-def _volume_task(case: Case, structure: Structure) -> Task:
-    painted = int(structure.areas.argmax())
+def _volume_task(case: Case, structure: Structure, painted: int) -> Task:
     counted = structure.known.copy()
     counted[painted] = False
     return Task(case, structure, painted, counted)
+
+
+def _quarters(structure: Structure) -> list[int]:
+    """The slices at a quarter and at three quarters of the extent, where they are not the largest one.
+
+    A single propagation in a single volume says little; from other slices it goes other ways.
+    """
+    there = np.flatnonzero((structure.areas > 0) & structure.known)
+    found = {int(there[len(there) // 4]), int(there[3 * len(there) // 4])} if len(there) else set()
+    return sorted(found - {int(structure.areas.argmax())})
 
 
 def _split(case: Case, structure: Structure) -> tuple[Structure, list[Task]]:
