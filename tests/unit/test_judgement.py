@@ -30,6 +30,13 @@ def test_one_lucky_task_among_many_is_noise():
     assert not verdict.publish
 
 
+def test_what_one_structure_gains_more_than_another_is_no_noise():
+    old, new = [0.5] * 6, [0.70, 0.72, 0.68, 0.51, 0.49, 0.50]
+    verdict = judge(tasks(*"aaabbb"), old, new, seen_before=[])
+    assert verdict.noise < 0.01 < verdict.gain
+    assert judge(tasks(*"abcdef"), old, new, seen_before=[]).noise > 0.03
+
+
 def test_equal_is_used_if_nothing_seen_before_lost():
     old, new = [0.50, 0.60], [0.504, 0.595]
     assert judge(tasks("a", "b"), old, new, seen_before=["b"]).publish

@@ -56,8 +56,7 @@ def trained(tmp_path, held_back, guarded=None, shares=(0.5, 1.0), **options):
         None,
         measure=lambda task, network: task.dice(network.weight),
         guards=guards,
-        kept=lambda before, after, gain: after >= before,
-        **options,
+        **{"usable": lambda before, after, old, new: new >= old, **options},
     )
     record = loop.run()
     return loop.tuner.network.weight, record
@@ -120,3 +119,15 @@ def test_the_record_is_gone_on_with(tmp_path):
     found, second = trained(tmp_path, lambda at: pytest.fail("judged again"), guarded=lambda at: 0.5)
     assert found == 1.0
     assert vars(second) == vars(first)
+
+
+def test_weights_that_may_not_come_into_use_give_way_to_worse_ones_that_may(tmp_path):
+    seen = []
+
+    def usable(before, after, guards_before, guards_after):
+        seen.append((before, after))
+        return after[0] < 0.7
+
+    found, _ = trained(tmp_path, held_back=lambda at: at, usable=usable)
+    assert found == 0.5
+    assert all(before == [0.0] for before, _ in seen)

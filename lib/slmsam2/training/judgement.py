@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from statistics import fmean, stdev
+from statistics import fmean
 
 from slmsam2.training.held_back import Task
 
 LEAST_NOISE = 0.005  # Dice
 NOISE_OF_ONE = 0.01  # with a single task there is no telling
+LEAST_REPEATS = (
+    2  # tasks beyond one per structure, from which on the noise is taken from within the structures
+)
 TOLERANCE = 0.01  # what a structure seen before may lose when nothing is gained
 LARGEST_LOSS = 0.02  # what it may lose at all
 GENERAL_LOSS = 0.02  # what synthetic volumes may lose in the mean, beyond noise
@@ -24,7 +27,7 @@ class Verdict:
         publish: whether the new weights should be used.
         reason: a sentence.
         before, after: mean Dice of the tasks, with the weights in use and the new ones.
-        gain, noise: mean difference, and how large a difference says nothing (the standard error).
+        gain, noise: mean difference, and how large a difference says nothing (the standard error within structures).
         structures: name -> (before, after).
         general: Dice of each synthetic volume, with the weights that came with the model and with the new ones.
     """
@@ -59,7 +62,7 @@ def judge(
         general: see :class:`Verdict`.
         general_in_use: Dice of each synthetic volume with the weights in use; empty: the same as with those that came.
     """
-    gain, noise = _difference(before, after)
+    gain, noise = _difference(before, after, [task.structure.name for task in tasks])
     structures = {}
     for name in dict.fromkeys(task.structure.name for task in tasks):
         chosen = [i for i, task in enumerate(tasks) if task.structure.name == name]
@@ -67,7 +70,7 @@ def judge(
     losses = {name: old - new for name, (old, new) in structures.items() if name in seen_before}
     worst = max(losses, key=lambda name: losses[name], default=None)
     loss = losses[worst] if worst is not None else 0.0
-    parts = only_parts(tasks)
+    parts = _only_parts(tasks)
     if gain > noise:
         publish, reason = loss <= LARGEST_LOSS, "better"
     elif gain >= -noise:
@@ -94,7 +97,7 @@ def judge(
     return Verdict(publish and capable, sentence, *means, gain, noise, structures, general)
 
 
-def only_parts(tasks: Sequence[Task]) -> bool:
+def _only_parts(tasks: Sequence[Task]) -> bool:
     """Whether no volume was held back, but slices of those learnt from only."""
     return all(task.limits is not None for task in tasks)
 
@@ -119,9 +122,24 @@ def keeps_ability(
     return change >= -GENERAL_LOSS - noise or recent >= -PRICE * gain - recent_noise
 
 
-def _difference(before: Sequence[float], after: Sequence[float]) -> tuple[float, float]:
-    """Mean difference, and its standard error."""
+def _difference(
+    before: Sequence[float], after: Sequence[float], names: Sequence[str] = ()
+) -> tuple[float, float]:
+    """Mean difference, and its standard error.
+
+    Args:
+        names: of each task's structure, if given: what one structure gains more than another is not noise, as far as
+            structures with several tasks tell.
+    """
     differences = [new - old for old, new in zip(before, after, strict=True)]
-    if len(differences) == 1:
+    count = len(differences)
+    if count == 1:
         return differences[0], NOISE_OF_ONE
-    return fmean(differences), max(LEAST_NOISE, stdev(differences) / len(differences) ** 0.5)
+    groups: dict[str, list[float]] = {}
+    for name, difference in zip(names or [""] * count, differences, strict=True):
+        groups.setdefault(name, []).append(difference)
+    if count - len(groups) < LEAST_REPEATS:
+        groups = {"": differences}
+    squares = sum((value - fmean(group)) ** 2 for group in groups.values() for value in group)
+    deviation = (squares / (count - len(groups))) ** 0.5
+    return fmean(differences), max(LEAST_NOISE, deviation / count**0.5)

@@ -20,10 +20,10 @@ from slmsam2.modeling.build import learnt_folder
 from slmsam2.training.finetune import FineTuner, Preset
 from slmsam2.training.general import SyntheticTask, synthetic_dice
 from slmsam2.training.held_back import Task, assign, lessons_and_tasks, propagation_dice
-from slmsam2.training.judgement import Verdict, judge, keeps_ability, only_parts
+from slmsam2.training.judgement import Verdict, judge
 from slmsam2.training.labelled import Case, CaseLoader, Submission, read_cases
 from slmsam2.training.lessons import ClipSource, Lesson
-from slmsam2.training.loop import TrainingLoop
+from slmsam2.training.loop import Dices, TrainingLoop
 from slmsam2.training.progress import Progress
 from slmsam2.training.registry import Registry, Version
 from slmsam2.training.workers import Workers
@@ -207,9 +207,10 @@ class _Learning:
         seconds = 60 * self.request.minutes
         published = self.registry.published
         general_at_first, general_in_use = _general(published, preset.synthetic_tasks)
+        seen_before = published.structures if published else ()
 
-        def kept(before: Sequence[float], after: Sequence[float], gain: float) -> bool:
-            return keeps_ability(before, after, general_in_use, 0.0 if only_parts(tasks) else gain)
+        def verdict(before: Dices, after: Dices, guards_before: Dices, guards_after: Dices) -> Verdict:
+            return judge(tasks, before, after, seen_before, (guards_before, guards_after), general_in_use)
 
         record = TrainingLoop(
             tuner,
@@ -220,11 +221,9 @@ class _Learning:
             measure=_Measure(),
             guards=[SyntheticTask(number) for number in range(preset.synthetic_tasks)],
             guards_before=general_at_first,
-            kept=kept,
+            usable=lambda *dices: verdict(*dices).publish,
         ).run()
-        seen_before = published.structures if published else ()
-        general = record.guards_before, record.guards_after
-        return judge(tasks, record.before, record.after, seen_before, general, general_in_use), tuner
+        return verdict(record.before, record.after, record.guards_before, record.guards_after), tuner
 
     def _publish(
         self, plan: Plan, preset: Preset, cases: Sequence[Case], verdict: Verdict, tuner: FineTuner

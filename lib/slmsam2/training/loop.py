@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 SAVE_SECONDS = 20.0  # between saved states
 TIMED_STEPS = 10  # after as many it is seen anew how many steps there is time for
+Dices = Sequence[float]
 
 
 @dataclass
@@ -74,8 +75,8 @@ class TrainingLoop:
         interrupted: asked after each step; once true, the state is kept and the run ends.
         guards: tasks that have no part in the mean, but must not get worse.
         guards_before: their Dice to compare with; empty: with the weights it starts from.
-        kept: whether they have not, from their Dice before and after and what the tasks gain in the mean; weights of
-            which this is not true are the best only as long as there are no others.
+        usable: whether weights may come into use, from the Dice of the tasks before and after and of the guards before
+            and after; others are the best only as long as there are none that may.
     """
 
     def __init__(
@@ -90,14 +91,14 @@ class TrainingLoop:
         interrupted: Callable[[], bool] = lambda: False,
         guards: Sequence[Judged] = (),
         guards_before: Sequence[float] = (),
-        kept: Callable[[Sequence[float], Sequence[float], float], bool] = lambda before, after, gain: True,
+        usable: Callable[[Dices, Dices, Dices, Dices], bool] = lambda *dices: True,
     ):
         self.tuner, self.tasks, self.workers = tuner, tasks, tuner.workers
         self._state, self._progress = state, progress
         self._deadline = time.monotonic() + seconds
         self._measure = measure
         self._interrupted = interrupted
-        self._guards, self._guards_before, self._kept = guards, guards_before, kept
+        self._guards, self._guards_before, self._usable = guards, guards_before, usable
         self._planned = tuner.steps
         self._judging = 0.0  # seconds that a validation takes
         self.record = self._resumed()
@@ -188,11 +189,11 @@ class TrainingLoop:
         return found, guarded
 
     def _worth(self, found: Sequence[float], guarded: Sequence[float]) -> tuple[bool, float]:
-        """What weights are compared by: nothing lost that is guarded, then mean Dice."""
+        """What weights are compared by: whether they may come into use, then mean Dice."""
         if not found:
             return False, -math.inf
-        record, mean = self.record, fmean(found)
-        return self._kept(record.guards_before, guarded, mean - fmean(record.before)), mean
+        record = self.record
+        return self._usable(record.before, found, record.guards_before, guarded), fmean(found)
 
     def _dice(self, network: SLMSAM2, tasks: Sequence[Judged]) -> list[float]:
         """Of each task; the first process finds them for all."""
