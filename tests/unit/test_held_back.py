@@ -113,6 +113,13 @@ def test_a_structure_on_few_slices_cannot_be_judged():
     assert tasks == []
 
 
+def test_a_structure_of_which_only_empty_slices_are_vouched_for_teaches_nothing():
+    whole = case("a")
+    structure = whole.structures["liver"]
+    elsewhere = replace(whole, structures={"liver": replace(structure, known=structure.areas == 0)})
+    assert lessons_and_tasks([elsewhere], {}, {}, most_tasks=8) == ([], [])
+
+
 def test_slices_that_nobody_vouched_for_do_not_count():
     unknown = case("a")
     structure = unknown.structures["liver"]

@@ -74,16 +74,18 @@ def lessons_and_tasks(
     """
     judged = [case for case in cases if held_back.get(case.image_id)]
     covered = {name for case in judged for name in case.structures}
-    whole = [(case, one) for case in judged for one in case.structures.values()]
-    tasks = [_volume_task(case, one, int(one.areas.argmax())) for case, one in whole]
-    further = [_volume_task(case, one, slice_) for case, one in whole for slice_ in _quarters(one)]
+    whole = [(case, one) for case in judged for one in case.structures.values() if one.drawn.size]
+    tasks = [_volume_task(case, one, _largest(one)) for case, one in whole]
+    further = [_volume_task(case, one, painted) for case, one in whole for painted in _quarters(one)]
     lessons = []
     for case in sorted(
         (c for c in cases if not held_back.get(c.image_id)), key=lambda c: stable_number(c.image_id)
     ):
         fresh = seen.get(case.image_id) != case.digest
         for name, structure in case.structures.items():
-            if name not in covered and len(structure.present) >= LEAST_SLICES:
+            if not structure.drawn.size:
+                continue  # said to be elsewhere only: nothing to start from
+            if name not in covered and len(structure.drawn) >= LEAST_SLICES:
                 structure, parts = _split(case, structure)
                 tasks += parts
                 covered.add(name)
@@ -99,14 +101,19 @@ def _volume_task(case: Case, structure: Structure, painted: int) -> Task:
     return Task(case, structure, painted, counted)
 
 
+def _largest(structure: Structure) -> int:
+    """The slice with the largest area, of those that can be trusted."""
+    return int(structure.drawn[structure.areas[structure.drawn].argmax()])
+
+
 def _quarters(structure: Structure) -> list[int]:
     """The slices at a quarter and at three quarters of the extent, where they are not the largest one.
 
     A single propagation in a single volume says little; from other slices it goes other ways.
     """
-    there = np.flatnonzero((structure.areas > 0) & structure.known)
-    found = {int(there[len(there) // 4]), int(there[3 * len(there) // 4])} if len(there) else set()
-    return sorted(found - {int(structure.areas.argmax())})
+    there = structure.drawn
+    found = {int(there[len(there) // 4]), int(there[3 * len(there) // 4])}
+    return sorted(found - {_largest(structure)})
 
 
 def _split(case: Case, structure: Structure) -> tuple[Structure, list[Task]]:
@@ -115,7 +122,7 @@ def _split(case: Case, structure: Structure) -> tuple[Structure, list[Task]]:
     The ends stay to be learnt: they are what a structure has only two of. The painted slices lie as far away as the
     held-back ones reach, towards the near end half as far: close by, any weights do well.
     """
-    there = np.flatnonzero((structure.areas > 0) & structure.known)
+    there = structure.drawn
     if stable_number(case.image_id, structure.name) % 2:
         there = there[::-1]
     count = max(1, round(SLICE_SHARE * len(there)))

@@ -10,9 +10,7 @@ from slmsam2.training.held_back import Task
 
 LEAST_NOISE = 0.005  # Dice
 NOISE_OF_ONE = 0.01  # with a single task there is no telling
-LEAST_REPEATS = (
-    2  # tasks beyond one per structure, from which on the noise is taken from within the structures
-)
+LEAST_REPEATS = 2  # tasks beyond one per structure, from which on the noise is taken within structures
 TOLERANCE = 0.01  # what a structure seen before may lose when nothing is gained
 LARGEST_LOSS = 0.02  # what it may lose at all
 GENERAL_LOSS = 0.02  # what synthetic volumes may lose in the mean, beyond noise

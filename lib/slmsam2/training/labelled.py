@@ -71,6 +71,11 @@ class Structure:
         """Slices of the stack the structure is on, ascending."""
         return np.flatnonzero(self.areas)
 
+    @property
+    def drawn(self) -> np.ndarray:
+        """Those of them that can be trusted."""
+        return np.flatnonzero((self.areas > 0) & self.known)
+
 
 @dataclass(frozen=True)
 class Case:
