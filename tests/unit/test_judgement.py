@@ -44,11 +44,16 @@ def test_equal_is_used_if_nothing_seen_before_lost():
     assert judge(tasks("a", "b"), [0.50, 0.60], [0.515, 0.585], seen_before=[]).publish
 
 
-def test_equal_on_slices_of_the_volumes_learnt_from_is_not_enough():
+def test_little_on_slices_of_the_volumes_learnt_from_is_not_enough():
     parts = tasks("a", "b", limits=(0, 9))
     verdict = judge(parts, [0.50, 0.60], [0.504, 0.595], seen_before=[])
     assert not verdict.publish
     assert "not enough" in verdict.reason
+    little = judge(parts, [0.50, 0.60], [0.53, 0.63], seen_before=[])
+    assert not little.publish
+    assert "it is better: mean Dice 0.580 after 0.550. Only slices" in little.reason
+    assert "not enough" in little.reason
+    assert judge(tasks("a", "b"), [0.50, 0.60], [0.53, 0.63], seen_before=[]).publish
     assert judge(parts, [0.50, 0.60], [0.55, 0.66], seen_before=[]).publish
 
 

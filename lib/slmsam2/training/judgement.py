@@ -11,6 +11,9 @@ from slmsam2.training.held_back import Task
 LEAST_NOISE = 0.005  # Dice
 NOISE_OF_ONE = 0.01  # with a single task there is no telling
 LEAST_REPEATS = 2  # tasks beyond one per structure, from which on the noise is taken within structures
+PARTS_GAIN = (
+    0.05  # least gain on slices of the volumes learnt from, which promise more than other volumes keep
+)
 TOLERANCE = 0.01  # what a structure seen before may lose when nothing is gained
 LARGEST_LOSS = 0.02  # what it may lose at all
 GENERAL_LOSS = 0.02  # what synthetic volumes may lose in the mean, beyond noise
@@ -52,8 +55,8 @@ def judge(
 
     New weights are used if they are better beyond noise, or equal and no structure seen before lost more than
     TOLERANCE. In no case may one lose more than LARGEST_LOSS, or what the network could do in general be lost.
-    Slices of volumes that were learnt from say little about other volumes: where there is nothing else, equal is not
-    enough.
+    Slices of volumes that were learnt from say little about other volumes: where there is nothing else, only a gain of
+    PARTS_GAIN is enough.
 
     Args:
         seen_before: names of structures that the weights in use have learnt.
@@ -69,13 +72,14 @@ def judge(
     worst = max(losses, key=lambda name: losses[name], default=None)
     loss = losses[worst] if worst is not None else 0.0
     parts = _only_parts(tasks)
+    enough = not parts or gain >= max(noise, PARTS_GAIN)
     if gain > noise:
-        publish, reason = loss <= LARGEST_LOSS, "better"
+        publish, reason = loss <= LARGEST_LOSS and enough, "better"
     elif gain >= -noise:
-        publish, reason = loss <= TOLERANCE and not parts, "as good"
+        publish, reason = loss <= TOLERANCE and enough, "as good"
     else:
         publish, reason = False, "worse"
-    if parts and reason == "as good":
+    if reason != "worse" and not enough:
         tail = " Only slices of the volumes learnt from could be held back: that is not enough."
     elif not publish and reason != "worse":
         tail = f" But {worst!r} lost {loss:.3f}."
