@@ -33,7 +33,7 @@ _UNREADABLE = (
     TypeError,
     KeyError,
     AttributeError,
-    NotImplementedError,
+    NotImplementedError,  # raised by pydicom for a kind of value that it does not know
     ArithmeticError,
     RecursionError,
     struct.error,
