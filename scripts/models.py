@@ -10,6 +10,10 @@ own format, published SLM-SAM 2, SAM 2.1) become those of a model, or change the
 
     python scripts/models.py --model slm_sam2_hiera_t install runs/liver/checkpoints/checkpoint.pt
     python scripts/models.py --model slm_sam2_hiera_t convert checkpoint.pt --to published --output for_the_paper.pt
+
+What was learnt twice from the same beginning is often best in the mean of the weights:
+
+    python scripts/models.py mean before.pt run_a.pt run_b.pt --version team-2 --output both.pt
 """
 
 from __future__ import annotations
@@ -24,7 +28,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
 from slmsam2.errors import CheckpointError, SlmSam2Error
 from slmsam2.modeling import SLMSAM2, build_model, model_directory, read_checkpoint
-from slmsam2.modeling.checkpoint import Checkpoint, own_content, published_content, write_content
+from slmsam2.modeling.checkpoint import (
+    Checkpoint,
+    mean_content,
+    own_content,
+    published_content,
+    write_content,
+)
 from slmsam2.training.registry import Registry
 
 BASE = "base"
@@ -65,6 +75,12 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     change.add_argument("--to", choices=("published", "own"), required=True)
     change.add_argument("--output", type=Path, required=True, help="file to write")
     change.set_defaults(command=convert)
+    mean = commands.add_parser("mean", help="write the mean of several weights files of one network")
+    mean.add_argument("files", type=Path, nargs="+", help="our own format")
+    mean.add_argument("--shares", type=float, nargs="+", help="of each file (all the same)")
+    mean.add_argument("--version", required=True, help="a name for the mean")
+    mean.add_argument("--output", type=Path, required=True, help="file to write")
+    mean.set_defaults(command=write_mean)
     return parser.parse_args(argv)
 
 
@@ -134,6 +150,13 @@ def convert(registry: Registry, args: argparse.Namespace) -> None:
         content = own_content(checkpoint, network, checkpoint.version)
     write_content(args.output, content)
     print(f"{args.output} written: {registry.model}, recent_n {network.recent_n}, input {network.image_size}")
+
+
+def write_mean(registry: Registry, args: argparse.Namespace) -> None:
+    network = build_model(registry.model, checkpoint=args.files[0], model_dir=args.model_dir)
+    checkpoints = [read_checkpoint(path) for path in args.files]
+    write_content(args.output, mean_content(checkpoints, network, args.version, args.shares))
+    print(f"{args.output} written: {registry.model} {args.version}, the mean of {len(checkpoints)} files")
 
 
 if __name__ == "__main__":

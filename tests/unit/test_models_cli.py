@@ -126,3 +126,29 @@ def test_weights_that_cannot_be_converted(models, formats, tmp_path, capsys):
     assert "holds SAM 2.1" in capsys.readouterr().err
     assert models("install", tmp_path / "nothing.pt") == 2
     assert "no weights file" in capsys.readouterr().err
+
+
+def test_mean(formats, models, capsys, tmp_path):
+    files, networks = [tmp_path / "a.pt", tmp_path / "b.pt"], []
+    for number, path in enumerate(files):
+        torch.manual_seed(number)
+        networks.append(build_model("small", model_dir=tmp_path))
+        save_checkpoint(path, networks[-1], version=path.stem, trained={"steps": number}, dtype=torch.float16)
+    out = tmp_path / "mean.pt"
+    assert models("mean", *files, "--shares", 3, 1, "--version", "both", "--output", out) == 0
+    written = read_checkpoint(out)
+    assert written.version == "both"
+    assert [part["share"] for part in written.trained["mean_of"]] == [0.75, 0.25]
+    assert written.trained["mean_of"][1]["trained"] == {"steps": 1}
+    one, other = (network.state_dict() for network in networks)
+    for name, weight in written.weights.items():
+        expected = 0.75 * one[name].half() + 0.25 * other[name].half()
+        assert torch.allclose(weight.float(), expected.float(), atol=2e-3), name
+    assert all(weight.dtype != torch.float32 for weight in written.weights.values())
+
+    assert models("mean", *files, "--shares", 1, "--version", "x", "--output", tmp_path / "x.pt") == 2
+    assert "a positive share for each of the 2 files" in capsys.readouterr().err
+    theirs = [files[0], tmp_path / "theirs.pt"]
+    assert models("mean", *theirs, "--version", "x", "--output", tmp_path / "x.pt") == 2
+    assert "theirs.pt is not in this project's format" in capsys.readouterr().err
+    assert not (tmp_path / "x.pt").exists()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import pickle
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -139,6 +141,46 @@ def own_content(checkpoint: Checkpoint, network: SLMSAM2, version: str) -> dict[
     return {"model": weights, "slmsam2": metadata(network, version, checkpoint.trained)}
 
 
+def mean_content(
+    checkpoints: Sequence[Checkpoint],
+    network: SLMSAM2,
+    version: str,
+    shares: Sequence[float] | None = None,
+) -> dict[str, Any]:
+    """The weighted mean of several weights of one network, in our own format and with the number types of the first.
+
+    After M. Wortsman et al. (2022), Model soups: weights that were learnt from a common beginning can be averaged.
+
+    Args:
+        checkpoints: of our own format, one at least.
+        network: the network the first was loaded into.
+        version: a name for the mean.
+        shares: of each, positive; they are divided by their sum. None: all the same.
+
+    Raises:
+        CheckpointError: another format, networks that differ, or shares that do not fit.
+    """
+    shares = shares or [1.0] * len(checkpoints)
+    if len(shares) != len(checkpoints) or not all(0 < share < math.inf for share in shares):
+        raise CheckpointError(f"Give a positive share for each of the {len(checkpoints)} files.")
+    first = checkpoints[0]
+    for one in checkpoints:
+        if one.kind != "slmsam2":
+            raise CheckpointError(f"{one.path} is not in this project's format: convert it first.")
+        if one.settings != first.settings or _shapes(one) != _shapes(first):
+            raise CheckpointError(f"{one.path} and {first.path} are not weights of the same network.")
+    parts = [(share / sum(shares), one) for share, one in zip(shares, checkpoints, strict=True)]
+    weights = dict(first.weights)
+    for name, weight in first.weights.items():
+        if weight.is_floating_point():
+            mean = torch.stack([share * one.weights[name].double() for share, one in parts]).sum(dim=0)
+            weights[name] = mean.to(weight.dtype)
+    trained = {
+        "mean_of": [{"version": one.version, "share": share, "trained": one.trained} for share, one in parts]
+    }
+    return {"model": weights, "slmsam2": metadata(network, version, trained)}
+
+
 def metadata(network: SLMSAM2, version: str, trained: dict[str, Any]) -> dict[str, Any]:
     """What our own format keeps beside the weights."""
     return {
@@ -226,6 +268,10 @@ def _is_state_dict(content: Any) -> bool:
     return (
         isinstance(content, dict) and bool(content) and all(isinstance(v, Tensor) for v in content.values())
     )
+
+
+def _shapes(checkpoint: Checkpoint) -> dict[str, torch.Size]:
+    return {name: weight.shape for name, weight in checkpoint.weights.items()}
 
 
 def _digest(path: Path) -> str:
