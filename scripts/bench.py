@@ -2,11 +2,14 @@
 """Measure what propagation costs, beside SAM 2.1 by the package's own video predictor, on the bundled CT.
 
     python scripts/bench.py --models slm_sam2_hiera_t slm_sam2_nano --sizes 1024 512 --slices 8 --output output/bench
+    python scripts/bench.py --device cuda --sizes 1024 --slices 16 --structures spleen --output output/bench_gpu
     python scripts/bench.py --growth 100 300 1000 --output output/bench
 
-Every variant runs in a process of its own. Writes costs.csv, costs.md and costs.png, and with --growth growth.csv and
-growth.png. Where SAM 2.1 weights are not downloaded they are random: costs are the same, masks mean nothing but equal
-results. Ratios within one run are what counts; seconds depend on the machine and on what else it does.
+On the CPU every variant runs in a process of its own, and CPU time is compared. On a GPU it is wall time after a
+warm-up, in float32 and in bfloat16, with the share of the GPU's peak that is reached. Writes costs.csv, costs.md and
+costs.png, and with --growth growth.csv and growth.png. Where SAM 2.1 weights are not downloaded they are random: costs
+are the same, masks mean nothing but equal results. Ratios within one run are what counts; seconds depend on the machine
+and on what else it does.
 """
 
 from __future__ import annotations
@@ -16,12 +19,14 @@ import sys
 import tempfile
 from pathlib import Path
 
+import torch
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
 from slmsam2.benchmark import measure, variants_of
 from slmsam2.benchmark.growth import grow
 from slmsam2.benchmark.tables import markdown, write_cost_figure, write_growth_figure, write_rows
-from slmsam2.errors import SlmSam2Error
+from slmsam2.errors import ConfigurationError, SlmSam2Error
 from slmsam2.evaluation import Benchmark, tasks_of
 from slmsam2.modeling import SPEEDS
 
@@ -60,19 +65,29 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--growth", type=int, nargs="+", metavar="SLICES", help="volumes of so many slices, by the last model"
     )
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (%(default)s)")
     parser.add_argument("--output", type=Path, required=True, help="folder for tables and figures")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.growth and args.device != "cpu":
+        parser.error("--growth looks at the CPU only")
+    return args
 
 
 def compare(args: argparse.Namespace) -> None:
+    device = torch.device(args.device)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigurationError("There is no GPU here that PyTorch can use.")
     benchmark = Benchmark(DATA, {VOLUME: args.structures}, {})
     tasks = list(tasks_of(benchmark, VOLUME, ("largest",)))
     costs = []
     with tempfile.TemporaryDirectory() as folder:
-        for group in variants_of(args.models, args.sizes, args.speeds):
-            costs += measure(group, tasks, args.slices, args.threads, Path(folder))
-            write_rows(args.output / "costs.csv", costs)
+        for group in variants_of(args.models, args.sizes, args.speeds, device):
+            costs += measure(group, tasks, args.slices, args.threads, Path(folder), device)
+            if costs:
+                write_rows(args.output / "costs.csv", costs)
+    if not costs:
+        raise SlmSam2Error("No variant could be run; what went wrong is said above.")
     (args.output / "costs.md").write_text(markdown(costs) + "\n")
     write_cost_figure(args.output / "costs.png", costs)
     print(markdown(costs))

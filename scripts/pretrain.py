@@ -54,6 +54,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--threads", type=int, help="CPU threads")
     parser.add_argument("--full-precision", action="store_true", help="no bfloat16")
+    parser.add_argument("--no-graphs", action="store_true", help="no CUDA graphs (they take more memory)")
     return parser.parse_args()
 
 
@@ -63,7 +64,7 @@ def pretrain(args: argparse.Namespace) -> None:
     args.output.mkdir(parents=True, exist_ok=True)
     config = load_config(args.config)
     workers = Workers.join(args.device)
-    trainer = Pretrainer(config, workers, mixed_precision=not args.full_precision)
+    trainer = Pretrainer(config, workers, mixed_precision=not args.full_precision, graphs=not args.no_graphs)
     state = args.output / "state.pt"
     if state.is_file():
         trainer.resume(state)

@@ -8,7 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from slmsam2.benchmark import variants_of
+from slmsam2.benchmark.gpu import matrix_product_rate, operations
 from slmsam2.benchmark.growth import winding_rods
+from slmsam2.benchmark.runs import FIRST, GpuCost
+from slmsam2.benchmark.tables import markdown, write_cost_figure
 from slmsam2.engine import propagate_volume
 from slmsam2.engine.features import FeatureCache
 from slmsam2.errors import ConfigurationError
@@ -91,3 +95,44 @@ def test_bench_compares_with_the_package(tmp_path):
     ]
     assert (tmp_path / "costs.md").read_text().count("\n") == len(rows) + 2
     assert (tmp_path / "costs.png").stat().st_size > 10_000
+
+
+def test_on_a_gpu_sam2_and_quality_are_compared_in_bfloat16_too():
+    speeds = ["quality", "fast"]
+    hiera, nano = variants_of(["slm_sam2_hiera_t", "slm_sam2_nano"], [512], speeds, torch.device("cuda"))
+    assert [(one.sam2, one.speed, one.autocast) for one in hiera] == [
+        (True, "quality", False),
+        (True, "quality", True),
+        (False, "quality", False),
+        (False, "quality", True),
+        (False, "fast", False),
+    ]
+    assert [(one.speed, one.autocast) for one in nano] == [
+        ("quality", False),
+        ("quality", True),
+        ("fast", False),
+    ]
+    assert hiera[1].label == "SAM 2.1 hiera_t (sam2 package), all in bfloat16"
+
+
+def test_operations_of_a_network_and_of_a_matrix_product(network, frames):
+    one, other = torch.ones(3, 4), torch.ones(4, 5)
+    assert operations(lambda: one @ other) == 2 * 3 * 4 * 5
+    features = FeatureCache(network.requires_grad_(False), frames, max_bytes=0)
+    try:
+        once = operations(lambda: features[0])
+        assert operations(lambda: [features[1], features[2]]) == 2 * once > 10**7
+    finally:
+        network.requires_grad_(True)
+    assert matrix_product_rate(torch.device("cpu"), side=64) > 10**6
+
+
+def test_a_table_of_a_gpu(tmp_path):
+    cost = GpuCost("a network", 512, FIRST, 1, 8, 0.1, 0.2, 1.0, 1500.0, 1.0, 25.0, 0.125)
+    assert markdown([cost]).splitlines() == [
+        "| network | image size | run | ms per slice | ratio | peak GPU memory, MiB | share of peak | agreement |",
+        "|---|---|---|---|---|---|---|---|",
+        "| a network | 512 | first run | 25.0 | 1.00 | 1500 | 0.125 | 1.000 |",
+    ]
+    write_cost_figure(tmp_path / "costs.png", [cost])
+    assert (tmp_path / "costs.png").stat().st_size > 5_000

@@ -154,3 +154,16 @@ def test_frames_are_a_lazy_sequence() -> None:
     torch.testing.assert_close(frames[2:4][1], frames[3])
     with pytest.raises(IndexError):
         frames[5]
+
+
+def test_the_source_of_a_frame_says_what_it_depends_on():
+    stack = np.arange(3 * 6 * 5, dtype=np.int16).reshape(3, 6, 5)
+    stack[2] = stack[0]
+    sources = [Frames(stack, Window(40, 80), 8).source(index) for index in range(3)]
+    assert sources[0] == sources[2] != sources[1]
+    others = [
+        Frames(stack, Window(40, 60), 8),
+        Frames(stack, Window(40, 80), 16),
+        Frames(stack.swapaxes(1, 2), Window(40, 80), 8),
+    ]
+    assert all(frames.source(0) != sources[0] for frames in others)

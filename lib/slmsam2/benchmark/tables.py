@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from slmsam2.benchmark.growth import Growth
-from slmsam2.benchmark.runs import FIRST, Cost
+from slmsam2.benchmark.runs import FIRST, Cost, GpuCost
 
 
 def write_rows(path: Path, rows: Sequence[Cost] | Sequence[Growth]) -> None:
@@ -25,22 +26,35 @@ def write_rows(path: Path, rows: Sequence[Cost] | Sequence[Growth]) -> None:
 
 def markdown(costs: Sequence[Cost]) -> str:
     """One line per run; the ratio is to the first run of the first variant of the same image size."""
-    lines = [
-        "| network | image size | run | CPU s per slice | ratio | peak memory, MiB | agreement |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    if any(isinstance(c, GpuCost) for c in costs):
+        columns = ["ms per slice", "ratio", "peak GPU memory, MiB", "share of peak", "agreement"]
+    else:
+        columns = ["CPU s per slice", "ratio", "peak memory, MiB", "agreement"]
+    lines = [_line(["network", "image size", "run", *columns]), "|" + "---|" * (3 + len(columns))]
     for c in costs:
         run = c.run if c.structures == 1 else f"{c.run} ({c.structures})"
-        agreement = "" if c.agreement != c.agreement else f"{c.agreement:.3f}"
-        lines.append(
-            f"| {c.variant} | {c.image_size or ''} | {run} | {c.cpu_seconds:.3f} | {c.ratio:.2f} "
-            f"| {c.peak_mib:.0f} | {agreement} |"
-        )
+        if isinstance(c, GpuCost):
+            time, share = f"{c.milliseconds:.1f}", [_figure(c.share_of_peak)]
+        else:
+            time, share = f"{c.cpu_seconds:.3f}", []
+        figures = [time, f"{c.ratio:.2f}", f"{c.peak_mib:.0f}", *share, _figure(c.agreement)]
+        lines.append(_line([c.variant, str(c.image_size or ""), run, *figures]))
     return "\n".join(lines)
 
 
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _figure(value: float) -> str:
+    """Nothing for NaN."""
+    return "" if math.isnan(value) else f"{value:.3f}"
+
+
 def write_cost_figure(path: Path, costs: Sequence[Cost]) -> None:
-    """CPU seconds per slice of every run, on a logarithmic axis."""
+    """Time per slice of every run, on a logarithmic axis."""
+    on_gpu = any(isinstance(c, GpuCost) for c in costs)
+    times = [c.milliseconds if isinstance(c, GpuCost) else c.cpu_seconds for c in costs]
     figure = Figure(figsize=(9, 0.28 * len(costs) + 1.2), layout="constrained")
     axes = figure.subplots()
     names = [f"{c.variant}{f', {c.image_size}' if c.image_size else ''}: {c.run}" for c in costs]
@@ -48,10 +62,10 @@ def write_cost_figure(path: Path, costs: Sequence[Cost]) -> None:
     colours = [
         "dimgrey" if "sam2 package" in c.variant else one for c, one in zip(costs, colours, strict=True)
     ]
-    axes.barh(range(len(costs)), [c.cpu_seconds for c in costs], color=colours)
+    axes.barh(range(len(costs)), times, color=colours)
     axes.set_yticks(range(len(costs)), names, fontsize=7)
     axes.invert_yaxis()
-    axes.set(xscale="log", xlabel="CPU seconds per slice")
+    axes.set(xscale="log", xlabel="milliseconds per slice" if on_gpu else "CPU seconds per slice")
     axes.grid(axis="x", alpha=0.3)
     figure.savefig(path, dpi=120)
 

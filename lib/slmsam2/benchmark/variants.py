@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -31,6 +31,7 @@ class Variant:
         speed: see :mod:`slmsam2.modeling.speed`.
         untrained: the short-term memory is as it starts from SAM 2.1 weights, without effect and not computed.
         half: the image encoder in bfloat16, as at the faster speeds.
+        autocast: everything in bfloat16, as far as PyTorch's autocast does it.
     """
 
     model: str
@@ -39,18 +40,29 @@ class Variant:
     speed: str = QUALITY
     untrained: bool = False
     half: bool = False
+    autocast: bool = False
 
     @property
     def label(self) -> str:
         """For tables."""
-        if self.sam2:
-            return f"SAM 2.1 {self.model.removeprefix('slm_sam2_')} (sam2 package)"
         differs = [", as downloaded"] * self.untrained + [", encoder in bfloat16"] * self.half
-        return f"{self.model}, {self.speed}{''.join(differs)}"
+        differs += [", all in bfloat16"] * self.autocast
+        if self.sam2:
+            name = f"SAM 2.1 {self.model.removeprefix('slm_sam2_')} (sam2 package)"
+        else:
+            name = f"{self.model}, {self.speed}"
+        return f"{name}{''.join(differs)}"
 
 
-def variants_of(models: Sequence[str], sizes: Sequence[int], speeds: Sequence[str]) -> list[list[Variant]]:
-    """Groups to compare; the first of each is its reference: SAM 2 for the Hiera models, else "quality"."""
+def variants_of(
+    models: Sequence[str], sizes: Sequence[int], speeds: Sequence[str], device: torch.device
+) -> list[list[Variant]]:
+    """Groups to compare; the first of each is its reference: SAM 2 for the Hiera models, else "quality".
+
+    On a GPU all is compared in bfloat16 too, as SAM 2's authors run theirs.
+    """
+    if device.type != "cpu":
+        return _variants_on_gpu(models, sizes, speeds)
     groups = []
     for model in models:
         if model not in SAM2_FILES:
@@ -59,31 +71,58 @@ def variants_of(models: Sequence[str], sizes: Sequence[int], speeds: Sequence[st
         for size in sizes:
             ours = [Variant(model, size, speed=speed) for speed in speeds]
             others = [Variant(model, size, untrained=True)] * (QUALITY in speeds)
-            if QUALITY in speeds and has_bfloat16(torch.device("cpu")):
+            if QUALITY in speeds and has_bfloat16(device):
                 others.append(Variant(model, size, half=True))
             groups.append([Variant(model, size, sam2=True), *others, *ours])
     return groups
 
 
-def build_variant(variant: Variant, folder: Path) -> SLMSAM2 | SAM2VideoPredictor:
-    """The network of a variant, in eval mode.
+def _variants_on_gpu(
+    models: Sequence[str], sizes: Sequence[int], speeds: Sequence[str]
+) -> list[list[Variant]]:
+    groups = []
+    for model in models:
+        of_sam2 = model in SAM2_FILES
+        for size in sizes if of_sam2 else [None]:
+            exact = [Variant(model, size, sam2=True)] * of_sam2
+            exact += [Variant(model, size, speed=speed) for speed in speeds]
+            pairs = [[one, replace(one, autocast=True)] if one.speed == QUALITY else [one] for one in exact]
+            groups.append([one for pair in pairs for one in pair])
+    return groups
+
+
+def build_variant(variant: Variant, folder: Path, device: torch.device) -> SLMSAM2 | SAM2VideoPredictor:
+    """The network of a variant on a device, in eval mode and without gradients.
 
     Args:
         folder: where random weights are kept for networks of which none are downloaded, the same for all variants.
     """
-    if variant.model not in SAM2_FILES:
-        return build_model(variant.model, checkpoint=checkpoint_path(variant.model), speed=variant.speed)
-    weights = _sam2_weights(variant.model, folder)
     if variant.sam2:
-        predictor = _predictor(variant.model, variant.image_size)
-        predictor.load_state_dict(torch.load(weights, weights_only=True)["model"])
-        return predictor
+        return _built_by_sam2(variant, folder).requires_grad_(False).to(device)
+    network = _built_by_us(variant, folder, device).requires_grad_(False)
+    if variant.half or variant.autocast:
+        network.info["encoder"] = "bfloat16"
+    return network
+
+
+def _built_by_sam2(variant: Variant, folder: Path) -> SAM2VideoPredictor:
+    weights = _sam2_weights(variant.model, folder)
+    predictor = _predictor(variant.model, variant.image_size)
+    predictor.load_state_dict(torch.load(weights, weights_only=True)["model"])
+    return predictor
+
+
+def _built_by_us(variant: Variant, folder: Path, device: torch.device) -> SLMSAM2:
+    if variant.model not in SAM2_FILES:
+        weights = checkpoint_path(variant.model)
+        return build_model(variant.model, checkpoint=weights, device=device, speed=variant.speed)
+    weights = _sam2_weights(variant.model, folder)
     overrides = {"image_size": variant.image_size} if variant.image_size else None
-    network = build_model(variant.model, checkpoint=weights, overrides=overrides, speed=variant.speed)
+    network = build_model(
+        variant.model, checkpoint=weights, device=device, overrides=overrides, speed=variant.speed
+    )
     if not variant.untrained:
         constant_(network.get_parameter("recent_memory_attention.norm.weight"), NEXT_TO_NOTHING)
-    if variant.half:
-        network.info["encoder"] = "bfloat16"
     return network
 
 

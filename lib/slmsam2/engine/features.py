@@ -14,6 +14,7 @@ from torch import Tensor
 from slmsam2.engine.workspace import BoundedCache, Workspace, tensor_bytes
 from slmsam2.modeling import SLMSAM2
 from slmsam2.normalisation import IMAGENET_MEAN, IMAGENET_STD
+from slmsam2.volume import Frames
 
 DEFAULT_CACHE_BYTES = 2 * 1024**3
 
@@ -86,8 +87,11 @@ class FeatureCache:
     def digest(self, index: int) -> bytes:
         """A fingerprint of what the network sees of a slice."""
         if index not in self._digests:
-            frame = self._frames[index]
-            self._digests[index] = hashlib.blake2b(frame.cpu().numpy().tobytes(), digest_size=16).digest()
+            frames = self._frames
+            seen = (
+                frames.source(index) if isinstance(frames, Frames) else frames[index].cpu().numpy().tobytes()
+            )
+            self._digests[index] = hashlib.blake2b(seen, digest_size=16).digest()
         return self._digests[index]
 
     def _encode(self, index: int) -> SliceFeatures:

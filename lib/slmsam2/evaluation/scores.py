@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from monai.metrics import compute_hausdorff_distance
 
 from slmsam2.evaluation.methods import Outcome
 from slmsam2.evaluation.tasks import Task
@@ -70,6 +69,8 @@ def score(task: Task, method: str, outcome: Outcome) -> Score:
 
 def hausdorff95(found: np.ndarray, reference: np.ndarray, spacing: tuple[float, float, float]) -> float:
     """MONAI's 95 % Hausdorff distance of two masks, bool (I, J, K), in mm; infinite when one is empty."""
+    from monai.metrics import compute_hausdorff_distance  # takes seconds, and others here do without
+
     if not found.any() or not reference.any():
         return float("inf")
     box = tuple(slice(int(i.min()), int(i.max()) + 1) for i in np.nonzero(found | reference))

@@ -63,7 +63,8 @@ class MemoryReadingAttention(RoPEAttention):
         if self.freqs_cis.shape[0] != tokens:
             side = math.sqrt(tokens)
             self.freqs_cis = self.compute_cis(end_x=side, end_y=side)
-        return self.freqs_cis.to("cpu")
+        self.freqs_cis = self.freqs_cis.to("cpu")  # the sam2 package makes them on a GPU where there is one
+        return self.freqs_cis
 
 
 def rotate(tokens: Tensor, cis: Tensor) -> None:

@@ -7,6 +7,8 @@ thumbnails as small as the network's masks, and takes a small part of the networ
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -19,6 +21,30 @@ TRUST_SPREAD = (
     4.0  # standard deviation of a difference that is believed, in medians of all differences of the slice
 )
 TRUST_FLOOR = 0.2  # and in the network's normalised intensities: added to it
+
+
+@dataclass(frozen=True)
+class Motion:
+    """How one slice's image becomes the next one's, for B pairs of slices.
+
+    Attributes:
+        flow: float32 (B, 2, n, n), see :func:`flow_between`.
+        trust: float32 (B, 1, n, n), see :func:`trust`.
+    """
+
+    flow: Tensor
+    trust: Tensor
+
+    @classmethod
+    def between(cls, here: Tensor, there: Tensor) -> Motion:
+        """From the slices of thumbnails ``there`` to those of ``here``, both float32 (B, 1, n, n)."""
+        with torch.autocast(here.device.type, enabled=False):  # bfloat16 would be coarse for these equations
+            flow = flow_between(here, there)
+            return cls(flow, trust(here, there, flow))
+
+    def carry(self, logits: Tensor) -> Tensor:
+        """Mask logits (B, 1, n, n) moved along, and less sure where the slices do not look alike."""
+        return moved(logits, self.flow, "bicubic") * self.trust
 
 
 def thumbnails(frames: Tensor, size: int) -> Tensor:

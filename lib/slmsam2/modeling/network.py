@@ -11,7 +11,7 @@ from sam2.modeling.sam2_base import SAM2Base
 from sam2.modeling.sam2_utils import get_1d_sine_pe
 from torch import Tensor, nn
 
-from slmsam2.modeling import motion
+from slmsam2.modeling.motion import Motion, thumbnails
 
 SliceOutput = dict[str, Any]
 MemoryBank = dict[str, dict[int, SliceOutput]]
@@ -179,16 +179,23 @@ class SLMSAM2(SAM2Base):
         """What carrying a mask wants to know of slices (B, 3, N, N): (B, 1, N / 4, N / 4), or None for nothing."""
         if not self.follow_motion and self.stride == 1:
             return None
-        return motion.thumbnails(frames, self.image_size // 4)
+        return thumbnails(frames, self.image_size // 4)
 
     def carried_mask(
-        self, frame_idx: int, thumbnail: Tensor | None, bank: MemoryBank, *, track_in_reverse: bool = False
+        self,
+        frame_idx: int,
+        thumbnail: Tensor | None,
+        bank: MemoryBank,
+        *,
+        track_in_reverse: bool = False,
+        motion: Motion | None = None,
     ) -> Tensor | None:
         """The neighbouring slice's mask logits, to be given to :meth:`track_step` as ``prev_sam_mask_logits``.
 
         Args:
             thumbnail: of slice ``frame_idx``, (B, 1, n, n); that of its neighbour is looked for in the neighbour's
                 output under "thumbnail", among the prompted ones, those looked at and the "carried_outputs".
+            motion: from the neighbour to this slice; with it neither thumbnail is needed.
 
         Returns:
             (B, 1, n, n), or None when the network does without or the neighbour is not known.
@@ -196,9 +203,9 @@ class SLMSAM2(SAM2Base):
         last = _neighbour(frame_idx, bank, track_in_reverse)
         if not self.last_mask_prompt or last is None:
             return None
-        if thumbnail is None or not self.follow_motion:
-            return _limited(last)
-        return _moved_along(last, thumbnail)
+        if motion is None and thumbnail is not None and self.follow_motion:
+            motion = _motion(last, thumbnail)
+        return _limited(last) if motion is None else motion.carry(_limited(last))
 
     def moved_mask(
         self, frame_idx: int, thumbnail: Tensor | None, bank: MemoryBank, *, track_in_reverse: bool = False
@@ -213,7 +220,7 @@ class SLMSAM2(SAM2Base):
         last = _neighbour(frame_idx, bank, track_in_reverse)
         assert last is not None
         assert thumbnail is not None
-        return _moved_along(last, thumbnail)
+        return _motion(last, thumbnail).carry(_limited(last))
 
     def _track_step(
         self,
@@ -311,7 +318,6 @@ def _limited(out: SliceOutput) -> Tensor:
     return out["pred_masks"].float().clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
 
 
-def _moved_along(out: SliceOutput, thumbnail: Tensor) -> Tensor:
-    """A slice's mask logits moved to the slice of ``thumbnail`` (B, 1, n, n), less sure where the two differ."""
-    flow = motion.flow_between(thumbnail, out["thumbnail"])
-    return motion.moved(_limited(out), flow, "bicubic") * motion.trust(thumbnail, out["thumbnail"], flow)
+def _motion(out: SliceOutput, thumbnail: Tensor) -> Motion:
+    """The motion from a slice that was passed to the slice of ``thumbnail`` (B, 1, n, n)."""
+    return Motion.between(thumbnail, out["thumbnail"])

@@ -8,7 +8,7 @@ from torch import Generator, Tensor
 
 from slmsam2.synthesis.noise import chance, log_uniform, smooth_field, uniform
 
-RESOLUTIONS = 4  # groups of volumes in a batch, each imaged at a resolution of its own
+RESOLUTIONS = 12  # groups of volumes in a batch, each imaged at a resolution of its own
 LEAST_RESOLUTION = 0.08  # of the slice's pixels: a small structure in a crop, strongly enlarged
 
 

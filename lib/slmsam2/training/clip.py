@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from slmsam2.modeling import SLMSAM2
+from slmsam2.modeling.motion import Motion
 from slmsam2.modeling.network import MemoryBank, SliceOutput
 from slmsam2.synthesis.noise import uniform
 from slmsam2.training.prompts import Points, PromptPlan, first_points, with_correction
@@ -119,6 +120,9 @@ class _Run:
         self.model, self.encoded, self.masks, self.plan = model, encoded, masks, plan
         self.generator = generator or Generator(masks.device)
         self.structures = len(masks) // encoded.clips
+        self.feats = [self._by_slice(level) for level in encoded.feats]
+        self.pos = [self._by_slice(level) for level in encoded.pos]
+        self.motions = self._motions() if model.follow_motion else None
         self.bank: MemoryBank = {"cond_frame_outputs": {}, "non_cond_frame_outputs": {}}
 
     def advance(self, index: int) -> int:
@@ -126,7 +130,8 @@ class _Run:
         clicks = self.plan.clicks.get(index, 0)
         points, mask, carried = None, None, None
         if index > 0:
-            carried = self.model.carried_mask(index, self._thumbnail(index), self.bank)
+            motion = self.motions[index - 1] if self.motions else None
+            carried = self.model.carried_mask(index, None, self.bank, motion=motion)
         elif self.plan.kind == "mask":
             mask = self.masks[:, 0, None].float()
         else:
@@ -135,7 +140,6 @@ class _Run:
         for left in reversed(range(clicks)):
             points = with_correction(points, self._corrected(out), self.masks[:, index], self.generator)
             out = self._step(index, points, None, out["pred_masks"], remember=left == 0)
-        out["thumbnail"] = self._thumbnail(index)
         prompted = index == 0 or clicks > 0
         self.bank["cond_frame_outputs" if prompted else "non_cond_frame_outputs"][index] = out
         return 1 + clicks
@@ -152,8 +156,8 @@ class _Run:
         return self.model.track_step(
             frame_idx=index,
             is_init_cond_frame=index == 0,
-            current_vision_feats=self._of_slice(self.encoded.feats, index),
-            current_vision_pos_embeds=self._of_slice(self.encoded.pos, index),
+            current_vision_feats=self._of_structures(self.feats, index),
+            current_vision_pos_embeds=self._of_structures(self.pos, index),
             feat_sizes=self.encoded.sizes,
             point_inputs=points,
             mask_inputs=mask,
@@ -163,18 +167,27 @@ class _Run:
             prev_sam_mask_logits=last_logits,
         )
 
-    def _of_slice(self, levels: list[Tensor], index: int) -> list[Tensor]:
-        """(HW, B * T, C) to (HW, B * O, C) of one slice."""
-        shape = (self.encoded.clips, self.encoded.slices)
-        cut = (x.unflatten(1, shape)[:, :, index] for x in levels)
-        return [x.repeat_interleave(self.structures, dim=1) for x in cut]
+    def _by_slice(self, level: Tensor) -> tuple[Tensor, ...]:
+        """(HW, B * T, C) to (HW, B, C) for each slice; cut once, so that gradients are put together once."""
+        return level.unflatten(1, (self.encoded.clips, self.encoded.slices)).unbind(2)
 
-    def _thumbnail(self, index: int) -> Tensor | None:
-        if self.encoded.thumbnails is None:
-            return None
-        shape = (self.encoded.clips, self.encoded.slices)
-        cut = self.encoded.thumbnails.unflatten(0, shape)[:, index]
-        return cut.repeat_interleave(self.structures, dim=0)
+    def _of_structures(self, levels: list[tuple[Tensor, ...]], index: int) -> list[Tensor]:
+        """What belongs to one slice, (HW, B * O, C) per level."""
+        return [level[index].repeat_interleave(self.structures, dim=1) for level in levels]
+
+    def _motions(self) -> list[Motion]:
+        """From each slice to the next one, for B * O structures; all of them at once."""
+        assert self.encoded.thumbnails is not None
+        steps = self.encoded.slices - 1
+        if not steps:
+            return []
+        images = self.encoded.thumbnails.unflatten(0, (self.encoded.clips, steps + 1))
+        found = Motion.between(images[:, 1:].flatten(0, 1), images[:, :-1].flatten(0, 1))
+        flows, trusts = (
+            part.unflatten(0, (self.encoded.clips, steps)).repeat_interleave(self.structures, dim=0).unbind(1)
+            for part in (found.flow, found.trust)
+        )
+        return [Motion(flow, trust) for flow, trust in zip(flows, trusts, strict=True)]
 
     def _corrected(self, out: SliceOutput) -> Tensor:
         """The mask to correct by a click, bool (N, H, W): the one found, or at times none."""

@@ -54,8 +54,8 @@ def clip_loss(
     """
     size = outputs.masks[0].shape[-2:]
     targets = F.interpolate(masks.float(), size=size, mode="bilinear", antialias=True, align_corners=False)
-    present = masks.flatten(2).any(dim=2).float()[:, outputs.slices]  # (N, calls)
-    counted = torch.ones_like(present) if known is None else known[:, outputs.slices].float()
+    present = _of_slices(masks.flatten(2).any(dim=2), outputs.slices)
+    counted = torch.ones_like(present) if known is None else _of_slices(known, outputs.slices)
     structures = len(masks) if summed else None
     share = _shares(present * counted, structures)
     mask_share = _shares(counted, structures) if absent_pixels else share
@@ -71,6 +71,11 @@ def clip_loss(
     presence = (errors * _shares(counted, structures)).sum()
     total = FOCAL_WEIGHT * focal + dice + iou + presence_weight * presence
     return ClipLoss(total, focal, dice, iou, presence)
+
+
+def _of_slices(facts: Tensor, slices: list[int]) -> Tensor:
+    """Bool (N, T) to float32 (N, calls)."""
+    return torch.stack([facts[:, index] for index in slices], dim=1).float()
 
 
 def _shares(weights: Tensor, structures: int | None) -> Tensor:

@@ -19,8 +19,9 @@ from slmsam2.files import write_whole
 from slmsam2.modeling import SLMSAM2, build_model
 from slmsam2.synthesis import AnatomySettings, Clip, synthetic_clips
 from slmsam2.training.clip import encode_clips, run_clip
+from slmsam2.training.graphs import GraphedLoss
 from slmsam2.training.losses import FOCAL_ALPHA, ClipLoss, clip_loss
-from slmsam2.training.prompts import PromptSettings, draw_plan
+from slmsam2.training.prompts import PromptPlan, PromptSettings, draw_plan
 from slmsam2.training.workers import Workers
 
 logger = logging.getLogger(__name__)
@@ -63,9 +64,16 @@ class Pretrainer:
         workers: this process, its device (clips are made there too) and its companions, each of which draws as many
             clips per step as the stage says.
         mixed_precision: bfloat16 autocast.
+        graphs: on a GPU, steps that start from a painted mask and get no clicks run as a CUDA graph.
     """
 
-    def __init__(self, config: DictConfig, workers: Workers | None = None, mixed_precision: bool = True):
+    def __init__(
+        self,
+        config: DictConfig,
+        workers: Workers | None = None,
+        mixed_precision: bool = True,
+        graphs: bool = True,
+    ):
         self.stages = [Stage.read(stage) for stage in config.stages]
         if not self.stages or config.structures < 1:
             raise ConfigurationError("Pre-training needs at least one stage and one structure per clip.")
@@ -73,6 +81,9 @@ class Pretrainer:
         self.workers = workers or Workers(0, 1, torch.device("cpu"))
         self.device = self.workers.device
         self.mixed_precision = mixed_precision
+        self._ahead = _Ahead(self.device) if self.device.type == "cuda" else None
+        self._graphs = graphs and self.device.type == "cuda"
+        self._graphed: tuple[Stage, GraphedLoss] | None = None
         torch.manual_seed(config.seed)
         self.overrides = dict(config.get("overrides", {}))
         self.model = build_model(
@@ -100,8 +111,25 @@ class Pretrainer:
 
     def train_step(self) -> dict[str, float]:
         """One optimiser step. Returns the losses and the learning rate."""
-        stage = self._stage()
-        seed = self.config.seed * 1_000_003 + self.step + self.workers.rank * 1_000_000_007
+        drawn = self._ahead.take(self.step) if self._ahead else None
+        clip, generator = drawn or self._draw(self.step)
+        rate = self._learning_rate()
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        loss = self._gradients(clip, self._stage(self.step), generator)
+        self.workers.mean_gradients(self.model.parameters())
+        nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_gradient)
+        self.optimizer.step()
+        self._update_average()
+        self.step += 1
+        if self._ahead and self.step < self.total_steps:
+            self._ahead.put(self.step, lambda: self._draw(self.step))
+        return {name: float(value.detach()) for name, value in vars(loss).items()} | {"learning_rate": rate}
+
+    def _draw(self, step: int) -> tuple[Clip, Generator]:
+        """A step's clips, and what its prompts are drawn with."""
+        stage = self._stage(step)
+        seed = self.config.seed * 1_000_003 + step + self.workers.rank * 1_000_000_007
         generator = torch.Generator(self.device).manual_seed(seed)
         clip = synthetic_clips(
             stage.clips,
@@ -111,21 +139,33 @@ class Pretrainer:
             structures=self.config.structures,
             settings=stage.anatomy,
         )
-        rate = self._learning_rate()
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        loss = self._loss(clip, stage, generator)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.total.backward()
-        self.workers.mean_gradients(self.model.parameters())
-        nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_gradient)
-        self.optimizer.step()
-        self._update_average()
-        self.step += 1
-        return {name: float(value.detach()) for name, value in vars(loss).items()} | {"learning_rate": rate}
+        return clip, generator
 
-    def _loss(self, clip: Clip, stage: Stage, generator: Generator) -> ClipLoss:
+    def _gradients(self, clip: Clip, stage: Stage, generator: Generator) -> ClipLoss:
+        """A step's losses; the parameters' gradients are theirs."""
         plan = draw_plan(stage.prompts, stage.slices, generator)
+        if self._graphs and plan.kind == "mask" and not plan.clicks:
+            return self._graph_of(stage, clip, generator)(clip)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = self._loss(clip, stage, plan, generator)
+        loss.total.backward()
+        return loss
+
+    def _graph_of(self, stage: Stage, clip: Clip, generator: Generator) -> GraphedLoss:
+        """The graph of a stage's plain steps, made when it is wanted first; one at a time: each keeps its memory."""
+        if self._graphed is None or self._graphed[0] is not stage:
+            self._graphed = None
+            self.optimizer.zero_grad(set_to_none=True)
+            # the generator draws nothing, but none can be made during a capture
+            graph = GraphedLoss(
+                lambda clip: self._loss(clip, stage, PromptPlan(), generator),
+                clip,
+                list(self.model.parameters()),
+            )
+            self._graphed = stage, graph
+        return self._graphed[1]
+
+    def _loss(self, clip: Clip, stage: Stage, plan: PromptPlan, generator: Generator) -> ClipLoss:
         kernels = (
             [SDPBackend.MATH] if self.device.type == "cpu" else [SDPBackend.FLASH_ATTENTION, SDPBackend.MATH]
         )
@@ -143,11 +183,11 @@ class Pretrainer:
             presence_weight=stage.presence_weight,
         )
 
-    def _stage(self) -> Stage:
+    def _stage(self, step: int) -> Stage:
         first = 0
         for stage in self.stages:
             first += stage.steps
-            if self.step < first:
+            if step < first:
                 return stage
         return self.stages[-1]
 
@@ -162,8 +202,7 @@ class Pretrainer:
     @torch.no_grad()
     def _update_average(self) -> None:
         decay = min(self.config.average, (1 + self.step) / (10 + self.step))
-        for kept, parameter in zip(self.average, self.model.parameters(), strict=True):
-            kept.lerp_(parameter, 1 - decay)
+        torch._foreach_lerp_(self.average, list(self.model.parameters()), 1 - decay)
 
     def averaged_model(self) -> SLMSAM2:
         """A copy of the network with the running mean of the weights, in eval mode on the CPU."""
@@ -200,6 +239,30 @@ class Pretrainer:
         self.average = state["average"]
         self.optimizer.load_state_dict(state["optimizer"])
         logger.info("resumed %s at step %d", path, self.step)
+
+
+class _Ahead:
+    """Clips of the next step, made on a GPU while it still works on this one."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._stream = torch.cuda.Stream(device)
+        self._drawn: tuple[int, tuple[Clip, Generator]] | None = None
+
+    def put(self, step: int, draw: Callable[[], tuple[Clip, Generator]]) -> None:
+        """Draw the clips of ``step`` beside what the current stream has to do."""
+        with torch.cuda.stream(self._stream):
+            self._drawn = step, draw()
+
+    def take(self, step: int) -> tuple[Clip, Generator] | None:
+        """The clips of ``step``, when it was they that were drawn."""
+        drawn, self._drawn = self._drawn, None
+        if drawn is None or drawn[0] != step:
+            return None
+        now = torch.cuda.current_stream()
+        now.wait_stream(self._stream)
+        for tensor in vars(drawn[1][0]).values():
+            tensor.record_stream(now)
+        return drawn[1]
 
 
 def _groups(model: SLMSAM2, weight_decay: float) -> list[dict]:
