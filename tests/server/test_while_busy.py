@@ -18,10 +18,14 @@ SHAPE = (64, 60, 60)  # of the study "long"
 
 @pytest.fixture
 def label(tmp_path):
-    """Every fourth slice painted, so that all slices are visited whatever the network thinks."""
-    painted = phantom(SHAPE)[1]
-    painted[:, :, np.arange(SHAPE[2]) % 4 > 0] = 0
-    return str(write_nifti(tmp_path / "label.nii.gz", painted))
+    """Writes a label with every so many slices painted, so that all slices are visited whatever the network thinks."""
+
+    def write(every):
+        painted = phantom(SHAPE)[1]
+        painted[:, :, np.arange(SHAPE[2]) % every > 0] = 0
+        return str(write_nifti(tmp_path / "label.nii.gz", painted))
+
+    return write
 
 
 def infer_in_thread(server, label, folder, replies):
@@ -36,7 +40,7 @@ def infer_in_thread(server, label, folder, replies):
 
 def test_info_while_an_inference_runs(server, client, label, tmp_path):
     replies = []
-    thread = infer_in_thread(server, label, tmp_path / "one", replies)
+    thread = infer_in_thread(server, label(every=4), tmp_path / "one", replies)
     time.sleep(0.5)
     waits = []
     while thread.is_alive() and len(waits) < 40:
@@ -52,13 +56,15 @@ def test_info_while_an_inference_runs(server, client, label, tmp_path):
 
 
 def test_two_users_at_once(server, label, tmp_path):
-    replies = []
-    threads = [infer_in_thread(server, label, tmp_path / str(n), replies) for n in range(2)]
+    replies, painted = [], label(every=5)  # not what was found before: that would be kept
+    threads = [infer_in_thread(server, painted, tmp_path / str(n), replies) for n in range(2)]
     for thread in threads:
         thread.join(300)
     first, second = (Path(path).read_bytes() for path, _ in replies)
     assert len(first) == len(second)
-    assert max(params["latencies"]["wait"] for _, params in replies) > 0.1  # one at a time
+    latencies = [params["latencies"] for _, params in replies]
+    worked = max(one["total"] - one["wait"] for one in latencies)
+    assert max(one["wait"] for one in latencies) > 0.5 * worked  # one at a time
 
 
 def test_the_docs_page_still_works(server):
