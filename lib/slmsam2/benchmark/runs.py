@@ -187,7 +187,7 @@ def _first_run(network: SLMSAM2 | SAM2VideoPredictor, task: Task, slices: int) -
 
 def _all_runs(network: SLMSAM2 | SAM2VideoPredictor, tasks: list[Task], slices: int) -> list[_Run]:
     if isinstance(network, SAM2VideoPredictor):
-        return [_timed(FIRST, tasks[:1], network.device, lambda: _by_sam2(network, tasks[0], slices))]
+        return [_timed(FIRST, tasks[:1], network.device, lambda: _first_run(network, tasks[0], slices))]
     return _by_ours(network, tasks, slices)
 
 
