@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from slmsam2.modeling.motion import flow_between, moved, thumbnails
+from slmsam2.modeling.motion import Motion, flow_between, moved, thumbnails
 
 pytestmark = pytest.mark.unit
 
@@ -51,3 +51,22 @@ def test_thumbnails_are_grey_and_small():
     small = thumbnails(frames, 8)
     assert small.shape == (2, 1, 8, 8)
     assert small.mean().item() == pytest.approx(frames[:, 0].mean().item(), abs=0.02)
+
+
+@pytest.mark.parametrize("shift", [0.5, 0.3])
+def test_a_mask_that_is_surer_outside_than_inside_keeps_its_size(shift):
+    line = torch.arange(64.0) - 32
+    within = 9.3 - (line.square()[:, None] + line.square()).sqrt()[None, None]  # a disc, in pixels from its edge
+    logits = torch.tanh(within) * torch.where(within > 0, 1.0, 8.0)
+    found = Motion(torch.full((1, 2, 64, 64), shift), torch.ones(1, 1, 64, 64)).carry(logits)
+    assert (found > 0).sum().item() == pytest.approx((logits > 0).sum().item(), rel=0.04)
+    assert (found.min().item(), found.max().item()) == pytest.approx((-8, 1), rel=0.15)
+
+
+def test_nothing_carried_stays_nothing_and_does_not_spoil_the_others():
+    nothing, disc = torch.full((1, 1, 64, 64), -8.0), torch.full((1, 1, 64, 64), -8.0)
+    disc[..., 20:40, 20:40] = 3
+    both = torch.cat([nothing, disc])
+    still = Motion(torch.zeros(2, 2, 64, 64), torch.ones(2, 1, 64, 64)).carry(both)
+    assert still[0].max().item() <= 0
+    assert torch.allclose(still, both, atol=1e-3)
