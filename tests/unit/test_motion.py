@@ -56,7 +56,8 @@ def test_thumbnails_are_grey_and_small():
 @pytest.mark.parametrize("shift", [0.5, 0.3])
 def test_a_mask_that_is_surer_outside_than_inside_keeps_its_size(shift):
     line = torch.arange(64.0) - 32
-    within = 9.3 - (line.square()[:, None] + line.square()).sqrt()[None, None]  # a disc, in pixels from its edge
+    # a disc: pixels from its edge
+    within = 9.3 - (line.square()[:, None] + line.square()).sqrt()[None, None]
     logits = torch.tanh(within) * torch.where(within > 0, 1.0, 8.0)
     found = Motion(torch.full((1, 2, 64, 64), shift), torch.ones(1, 1, 64, 64)).carry(logits)
     assert (found > 0).sum().item() == pytest.approx((logits > 0).sum().item(), rel=0.04)
