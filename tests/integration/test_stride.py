@@ -8,7 +8,7 @@ import torch
 from slmsam2.engine import Settings, Workspace, propagate_frames
 from slmsam2.engine.features import FeatureCache
 from slmsam2.engine.tracker import ObjectTracker
-from slmsam2.modeling import motion
+from slmsam2.modeling.motion import Motion
 
 pytestmark = pytest.mark.integration
 
@@ -76,9 +76,8 @@ def test_networks_that_are_not_shown_the_carried_mask_skip_slices_as_well(
 def test_a_carried_mask_is_the_neighbour_s_moved_along(follower, frames, square, looked_at):
     result = run(follower, frames, {1: {2: square}}, down=False)
     here, there = (follower.thumbnails(frames[index][None]) for index in (5, 4))
-    flow = motion.flow_between(here, there)
     before = result.low_res[4].clamp(-10, 10)[None]
-    expected = motion.moved(before, flow, "bicubic") * motion.trust(here, there, flow)
+    expected = Motion.between(here, there).carry(before)
     assert torch.allclose(result.low_res[5], expected[0], atol=1e-5)
     assert not torch.allclose(result.low_res[5], before[0], atol=0.1)
     assert (result.object_score[5], result.iou[5]) == (result.object_score[4], result.iou[4])

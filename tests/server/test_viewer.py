@@ -43,7 +43,7 @@ def test_info_names_the_weights(client):
     network = client.info()["models"]["slmsam2"]["network"]
     assert network["name"] == "slm_sam2_nano"
     assert network["version"]
-    assert network["trained"]
+    assert network["trained"] == "synthetic volumes only"
 
 
 def progress(server, request_id):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from slmsam2.errors import CheckpointError
 from slmsam2.modeling import QUALITY, SLMSAM2, build_model, checkpoint_path, read_checkpoint
@@ -111,6 +113,13 @@ def _facts(name: str, path: Path) -> dict[str, str]:
         checkpoint = read_checkpoint(path)
     except CheckpointError:
         return {"name": name, "version": "", "trained": ""}
-    volumes = checkpoint.trained.get("volumes")
-    trained = f"trained on {volumes} volumes" if volumes else str(checkpoint.trained.get("data", ""))
-    return {"name": name, "version": checkpoint.version, "trained": trained}
+    return {"name": name, "version": checkpoint.version, "trained": _how_trained(checkpoint.trained)}
+
+
+def _how_trained(trained: Mapping[str, Any]) -> str:
+    """What weights were trained on, in a few words, from their metadata; of a mean, what each part was trained on."""
+    parts = [_how_trained(part["trained"]) for part in trained.get("mean_of", ())]
+    if parts:
+        return "; ".join(dict.fromkeys(part for part in parts if part))
+    volumes = trained.get("volumes")
+    return f"trained on {volumes} volumes" if volumes else str(trained.get("data", ""))
