@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
+from torch import Tensor
 
 from slmsam2.engine.features import DEFAULT_CACHE_BYTES, FeatureCache
 from slmsam2.engine.interpolation import interpolate, taper, widen
@@ -17,10 +18,12 @@ from slmsam2.engine.settings import Settings
 from slmsam2.engine.tracker import ObjectTracker
 from slmsam2.engine.workspace import Workspace
 from slmsam2.modeling import SLMSAM2
+from slmsam2.modeling.logits import peaks
 from slmsam2.prompts import Marks, Prompt, extent_of
 from slmsam2.volume import Frames, Window
 
 SMOOTHED_LIMIT = 1.5  # mask logits count as this much at most when they are smoothed
+SMOOTHED_OUTSIDE = 2.2  # the surest outside a mask, before it is cut off to that
 
 
 @dataclass(frozen=True)
@@ -161,11 +164,11 @@ def smooth(result: Propagation, sigma: float) -> None:
     """Smooth each object's mask logits in place, by a Gaussian of ``sigma`` slices and mask pixels.
 
     Each span is smoothed by itself, with the prompted slices at its ends, so that a prompt has no effect beyond the
-    next ones. Logits are clamped first: a thin structure of which the network is little sure would else be worn away
+    next ones. Logits are limited first: a thin structure of which the network is little sure would else be worn away
     by the clear "no" around it.
     """
     for column, obj in enumerate(result.objects):
-        logits = result.low_res[:, column].clamp(-SMOOTHED_LIMIT, SMOOTHED_LIMIT).numpy()
+        logits = _limited(result.low_res[:, column]).numpy()
         for span in result.spans[obj]:
             low = span.first if span.low is None else span.low
             high = span.last if span.high is None else span.high
@@ -173,6 +176,17 @@ def smooth(result: Propagation, sigma: float) -> None:
                 smoothed = gaussian_filter(logits[low : high + 1], sigma, mode="nearest")
                 inside = smoothed[span.first - low : span.last + 1 - low]
                 result.low_res[span.first : span.last + 1, column] = torch.from_numpy(inside)
+
+
+def _limited(logits: Tensor) -> Tensor:
+    """Mask logits (S, n, n) within +-SMOOTHED_LIMIT, with slopes like one another on both sides of a mask's edge.
+
+    Of a slice's logits the surest inside counts as SMOOTHED_LIMIT at most, the surest outside as SMOOTHED_OUTSIDE: cut
+    off only, a clear "no" would be a cliff beside a faint "yes", and smoothing would wear the mask away.
+    """
+    inside, outside = (peak[:, 0] for peak in peaks(logits[:, None]))
+    slopes = torch.where(logits > 0, SMOOTHED_LIMIT / inside, SMOOTHED_OUTSIDE / outside).clamp_max(1)
+    return (slopes * logits).clamp(-SMOOTHED_LIMIT, SMOOTHED_LIMIT)
 
 
 def _is_cut_off(result: Propagation, region: Region) -> bool:

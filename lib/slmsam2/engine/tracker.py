@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from sam2.modeling.sam2_base import NO_OBJ_SCORE
 from torch import Tensor
 
+from slmsam2.engine.appearance import CARRIED_ON, IN_RESULT, Appearance
 from slmsam2.engine.features import FeatureCache, SliceFeatures
 from slmsam2.engine.outlines import outline
 from slmsam2.modeling import SLMSAM2
@@ -36,6 +37,8 @@ class ObjectTracker:
         self.least_overlap: float = model.info["inference"].get("least_overlap", 0.0)
         """See :func:`found_on`."""
         self._marks_outlined: bool = model.info["inference"].get("outline_marks", False)
+        self._by_appearance: bool = model.info["inference"].get("appearance", False)
+        self._appearance: tuple[frozenset[int], Appearance] | None = None
         self.bank: MemoryBank = {
             "cond_frame_outputs": {},
             "non_cond_frame_outputs": {},
@@ -134,14 +137,34 @@ class ObjectTracker:
         return out
 
     def advance(self, index: int, *, reverse: bool) -> SliceOutput:
-        """Propagate to slice ``index``; ``reverse`` when travelling towards lower slice numbers."""
+        """Propagate to slice ``index``; ``reverse`` when travelling towards lower slice numbers.
+
+        With ``appearance`` masks are corrected by what the structure looks like on the prompted slices: the one that is
+        carried on a little, as that adds up from slice to slice, and the one that is returned more.
+        """
         carried = self._model.carried_mask(
             index, self._features[index].thumbnail, self.bank, track_in_reverse=reverse
         )
         out = self._step(index, carried=carried, is_prompt=False, reverse=reverse)
         out["maskmem_features"] = out["maskmem_features"].to(torch.bfloat16)
         self.bank["non_cond_frame_outputs"][index] = out
-        return out
+        appearance = self._appearance_of_prompts() if self._by_appearance else None
+        if appearance is None:
+            return out
+        features, own = self._features[index], out["pred_masks"]
+        out["pred_masks"] = appearance.corrected(own, features, CARRIED_ON)
+        return {**out, "pred_masks": appearance.corrected(own, features, IN_RESULT)}
+
+    def _appearance_of_prompts(self) -> Appearance | None:
+        """What the structure looks like on the prompted slices; None when it is on none of them."""
+        outputs = self.bank["cond_frame_outputs"].items()
+        given = {index: out["pred_masks"] for index, out in outputs if (out["pred_masks"] > 0).any()}
+        if not given:
+            return None
+        if self._appearance is None or self._appearance[0] != given.keys():
+            pairs = ((self._features[index], logits) for index, logits in given.items())
+            self._appearance = frozenset(given), Appearance(pairs)
+        return self._appearance[1]
 
     def carry(self, index: int, last: SliceOutput, *, reverse: bool) -> SliceOutput:
         """Go to slice ``index`` without looking at it: the mask of its neighbour, ``last``, moved along with the image.

@@ -13,11 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from slmsam2.modeling.logits import in_symmetric_scale
+
 LEVELS = 3  # halvings of the thumbnail: motion of up to a quarter of its side is found
 ITERATIONS = 4  # per level
 WINDOW = 1.2  # standard deviation of the window, in pixels of the thumbnail
 PULL = 0.1  # weight of the smoothed flow, relative to the mean squared gradient of the image
-LEAST_PEAK = 1e-3  # of mask logits that are scaled to 1
 TRUST_SPREAD = (
     4.0  # standard deviation of a difference that is believed, in medians of all differences of the slice
 )
@@ -46,12 +47,9 @@ class Motion:
     def carry(self, logits: Tensor) -> Tensor:
         """Mask logits (B, 1, n, n) moved along, and less sure where the slices do not look alike.
 
-        They are moved with their peaks inside and outside at 1 and -1: logits that are much surer outside than inside,
-        as the network's are far from a prompt, would have their outline move inwards with every part of a pixel.
+        They are moved in the symmetric scale: else their outline would move inwards with every part of a pixel.
         """
-        inside, outside = (_peak(side.clamp_min(0)) for side in (logits, -logits))
-        found = moved(torch.where(logits > 0, logits / inside, logits / outside), self.flow, "bicubic")
-        return torch.where(found > 0, found * inside, found * outside) * self.trust
+        return in_symmetric_scale(logits, lambda scaled: moved(scaled, self.flow, "bicubic")) * self.trust
 
 
 def thumbnails(frames: Tensor, size: int) -> Tensor:
@@ -108,11 +106,6 @@ def trust(here: Tensor, there: Tensor, flow: Tensor) -> Tensor:
     difference = (here - moved(there, flow)).abs()
     usual = difference.flatten(1).median(dim=1).values.view(-1, 1, 1, 1)
     return torch.exp(-0.5 * (difference / (TRUST_SPREAD * usual + TRUST_FLOOR)).square())
-
-
-def _peak(values: Tensor) -> Tensor:
-    """The largest of each image's values, all 0 or more: (B, 1, n, n) to (B, 1, 1, 1), never quite 0."""
-    return values.amax(dim=(1, 2, 3), keepdim=True).clamp_min(LEAST_PEAK)
 
 
 def _refine(flow: Tensor, here: Tensor, slope: Tensor, there: Tensor, blur: Tensor, pull: Tensor) -> Tensor:

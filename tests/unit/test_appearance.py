@@ -1,0 +1,127 @@
+"""What a structure looks like on the given slices, told from what lies around it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from slmsam2.engine.appearance import FOR, LIMIT, NEAR, Appearance
+from slmsam2.engine.features import SliceFeatures
+
+SIZE = 32
+
+
+def disc(row: float, column: float, radius: float) -> torch.Tensor:
+    """float32 (1, 1, SIZE, SIZE) of zeros and ones."""
+    line = torch.arange(SIZE).float()
+    inside = (line[:, None] - row).square() + (line - column).square() <= radius**2
+    return inside.float()[None, None]
+
+
+def features_of(structure: torch.Tensor, seed: int) -> SliceFeatures:
+    """A fine level that shows the structure in one of its noisy channels, a coarse one that shows nothing."""
+    generator = torch.Generator().manual_seed(seed)
+    fine = 0.3 * torch.randn(1, 8, SIZE, SIZE, generator=generator)
+    fine[:, 3:4] += 2 * structure
+    coarse = torch.randn(1, 16, SIZE // 4, SIZE // 4, generator=generator)
+    levels = [fine, coarse]
+    return SliceFeatures(
+        feats=[level.flatten(2).permute(2, 0, 1) for level in levels],
+        pos=[torch.empty(0)] * 2,
+        sizes=[(SIZE, SIZE), (SIZE // 4, SIZE // 4)],
+        thumbnail=0.1 * structure,
+    )
+
+
+def logits_of(mask: torch.Tensor) -> torch.Tensor:
+    return 20 * mask - 10
+
+
+@pytest.fixture(scope="module")
+def appearance() -> Appearance:
+    given = disc(14, 14, 7)
+    return Appearance([(features_of(given, 0), logits_of(given))])
+
+
+def test_other_slices_are_told_by_it(appearance: Appearance) -> None:
+    there = disc(18, 16, 6)
+    looks = appearance.of(features_of(there, 1), SIZE)
+    assert looks.shape == (1, 1, SIZE, SIZE)
+    assert looks[there > 0].mean() > 0.5
+    assert looks[there == 0].mean() < -0.5
+    assert looks.abs().max() <= LIMIT
+
+
+def test_levels_may_be_weighed_before_they_are_enlarged(appearance: Appearance) -> None:
+    features = features_of(disc(18, 16, 6), 1)
+    enlarged = [
+        F.interpolate(level.permute(1, 2, 0).unflatten(-1, size), (SIZE, SIZE), mode="bilinear")
+        for level, size in zip(features.feats, features.sizes, strict=True)
+    ]
+    large = SliceFeatures(
+        feats=[level.flatten(2).permute(2, 0, 1) for level in enlarged],
+        pos=features.pos,
+        sizes=[(SIZE, SIZE)] * 2,
+        thumbnail=features.thumbnail,
+    )
+    assert torch.allclose(appearance.of(features, SIZE), appearance.of(large, SIZE), atol=1e-4)
+
+
+def test_what_has_leaked_is_taken_away(appearance: Appearance) -> None:
+    there = disc(14, 12, 5)
+    leaked = (there + disc(14, 19, 4)).clamp(max=1)
+    # far from a prompt the network is little sure of what it finds, and sure of what it does not
+    found = torch.where(leaked > 0, torch.tensor(1.0), torch.tensor(-8.0))
+    found[(leaked > 0) & (there == 0)] = 0.2
+    corrected = appearance.corrected(found, features_of(there, 2)) > 0
+    leak = (leaked > 0) & (there == 0)
+    assert corrected[leak].float().mean() < 0.2
+    assert corrected[there > 0].float().mean() > 0.95
+
+
+def test_what_looks_alike_elsewhere_is_left_out(appearance: Appearance) -> None:
+    there, elsewhere = disc(8, 8, 5), disc(24, 24, 5)
+    features = features_of((there + elsewhere).clamp(max=1), 3)
+    corrected = appearance.corrected(logits_of(there), features)
+    far = F.max_pool2d(there, 2 * NEAR + 1, 1, NEAR) == 0
+    assert (corrected[far] < 0).all()
+    assert corrected[there > 0].max() <= 10 * (1 + FOR * LIMIT) + 1e-3
+
+
+def test_nothing_found_stays_nothing(appearance: Appearance) -> None:
+    nothing = torch.full((1, 1, SIZE, SIZE), -3.0)
+    assert torch.equal(appearance.corrected(nothing, features_of(disc(14, 14, 7), 4)), nothing)
+
+
+def test_several_given_slices_count() -> None:
+    """A second one says that what the first one could not know of is none of the structure."""
+    structure, other = disc(14, 14, 6), disc(14, 26, 4)
+
+    def with_neighbour(seed: int) -> SliceFeatures:
+        features = features_of(structure, seed)
+        features.feats[0][:, 0, 3] += 2 * other.flatten()  # as bright as the structure
+        features.feats[0][:, 0, 5] += 5 * other.flatten()
+        return replace(features, thumbnail=0.1 * (structure + other))
+
+    one = Appearance([(features_of(structure, 5), logits_of(structure))])
+    two = Appearance(
+        [
+            (features_of(structure, 5), logits_of(structure)),
+            (with_neighbour(6), logits_of(structure)),
+        ]
+    )
+    seen = with_neighbour(7)
+    neighbour = other > 0
+    assert one.of(seen, SIZE)[neighbour].mean() > 0
+    assert two.of(seen, SIZE)[neighbour].mean() < 0
+
+
+def test_a_structure_that_fills_the_slice_does_no_harm() -> None:
+    everything = torch.ones(1, 1, SIZE, SIZE)
+    appearance = Appearance([(features_of(everything, 8), logits_of(everything))])
+    found = appearance.corrected(logits_of(everything), features_of(everything, 9))
+    assert torch.isfinite(found).all()
+    assert (found > 0).all()
