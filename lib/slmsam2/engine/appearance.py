@@ -101,7 +101,8 @@ def _resized(level: Tensor, size: int) -> Tensor:
 
 
 def _weights(inside: Tensor) -> Tensor:
-    """Weights of the pixels of a mask (1, 1, n, n) of zeros and ones: half of it the structure's, the rest mostly near it."""
+    """Weights of the pixels of a mask (1, 1, n, n) of zeros and ones: half of all the structure's,
+    the rest mostly near it."""
     around = F.max_pool2d(inside, 2 * SURROUNDINGS + 1, 1, SURROUNDINGS)
     outside = (around + FAR) * (1 - inside)
     return inside / inside.sum().clamp_min(1) + outside / outside.sum().clamp_min(FAR)
