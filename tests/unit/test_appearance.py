@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from slmsam2.engine.appearance import CARRIED_ON, IN_RESULT, LIMIT, NEAR, Appearance
+from slmsam2.engine.appearance import CARRIED_ON, IN_RESULT, LIMIT, NEAR, Appearance, Say, corrected
 from slmsam2.engine.features import SliceFeatures
 
 SIZE = 32
@@ -38,6 +38,10 @@ def features_of(structure: torch.Tensor, seed: int) -> SliceFeatures:
 
 def logits_of(mask: torch.Tensor) -> torch.Tensor:
     return 20 * mask - 10
+
+
+def after(appearance: Appearance, logits: torch.Tensor, features: SliceFeatures, say: Say) -> torch.Tensor:
+    return corrected(logits, appearance.of(features, SIZE), say)
 
 
 @pytest.fixture(scope="module")
@@ -76,24 +80,24 @@ def test_what_has_leaked_is_taken_away(appearance: Appearance) -> None:
     # far from a prompt the network is little sure of what it finds, and sure of what it does not
     found = torch.where(leaked > 0, torch.tensor(1.0), torch.tensor(-8.0))
     found[(leaked > 0) & (there == 0)] = 0.2
-    corrected = appearance.corrected(found, features_of(there, 2), IN_RESULT) > 0
+    changed = after(appearance, found, features_of(there, 2), IN_RESULT) > 0
     leak = (leaked > 0) & (there == 0)
-    assert corrected[leak].float().mean() < 0.2
-    assert corrected[there > 0].float().mean() > 0.95
+    assert changed[leak].float().mean() < 0.2
+    assert changed[there > 0].float().mean() > 0.95
 
 
 def test_what_looks_alike_elsewhere_is_left_out(appearance: Appearance) -> None:
     there, elsewhere = disc(8, 8, 5), disc(24, 24, 5)
     features = features_of((there + elsewhere).clamp(max=1), 3)
-    corrected = appearance.corrected(logits_of(there), features, IN_RESULT)
+    changed = after(appearance, logits_of(there), features, IN_RESULT)
     far = F.max_pool2d(there, 2 * NEAR + 1, 1, NEAR) == 0
-    assert (corrected[far] < 0).all()
-    assert corrected[there > 0].max() <= 10 * (1 + IN_RESULT.in_favour * LIMIT) + 1e-3
+    assert (changed[far] < 0).all()
+    assert changed[there > 0].max() <= 10 * (1 + IN_RESULT.in_favour * LIMIT) + 1e-3
 
 
 def test_nothing_found_stays_nothing(appearance: Appearance) -> None:
     nothing = torch.full((1, 1, SIZE, SIZE), -3.0)
-    assert torch.equal(appearance.corrected(nothing, features_of(disc(14, 14, 7), 4), IN_RESULT), nothing)
+    assert torch.equal(after(appearance, nothing, features_of(disc(14, 14, 7), 4), IN_RESULT), nothing)
 
 
 def test_several_given_slices_count() -> None:
@@ -122,6 +126,6 @@ def test_several_given_slices_count() -> None:
 def test_a_structure_that_fills_the_slice_does_no_harm() -> None:
     everything = torch.ones(1, 1, SIZE, SIZE)
     appearance = Appearance([(features_of(everything, 8), logits_of(everything))])
-    found = appearance.corrected(logits_of(everything), features_of(everything, 9), CARRIED_ON)
+    found = after(appearance, logits_of(everything), features_of(everything, 9), CARRIED_ON)
     assert torch.isfinite(found).all()
     assert (found > 0).all()

@@ -63,20 +63,21 @@ class Appearance:
             found = found + _resized(torch.einsum("bchw,c->bhw", level, weights)[:, None], size)
         return found.clamp(-LIMIT, LIMIT)
 
-    def corrected(self, logits: Tensor, features: SliceFeatures, say: Say) -> Tensor:
-        """Mask logits (1, 1, n, n) less sure where the slice looks like the surroundings, and a little surer where it
-        looks like the structure; never surer far from the mask, and unchanged where there is none.
 
-        Args:
-            say: how much that counts.
-        """
-        if not (logits > 0).any():
-            return logits
-        looks = self.of(features, logits.shape[-1])
-        near = F.max_pool2d((logits > 0).float(), 2 * NEAR + 1, 1, NEAR) > 0
-        looks = looks.where(near, looks.new_tensor(-LIMIT))
-        change = torch.where(looks < 0, say.against * looks, say.in_favour * looks)
-        return in_symmetric_scale(logits, lambda scaled: scaled + change)
+def corrected(logits: Tensor, looks: Tensor, say: Say) -> Tensor:
+    """Mask logits (1, 1, n, n) less sure where the slice looks like the surroundings, and a little surer where it looks
+    like the structure; never surer far from the mask, and unchanged where there is none.
+
+    Args:
+        looks: of the slice, (1, 1, n, n), see :meth:`Appearance.of`.
+        say: how much that counts.
+    """
+    if not (logits > 0).any():
+        return logits
+    near = F.max_pool2d((logits > 0).float(), 2 * NEAR + 1, 1, NEAR) > 0
+    looks = looks.where(near, looks.new_tensor(-LIMIT))
+    change = torch.where(looks < 0, say.against * looks, say.in_favour * looks)
+    return in_symmetric_scale(logits, lambda scaled: scaled + change)
 
 
 def _levels(features: SliceFeatures) -> list[Tensor]:

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from sam2.modeling.sam2_base import NO_OBJ_SCORE
 from torch import Tensor
 
-from slmsam2.engine.appearance import CARRIED_ON, IN_RESULT, Appearance
+from slmsam2.engine.appearance import CARRIED_ON, IN_RESULT, Appearance, corrected
 from slmsam2.engine.features import FeatureCache, SliceFeatures
 from slmsam2.engine.outlines import outline
 from slmsam2.modeling import SLMSAM2
@@ -151,9 +151,10 @@ class ObjectTracker:
         appearance = self._appearance_of_prompts() if self._by_appearance else None
         if appearance is None:
             return out
-        features, own = self._features[index], out["pred_masks"]
-        out["pred_masks"] = appearance.corrected(own, features, CARRIED_ON)
-        return {**out, "pred_masks": appearance.corrected(own, features, IN_RESULT)}
+        own = out["pred_masks"]
+        looks = appearance.of(self._features[index], own.shape[-1])
+        out["pred_masks"] = corrected(own, looks, CARRIED_ON)
+        return {**out, "pred_masks": corrected(own, looks, IN_RESULT)}
 
     def _appearance_of_prompts(self) -> Appearance | None:
         """What the structure looks like on the prompted slices; None when it is on none of them."""
