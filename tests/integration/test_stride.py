@@ -73,9 +73,7 @@ def test_networks_that_are_not_shown_the_carried_mask_skip_slices_as_well(
     assert ((result.low_res[2:] > 0).flatten(1).any(dim=1)).all()
 
 
-def test_a_carried_mask_is_the_neighbour_s_moved_along(follower, frames, square, looked_at, monkeypatch):
-    # else the mask that is carried on is not quite the one of the result
-    monkeypatch.setitem(follower.info["inference"], "appearance", False)
+def test_a_carried_mask_is_the_neighbour_s_moved_along(follower, frames, square, looked_at):
     result = run(follower, frames, {1: {2: square}}, down=False)
     here, there = (follower.thumbnails(frames[index][None]) for index in (5, 4))
     before = result.low_res[4].clamp(-10, 10)[None]

@@ -16,7 +16,7 @@ from slmsam2.engine.appearance import CARRIED_ON, IN_RESULT, Appearance, correct
 from slmsam2.engine.features import FeatureCache, SliceFeatures
 from slmsam2.engine.outlines import outline
 from slmsam2.modeling import SLMSAM2
-from slmsam2.modeling.network import LOGIT_LIMIT, MemoryBank, SliceOutput
+from slmsam2.modeling.network import LOGIT_LIMIT, MemoryBank, SliceOutput, limited
 from slmsam2.prompts import BOX_CORNERS, Marks
 
 OUTLINED_OVERLAP = 0.7  # what is expected of an outline found on the image alone
@@ -168,20 +168,19 @@ class ObjectTracker:
         return self._appearance[1]
 
     def carry(self, index: int, last: SliceOutput, *, reverse: bool) -> SliceOutput:
-        """Go to slice ``index`` without looking at it: the mask of its neighbour, ``last``, moved along with the image.
+        """Go to slice ``index`` without looking at it: masks of its neighbour are moved along with the image.
 
         For networks whose ``stride`` is more than 1.
+
+        Args:
+            last: what was returned for the neighbour.
         """
         thumbnail = self._features.thumbnail(index)
-        moved = self._model.moved_mask(index, thumbnail, self.bank, track_in_reverse=reverse)
-        out: SliceOutput = {
-            "pred_masks": moved,
-            "object_score_logits": last["object_score_logits"],
-            "iou": last["iou"],
-            "thumbnail": thumbnail,
-        }
-        self.bank["carried_outputs"] = {index: out}
-        return out
+        own, motion = self._model.motion_from_neighbour(index, thumbnail, self.bank, track_in_reverse=reverse)
+        told = {key: last[key] for key in ("object_score_logits", "iou")}
+        carried_on = motion.carry(limited(own))
+        self.bank["carried_outputs"] = {index: {**told, "pred_masks": carried_on, "thumbnail": thumbnail}}
+        return {**told, "pred_masks": motion.carry(limited(last))}
 
     def forget_beyond(self, anchors: Iterable[int]) -> None:
         """Drop the memory of propagated slices that are out of reach of every slice in ``anchors``."""

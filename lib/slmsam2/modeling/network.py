@@ -205,12 +205,12 @@ class SLMSAM2(SAM2Base):
             return None
         if motion is None and thumbnail is not None and self.follow_motion:
             motion = _motion(last, thumbnail)
-        return _limited(last) if motion is None else motion.carry(_limited(last))
+        return limited(last) if motion is None else motion.carry(limited(last))
 
-    def moved_mask(
+    def motion_from_neighbour(
         self, frame_idx: int, thumbnail: Tensor | None, bank: MemoryBank, *, track_in_reverse: bool = False
-    ) -> Tensor:
-        """The neighbouring slice's mask logits (B, 1, n, n), moved along with the image.
+    ) -> tuple[SliceOutput, Motion]:
+        """The neighbouring slice's output, and the motion from it to slice ``frame_idx``.
 
         For a ``stride`` of more than 1; the neighbour is known.
 
@@ -220,7 +220,7 @@ class SLMSAM2(SAM2Base):
         last = _neighbour(frame_idx, bank, track_in_reverse)
         assert last is not None
         assert thumbnail is not None
-        return _motion(last, thumbnail).carry(_limited(last))
+        return last, _motion(last, thumbnail)
 
     def _track_step(
         self,
@@ -313,8 +313,8 @@ def _neighbour(index: int, bank: MemoryBank, reverse: bool) -> SliceOutput | Non
     return bank.get("carried_outputs", {}).get(before) or _find(bank, before)
 
 
-def _limited(out: SliceOutput) -> Tensor:
-    """Mask logits (B, 1, n, n), no surer than a painted mask's."""
+def limited(out: SliceOutput) -> Tensor:
+    """An output's mask logits (B, 1, n, n), no surer than a painted mask's."""
     return out["pred_masks"].float().clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
 
 
