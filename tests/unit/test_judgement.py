@@ -63,6 +63,16 @@ def test_a_gain_elsewhere_does_not_pay_for_forgetting():
     assert "'old' lost 0.050" in verdict.reason
 
 
+def test_what_propagations_of_one_structure_differ_by_is_no_loss():
+    """Three propagations, one of which fails now: chance, unless all of them get worse."""
+    named = tasks("new", "old", "old", "old")
+    before = [0.2, 0.7, 0.7, 0.7]
+    assert judge(named, before, [0.8, 0.6, 0.72, 0.7], seen_before=["old"]).publish
+    verdict = judge(named, before, [0.8, 0.65, 0.67, 0.66], seen_before=["old"])
+    assert not verdict.publish
+    assert "'old' lost 0.040" in verdict.reason
+
+
 def test_a_gain_does_not_pay_for_what_is_lost_in_general():
     """Better on what is held back, but the synthetic volumes got worse."""
     before, after = [0.5, 0.6, 0.4], [0.6, 0.7, 0.52]

@@ -15,7 +15,8 @@ PARTS_GAIN = (
     0.05  # least gain on slices of the volumes learnt from, which promise more than other volumes keep
 )
 TOLERANCE = 0.01  # what a structure seen before may lose when nothing is gained
-LARGEST_LOSS = 0.02  # what it may lose at all
+LARGEST_LOSS = 0.02  # what it may lose at all, beyond noise
+LEAST_TASKS = 3  # of a structure, from which on its own noise is known
 GENERAL_LOSS = 0.02  # what synthetic volumes may lose in the mean, beyond noise
 PRICE = 0.5  # and of what volumes that were held back gain, where that is more
 
@@ -54,7 +55,8 @@ def judge(
     """Compare the Dice of each task.
 
     New weights are used if they are better beyond noise, or equal and no structure seen before lost more than
-    TOLERANCE. In no case may one lose more than LARGEST_LOSS, or what the network could do in general be lost.
+    TOLERANCE. In no case may one lose more than LARGEST_LOSS beyond noise (a few propagations in a single volume go up
+    and down), or what the network could do in general be lost.
     Slices of volumes that were learnt from say little about other volumes: where there is nothing else, only a gain of
     PARTS_GAIN is enough.
 
@@ -64,27 +66,23 @@ def judge(
         general_in_use: Dice of each synthetic volume with the weights in use; empty: the same as with those that came.
     """
     gain, noise = _difference(before, after, [task.structure.name for task in tasks])
-    structures = {}
-    for name in dict.fromkeys(task.structure.name for task in tasks):
-        chosen = [i for i, task in enumerate(tasks) if task.structure.name == name]
-        structures[name] = (fmean(before[i] for i in chosen), fmean(after[i] for i in chosen))
-    losses = {name: old - new for name, (old, new) in structures.items() if name in seen_before}
-    worst = max(losses, key=lambda name: losses[name], default=None)
-    loss = losses[worst] if worst is not None else 0.0
+    structures = _by_structure(tasks, before, after)
     parts = _only_parts(tasks)
     enough = not parts or gain >= max(noise, PARTS_GAIN)
-    if gain > noise:
-        publish, reason = loss <= LARGEST_LOSS and enough, "better"
-    elif gain >= -noise:
-        publish, reason = loss <= TOLERANCE and enough, "as good"
-    else:
-        publish, reason = False, "worse"
+    better = gain > noise
+    forgotten = {
+        name: _lost(*dices)
+        for name, dices in structures.items()
+        if name in seen_before and _is_forgotten(*dices, better)
+    }
+    reason = "better" if better else "as good" if gain >= -noise else "worse"
+    publish = reason != "worse" and enough and not forgotten
+    tail = ""
     if reason != "worse" and not enough:
         tail = " Only slices of the volumes learnt from could be held back: that is not enough."
-    elif not publish and reason != "worse":
-        tail = f" But {worst!r} lost {loss:.3f}."
-    else:
-        tail = ""
+    elif reason != "worse" and forgotten:
+        worst = max(forgotten, key=lambda name: forgotten[name])
+        tail = f" But {worst!r} lost {forgotten[worst]:.3f}."
     capable = keeps_ability(*general, general_in_use, 0.0 if parts else gain)
     sentence = (
         f"On what was held back it is {reason}: mean Dice {fmean(after):.3f} after {fmean(before):.3f}."
@@ -95,8 +93,45 @@ def judge(
         sentence += (
             f" But in synthetic volumes it lost: {now:.3f}, where the model had {first:.3f} as it came."
         )
-    means = fmean(before), fmean(after)
-    return Verdict(publish and capable, sentence, *means, gain, noise, structures, general)
+    return Verdict(
+        publish and capable,
+        sentence,
+        fmean(before),
+        fmean(after),
+        gain,
+        noise,
+        {name: (fmean(old), fmean(new)) for name, (old, new) in structures.items()},
+        general,
+    )
+
+
+def _by_structure(
+    tasks: Sequence[Task], before: Sequence[float], after: Sequence[float]
+) -> dict[str, tuple[list[float], list[float]]]:
+    """Name -> Dice of each of its tasks, before and after."""
+    dices: dict[str, tuple[list[float], list[float]]] = {}
+    for task, old, new in zip(tasks, before, after, strict=True):
+        pair = dices.setdefault(task.structure.name, ([], []))
+        pair[0].append(old)
+        pair[1].append(new)
+    return dices
+
+
+def _lost(before: Sequence[float], after: Sequence[float]) -> float:
+    return fmean(before) - fmean(after)
+
+
+def _is_forgotten(before: Sequence[float], after: Sequence[float], better: bool) -> bool:
+    """Whether a structure seen before lost more than it may.
+
+    Args:
+        before, after: Dice of its tasks.
+        better: whether the new weights are better altogether; if not, nothing is to be lost for it.
+    """
+    if not better:
+        return _lost(before, after) > TOLERANCE
+    noise = _difference(before, after)[1] if len(before) >= LEAST_TASKS else 0.0
+    return _lost(before, after) > LARGEST_LOSS + noise
 
 
 def _only_parts(tasks: Sequence[Task]) -> bool:
