@@ -16,7 +16,7 @@ PARTS_GAIN = (
 )
 TOLERANCE = 0.01  # what a structure seen before may lose when nothing is gained
 LARGEST_LOSS = 0.02  # what it may lose at all, beyond noise
-LEAST_TASKS = 3  # of a structure, from which on its own noise is known
+VOLUME_NOISE = 0.065  # standard deviation of what a training changes in single volumes (8 unseen subjects)
 GENERAL_LOSS = 0.02  # what synthetic volumes may lose in the mean, beyond noise
 PRICE = 0.5  # and of what volumes that were held back gain, where that is more
 
@@ -55,10 +55,9 @@ def judge(
     """Compare the Dice of each task.
 
     New weights are used if they are better beyond noise, or equal and no structure seen before lost more than
-    TOLERANCE. In no case may one lose more than LARGEST_LOSS beyond noise (a few propagations in a single volume go up
-    and down), or what the network could do in general be lost.
-    Slices of volumes that were learnt from say little about other volumes: where there is nothing else, only a gain of
-    PARTS_GAIN is enough.
+    TOLERANCE. In no case may one lose more than LARGEST_LOSS beyond noise (that of as many volumes as it is judged on),
+    or what the network could do in general be lost. Slices of volumes that were learnt from say little about other
+    volumes: where there is nothing else, only a gain of PARTS_GAIN is enough.
 
     Args:
         seen_before: names of structures that the weights in use have learnt.
@@ -66,14 +65,15 @@ def judge(
         general_in_use: Dice of each synthetic volume with the weights in use; empty: the same as with those that came.
     """
     gain, noise = _difference(before, after, [task.structure.name for task in tasks])
-    structures = _by_structure(tasks, before, after)
     parts = _only_parts(tasks)
     enough = not parts or gain >= max(noise, PARTS_GAIN)
     better = gain > noise
+    structures = _by_structure(tasks, before, after)
     forgotten = {
-        name: _lost(*dices)
-        for name, dices in structures.items()
-        if name in seen_before and _is_forgotten(*dices, better)
+        name: old - new
+        for name, (old, new, volumes) in structures.items()
+        if name in seen_before
+        and old - new > (LARGEST_LOSS + VOLUME_NOISE / volumes**0.5 if better else TOLERANCE)
     }
     reason = "better" if better else "as good" if gain >= -noise else "worse"
     publish = reason != "worse" and enough and not forgotten
@@ -100,38 +100,21 @@ def judge(
         fmean(after),
         gain,
         noise,
-        {name: (fmean(old), fmean(new)) for name, (old, new) in structures.items()},
+        {name: (old, new) for name, (old, new, _) in structures.items()},
         general,
     )
 
 
 def _by_structure(
     tasks: Sequence[Task], before: Sequence[float], after: Sequence[float]
-) -> dict[str, tuple[list[float], list[float]]]:
-    """Name -> Dice of each of its tasks, before and after."""
-    dices: dict[str, tuple[list[float], list[float]]] = {}
-    for task, old, new in zip(tasks, before, after, strict=True):
-        pair = dices.setdefault(task.structure.name, ([], []))
-        pair[0].append(old)
-        pair[1].append(new)
-    return dices
-
-
-def _lost(before: Sequence[float], after: Sequence[float]) -> float:
-    return fmean(before) - fmean(after)
-
-
-def _is_forgotten(before: Sequence[float], after: Sequence[float], better: bool) -> bool:
-    """Whether a structure seen before lost more than it may.
-
-    Args:
-        before, after: Dice of its tasks.
-        better: whether the new weights are better altogether; if not, nothing is to be lost for it.
-    """
-    if not better:
-        return _lost(before, after) > TOLERANCE
-    noise = _difference(before, after)[1] if len(before) >= LEAST_TASKS else 0.0
-    return _lost(before, after) > LARGEST_LOSS + noise
+) -> dict[str, tuple[float, float, int]]:
+    """Name -> mean Dice of its tasks, before and after, and in how many volumes they are."""
+    found = {}
+    for name in dict.fromkeys(task.structure.name for task in tasks):
+        chosen = [i for i, task in enumerate(tasks) if task.structure.name == name]
+        means = fmean(before[i] for i in chosen), fmean(after[i] for i in chosen)
+        found[name] = (*means, len({tasks[i].case.image_id for i in chosen}))
+    return found
 
 
 def _only_parts(tasks: Sequence[Task]) -> bool:
