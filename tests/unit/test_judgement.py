@@ -10,7 +10,7 @@ pytestmark = pytest.mark.unit
 
 
 def tasks(*names, limits=None, volumes=1):
-    """Tasks of the structures named, one volume after another."""
+    """Tasks of the structures named, in so many volumes by turns."""
     return [
         SimpleNamespace(
             structure=SimpleNamespace(name=name),

@@ -72,8 +72,7 @@ def judge(
     forgotten = {
         name: old - new
         for name, (old, new, volumes) in structures.items()
-        if name in seen_before
-        and old - new > (LARGEST_LOSS + VOLUME_NOISE / volumes**0.5 if better else TOLERANCE)
+        if name in seen_before and old - new > _tolerance(volumes, better)
     }
     reason = "better" if better else "as good" if gain >= -noise else "worse"
     publish = reason != "worse" and enough and not forgotten
@@ -103,6 +102,11 @@ def judge(
         {name: (old, new) for name, (old, new, _) in structures.items()},
         general,
     )
+
+
+def _tolerance(volumes: int, better: bool) -> float:
+    """What a structure judged on so many volumes may lose, when the whole is better or not."""
+    return LARGEST_LOSS + VOLUME_NOISE / volumes**0.5 if better else TOLERANCE
 
 
 def _by_structure(
