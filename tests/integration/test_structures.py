@@ -55,6 +55,18 @@ def test_without_a_margin_all_share_whole_slices(run, painted, seen_sizes):
     assert found[0].slice_logits(0)[2].shape == (120, 100)
 
 
+def test_a_network_may_be_shown_more_contrast(network, stack, painted, monkeypatch):
+    monkeypatch.setitem(network.info, "inference", {"contrast": 1.25})
+    windows, make = [], structures.Frames
+    monkeypatch.setattr(
+        structures,
+        "Frames",
+        lambda stack, window, size: windows.append((window.low, window.high)) or make(stack, window, size),
+    )
+    propagate_structures(network, stack, WINDOW, {1: {1: painted}}, (1.0, 1.0), Settings())
+    assert windows == [(10, 90)]
+
+
 def test_each_structure_gets_its_region(run, painted, monkeypatch):
     monkeypatch.setattr(structures, "_is_cut_off", lambda result, region: False)
     found = run({1: {1: painted}, 2: {2: np.roll(painted, 20, axis=0)}}, margin=0.75)

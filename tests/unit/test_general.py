@@ -9,13 +9,14 @@ import torch
 
 from slmsam2.metrics import largest_slice
 from slmsam2.modeling import build_model
-from slmsam2.training import general
+from slmsam2.training import general, lessons
 from slmsam2.training.clip import encode_clips
 from slmsam2.training.finetune import Preset
 from slmsam2.training.general import SyntheticTask, synthetic_dice
 from slmsam2.training.labelled import Case, Structure, Submission
 from slmsam2.training.lessons import ClipSource, Lesson
 from slmsam2.training.prompts import PromptSettings
+from slmsam2.volume import Volume, choose_window
 
 pytestmark = pytest.mark.unit
 
@@ -60,6 +61,18 @@ def source(network, share, at_rest=False):
     changed = {"rehearsal": share, "slices": 4, "prompts": PromptSettings()}
     settings = type(settings)(**(vars(settings) | changed))
     return ClipSource([Lesson(case, structure, True)], network, settings, encoder_at_rest=at_rest, seed=1)
+
+
+def test_lessons_are_shown_at_the_networks_contrast(network, monkeypatch):
+    image = Volume(np.random.default_rng(0).normal(100, 20, (8, 8, 4)), np.eye(4))
+    label = np.ones(image.shape, np.uint8)
+    shown = []
+    monkeypatch.setattr(lessons, "make_view", lambda *args, window, **more: shown.append(window))
+    monkeypatch.setitem(network.info["inference"], "contrast", 2.0)
+    lesson_source = source(network, 0.0)
+    monkeypatch.setattr(lesson_source, "_load", lambda case: (image, label))
+    lesson_source._view(0, 0)
+    assert shown == [choose_window(image, label > 0).with_contrast(2.0)]
 
 
 def test_synthetic_clips_are_rehearsed(network):

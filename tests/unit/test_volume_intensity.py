@@ -167,3 +167,9 @@ def test_the_source_of_a_frame_says_what_it_depends_on():
         Frames(stack.swapaxes(1, 2), Window(40, 80), 8),
     ]
     assert all(frames.source(0) != sources[0] for frames in others)
+
+
+def test_more_contrast_is_a_narrower_window():
+    window = Window(40, 400).with_contrast(1.25)
+    assert (window.low, window.high) == (-120, 200)
+    assert Window(40, 400).with_contrast(1.0) == Window(40, 400)

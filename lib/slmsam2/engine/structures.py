@@ -62,11 +62,11 @@ def propagate_structures(
 ) -> list[Found]:
     """Propagate each structure.
 
-    Networks with a ``crop_margin`` see a region around what was painted, so that a small structure gets more of
-    their few tokens. A structure that comes to the region's edge is propagated again in one twice as wide.
-    Structures in the same region share the image encoder. Networks with ``interpolation`` get the shape between two
-    prompts mixed in, masks too small for it widened, and ends where areas fall towards them; those with ``smoothing``
-    their mask logits smoothed within and between slices.
+    Networks with a ``contrast`` are shown so many times that of the window. Those with a ``crop_margin`` see a region
+    around what was painted, so that a small structure gets more of their few tokens; a structure that comes to the
+    region's edge is propagated again in one twice as wide. Structures in the same region share the image encoder.
+    Networks with ``interpolation`` get the shape between two prompts mixed in, masks too small for it widened, and ends
+    where areas fall towards them; those with ``smoothing`` their mask logits smoothed within and between slices.
 
     Args:
         stack: (S, H, W), real numbers.
@@ -78,6 +78,7 @@ def propagate_structures(
     """
     inference = network.info["inference"]
     margin = inference.get("crop_margin")
+    window = window.with_contrast(inference.get("contrast", 1.0))
     waiting: dict[Region, list[int]] = {}
     for value, given in prompts.items():
         earlier = (regions or {}).get(value)

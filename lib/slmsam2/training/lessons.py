@@ -155,11 +155,12 @@ class ClipSource:
     def _view(self, chosen: int, variant: int) -> tuple[View, FeatureCache]:
         kept = self._views.pop((chosen, variant), None)
         if kept is None:
-            lesson = self._lessons[chosen]
+            lesson, inference = self._lessons[chosen], self._network.info["inference"]
             generator = torch.Generator().manual_seed(lesson.seed + variant)
             loaded = self._load(lesson.case)
             if chosen not in self._windows:  # a look at the whole volume: once is enough
-                self._windows[chosen] = choose_window(loaded[0], loaded[1] == lesson.structure.value)
+                window = choose_window(loaded[0], loaded[1] == lesson.structure.value)
+                self._windows[chosen] = window.with_contrast(inference.get("contrast", 1.0))
             plain = variant == 0 and self._settings.variants
             view = make_view(
                 lesson.case,
@@ -167,7 +168,7 @@ class ClipSource:
                 loaded,
                 window=self._windows[chosen],
                 image_size=self._network.image_size,
-                margin=self._network.info["inference"].get("crop_margin"),
+                margin=inference.get("crop_margin"),
                 distortion=PLAIN if plain else Distortion.draw(self._settings.distortion, generator),
                 generator=generator,
                 others=self._settings.structures - 1,

@@ -49,6 +49,10 @@ class Window:
         """What is shown as white, and everything above."""
         return self.level + self.width / 2
 
+    def with_contrast(self, contrast: float) -> Window:
+        """The window around the same level in which intensities differ ``contrast`` times as much."""
+        return Window(self.level, self.width / contrast)
+
 
 # CT windows in HU as radiologists commonly set them (Radiopaedia, "Windowing (CT)").
 PRESETS: dict[str, Window] = {
