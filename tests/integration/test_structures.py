@@ -77,6 +77,19 @@ def test_each_structure_gets_its_region(run, painted, monkeypatch):
     assert (values == -np.inf).sum() == values.size - 40 * 40
 
 
+def test_the_largest_prompt_decides_on_the_region_while_all_lie_in_it(run, painted, monkeypatch):
+    monkeypatch.setattr(structures, "_is_cut_off", lambda result, region: False)
+    smaller, far = np.zeros_like(painted), np.zeros_like(painted)
+    smaller[60:72, 50:60] = True
+    far[80:90, 80:90] = True
+    alone, beside, apart = (
+        run({1: prompts}, margin=0.75)[0].region
+        for prompts in ({1: painted}, {1: painted, 2: smaller}, {1: painted, 2: far})
+    )
+    assert beside == alone
+    assert apart == structures.region_around([painted, far], (1.0, 1.0), 0.75)
+
+
 def test_a_structure_at_the_edge_is_followed_in_a_wider_region(run, painted, seen_sizes, monkeypatch):
     monkeypatch.setattr(structures, "_is_cut_off", lambda result, region: region.size[0] < 100)
     ticks = []

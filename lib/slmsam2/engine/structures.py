@@ -128,7 +128,7 @@ def _region(
     earlier: Region | None,
     workspace: Workspace | None,
 ) -> Region:
-    """The region to look at one structure in."""
+    """The region to look at one structure in: an earlier one, else that around its largest prompt, if all lie in it."""
     extents = {index: extent_of(prompt) for index, prompt in prompts.items()}
     if margin is None:
         return whole_slices(next(iter(extents.values())))
@@ -137,7 +137,9 @@ def _region(
     if not any(_tells_size(prompt) for prompt in prompts.values()):
         for index, prompt in prompts.items():
             extents[index] = extents[index] | _found_alone(network, stack[index], window, prompt, workspace)
-    return region_around([mask for mask in extents.values() if mask.any()], spacing, margin)
+    shown = [mask for mask in extents.values() if mask.any()]
+    region = region_around([max(shown, key=np.count_nonzero)], spacing, margin)
+    return region if all(region.holds(mask) for mask in shown) else region_around(shown, spacing, margin)
 
 
 def _tells_size(prompt: Prompt) -> bool:
