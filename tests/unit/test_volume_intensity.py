@@ -64,6 +64,19 @@ def test_ct_gets_the_preset_of_what_was_painted(modality: str | None, k: int, pr
     assert choose_window(ct(modality)) == PRESETS["abdomen"]
 
 
+def test_along_an_axis_the_largest_slice_alone_counts_so_that_corrections_leave_the_window_as_it_is() -> None:
+    volume = ct("CT")
+    volume.array[2:8, 2:8, 1:4] = 600
+    painted = np.zeros((10, 10, 5), bool)
+    painted[3:6, 3:6, 0] = True
+    painted[3:6, 3:5, 1:4] = True
+    assert choose_window(volume, painted) == PRESETS["bone"]
+    assert choose_window(volume, painted, 2) == PRESETS["abdomen"]
+    painted[2:8, 2:8, 1] = True
+    assert choose_window(volume, painted, 2) == PRESETS["bone"]
+    assert choose_window(volume, np.zeros_like(painted), 2) == PRESETS["abdomen"]
+
+
 def test_other_modalities_get_percentiles() -> None:
     values = np.arange(1000.0).reshape(10, 10, 10)
     window = choose_window(Volume(values, np.eye(4)))

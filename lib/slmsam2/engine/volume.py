@@ -126,7 +126,7 @@ def axis_and_window(
     """What was asked for, else what suits the painted voxels ``wanted``, bool (I, J, K)."""
     if axis is None:
         axis = painted_axis(wanted, default_axis(volume))
-    return axis, window or choose_window(volume, wanted)
+    return axis, window or choose_window(volume, wanted, axis)
 
 
 def load_model(

@@ -227,7 +227,7 @@ def _window(
     for given in prompts.values():
         for index, prompt in given.items():
             stack[index] |= extent_of(prompt)
-    return choose_window(request.image, wanted)
+    return choose_window(request.image, wanted, view.axis)
 
 
 def _nothing_given(request: Request) -> str:

@@ -159,7 +159,8 @@ class ClipSource:
             generator = torch.Generator().manual_seed(lesson.seed + variant)
             loaded = self._load(lesson.case)
             if chosen not in self._windows:  # a look at the whole volume: once is enough
-                window = choose_window(loaded[0], loaded[1] == lesson.structure.value)
+                structure = lesson.structure
+                window = choose_window(loaded[0], loaded[1] == structure.value, structure.axis)
                 self._windows[chosen] = window.with_contrast(inference.get("contrast", 1.0))
             plain = variant == 0 and self._settings.variants
             view = make_view(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from slmsam2.errors import ConfigurationError, VolumeError
+from slmsam2.metrics import largest_slice
 from slmsam2.volume.volume import Volume
 
 # About this many voxels are looked at to choose a window.
@@ -93,16 +94,19 @@ def parse_window(window: str | Sequence[float] | None, preset: str | None) -> Wi
     return PRESETS[preset]
 
 
-def choose_window(volume: Volume, painted: np.ndarray | None = None) -> Window:
+def choose_window(volume: Volume, painted: np.ndarray | None = None, axis: int | None = None) -> Window:
     """A window that suits the volume, and in a CT what was painted.
 
     A CT (by its modality, or by its values when that is unknown) gets the preset for the median HU of the
-    painted voxels: lung, bone, else abdomen. Anything else runs from the 0.5 to the 99.5 percentile of its
-    finite voxels; of those that are not 0 when most are 0. Large volumes are sampled.
+    painted voxels: lung, bone, else abdomen. With an axis those of the largest slice alone count, so that
+    corrections on others do not change how a structure at the limit between two presets is shown. Anything
+    else runs from the 0.5 to the 99.5 percentile of its finite voxels; of those that are not 0 when most are
+    0. Large volumes are sampled.
 
     Args:
         volume: any image.
         painted: (I, J, K) bool, the voxels of interest; None when nothing was painted.
+        axis: the stored axis, 0 to 2, along which slices were painted.
 
     Raises:
         VolumeError: no voxel is finite, or all are equal.
@@ -118,7 +122,7 @@ def choose_window(volume: Volume, painted: np.ndarray | None = None) -> Window:
             f"Every voxel of the image is {sample[0]:g}: there is nothing to see in it. Check its export."
         )
     if volume.modality == "CT" or (volume.modality is None and _looks_like_ct(sample)):
-        return PRESETS[_ct_preset(volume, painted)]
+        return PRESETS[_ct_preset(volume, painted, axis)]
     return _percentile_window(sample)
 
 
@@ -133,8 +137,14 @@ def _looks_like_ct(sample: np.ndarray) -> bool:
     return share(_AIR_HU) >= _LEAST_AIR and share(_SOFT_TISSUE_HU) >= _LEAST_SOFT_TISSUE
 
 
-def _ct_preset(volume: Volume, painted: np.ndarray | None) -> str:
-    values = _finite(volume.array[painted]) if painted is not None else np.empty(0)
+def _ct_preset(volume: Volume, painted: np.ndarray | None, axis: int | None) -> str:
+    if painted is None or not painted.any():
+        return "abdomen"
+    array = volume.array
+    if axis is not None:
+        largest = largest_slice(painted, axis)
+        array, painted = array.take(largest, axis), painted.take(largest, axis)
+    values = _finite(array[painted])
     if values.size == 0:
         return "abdomen"
     median = float(np.median(values))
