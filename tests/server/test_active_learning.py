@@ -222,6 +222,29 @@ def test_others_are_answered_while_images_are_compared(serve, annotator, own_ser
     assert statistics.median(waits) < 1
 
 
+def test_what_was_proposed_counts_though_nobody_saved_it(serve, annotator, tmp_path):
+    """As in 3D Slicer: paint, propagate, correct, submit."""
+    (name,) = serve("body0")
+    me, truth = annotator(), phantom()[1]
+    info = [{"name": "liver", "id": 1}]
+
+    def propagate(label):
+        file = write_nifti(tmp_path / "painted.nii.gz", label.astype(np.uint8))
+        answer, _ = me.infer(
+            "slmsam2", name, {"label_info": info, "result_extension": ".nii.gz"}, label_in=str(file)
+        )
+        return read_label(answer).array
+
+    first = propagate(painted_slice(truth, 7) == 1)
+    corrected = first.copy()
+    corrected[:, :, 9] = truth[:, :, 9] == 1
+    assert (propagate(corrected) != first).any()
+    me.submit(name, truth)
+    summary = wait_for(lambda: (found := me.info()["correction"])["images"] and found)
+    assert summary["per_structure"] == {"liver": pytest.approx(dice(first == 1, truth == 1), abs=1e-4)}
+    assert summary["per_structure"]["liver"] < 1
+
+
 def test_info_shows_how_much_is_corrected(serve, annotator, own_server, tmp_path):
     name, second = serve("body0", "body1")
     me = annotator()

@@ -10,7 +10,9 @@ from monailabel.datastore.local import LocalDatastore
 
 from slmsam2.prompts import named_values
 from slmsam2.server import scoring, shortage
+from slmsam2.server.memory import Key
 from slmsam2.server.painted import label_names
+from slmsam2.server.proposals import Proposals
 from slmsam2.server.scoring import DiceScoring, InBackground, correction_summary, structure_dice
 
 pytestmark = pytest.mark.unit
@@ -96,6 +98,54 @@ def test_a_pair_is_scored_and_noted(pair):
     assert note["per_structure"] == SCORES
     assert note["ts"] == pair.get_label_info("a", "final")["ts"]
     assert "correction" not in pair.get_image_info("b")
+
+
+def remembered(**masks):
+    """Proposals for image a, by one annotator."""
+    proposals = Proposals()
+    for structure, mask in masks.items():
+        proposals.keep(Key("a 17", "me", structure), mask, np.eye(4))
+    return proposals
+
+
+def test_a_proposal_that_was_not_saved_counts_for_what_was_submitted(datastore):
+    proposals = remembered(liver=PROPOSAL == 1, spleen=PROPOSAL == 2, kidney=PROPOSAL == 2)
+    save(datastore, "a", "final", SUBMISSION, SUBMITTED)
+    save(datastore, "b", "final", SUBMISSION, SUBMITTED)
+    assert DiceScoring(proposals)({}, datastore) == {"a": pytest.approx(5 / 6, abs=1e-4)}
+    assert datastore.get_image_info("a")["correction"]["per_structure"] == SCORES
+    # another server, or this one after a restart, keeps what was noted
+    assert DiceScoring()({}, datastore) == {"a": pytest.approx(5 / 6, abs=1e-4)}
+    assert correction_summary(datastore)["images"] == 1
+
+
+def test_a_saved_proposal_is_preferred(pair):
+    nothing = np.zeros(SHAPE, bool)
+    assert DiceScoring(remembered(liver=nothing, spleen=nothing))({}, pair)["a"] == pytest.approx(
+        5 / 6, abs=1e-4
+    )
+
+
+def test_the_first_proposal_is_kept_until_the_structure_is_started_anew():
+    liver = Key("a 17", "me", "liver")
+    first, second = PROPOSAL == 1, SUBMISSION == 2
+    proposals = remembered(liver=first)
+    proposals.keep(liver, second, np.eye(4))
+    assert (proposals.of("a")["liver"].array == first).all()
+    assert proposals.of("b") == {}
+    proposals.forget(liver)
+    proposals.keep(liver, second, np.eye(4))
+    assert (proposals.of("a")["liver"].array == second).all()
+
+
+def test_proposals_are_kept_within_a_bound():
+    noise = np.random.default_rng(0).random((8, 64, 64)) > 0.5
+    proposals = Proposals(most_bytes=3 * noise.size // 8)
+    for number in range(5):
+        proposals.keep(Key("a 17", "me", str(number)), noise, np.eye(4))
+    assert list(proposals.of("a")) == ["3", "4"]
+    proposals.keep(Key("a 17", "me", "large"), np.random.default_rng(1).random((32, 64, 64)) > 0.5, np.eye(4))
+    assert list(proposals.of("a")) == ["3", "4"]
 
 
 def test_only_what_changed_is_read_again(pair, monkeypatch):

@@ -34,6 +34,7 @@ from slmsam2.server.pacs import PacsDatastore
 from slmsam2.server.parameters import label_tag, request_id
 from slmsam2.server.prefetch import Prefetcher
 from slmsam2.server.process import server_application
+from slmsam2.server.proposals import Proposals
 from slmsam2.server.received import received
 from slmsam2.server.runs import runs
 from slmsam2.server.sampling import (
@@ -124,6 +125,7 @@ class SlmSam2App(MONAILabelApp):
         conf = self._configuration
         kept = default_bytes() if conf.most_kept_bytes is None else conf.most_kept_bytes
         memory, workspace = Memory(), Workspace.within(kept)
+        self._proposals = Proposals()
         line.most = conf.most_waiting
         line.most_seconds = conf.most_seconds or math.inf
         monitor.watch(self._models, memory, workspace)
@@ -132,7 +134,15 @@ class SlmSam2App(MONAILabelApp):
         )
         return {
             name: SlmSam2Infer(
-                kind, self._models, memory, workspace, conf.device, conf.preset, conf.most_voxels, conf.speed
+                kind,
+                self._models,
+                memory,
+                self._proposals,
+                workspace,
+                conf.device,
+                conf.preset,
+                conf.most_voxels,
+                conf.speed,
             )
             for name, kind in KINDS.items()
         }
@@ -151,7 +161,7 @@ class SlmSam2App(MONAILabelApp):
         }
 
     def init_scoring_methods(self) -> dict[str, ScoringMethod]:
-        return {"dice": DiceScoring()}
+        return {"dice": DiceScoring(self._proposals)}
 
     def info(self) -> dict[str, Any]:
         """MONAI Label's description of the app, and how much people still correct."""

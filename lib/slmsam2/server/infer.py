@@ -34,6 +34,7 @@ from slmsam2.server.parameters import (
     parse_parameters,
 )
 from slmsam2.server.points import parse_clicks
+from slmsam2.server.proposals import Proposals
 from slmsam2.server.results import write_result
 from slmsam2.server.runs import Run, mine, runs
 from slmsam2.server.shortage import check_room, give_back, with_less
@@ -103,6 +104,7 @@ class SlmSam2Infer(InferTask):
         kind: which of the tasks.
         models: where the network comes from.
         memory: what is remembered of earlier requests.
+        proposals: where first proposals are kept.
         workspace: what earlier requests computed.
         device: for requests that name none; None: the best there is.
         preset: intensity preset for requests that ask for no window.
@@ -115,6 +117,7 @@ class SlmSam2Infer(InferTask):
         kind: Kind,
         models: ModelStore,
         memory: Memory,
+        proposals: Proposals,
         workspace: Workspace,
         device: str | None = None,
         preset: str | None = None,
@@ -128,7 +131,8 @@ class SlmSam2Infer(InferTask):
             description=kind.description,
             config=_config(kind, device, preset, speed),
         )
-        self._kind, self._models, self._memory, self._workspace = kind, models, memory, workspace
+        self._kind, self._models, self._workspace = kind, models, workspace
+        self._memory, self._proposals = memory, proposals
         self._device = device
         self._preset = preset
         self._speed = speed
@@ -222,6 +226,7 @@ class SlmSam2Infer(InferTask):
         for name, key in keys.items():
             if parameters.start_anew:
                 self._memory.forget(key)
+                self._proposals.forget(key)
             facts = self._memory.recall(key)
             if facts is not None:
                 known[name] = facts
@@ -253,6 +258,8 @@ class SlmSam2Infer(InferTask):
                     window=(job.window.level, job.window.width),
                 )
                 self._memory.remember(keys[name], known)
+                if facts["found"] > len(facts["painted"]):  # else most of it is the user's own
+                    self._proposals.keep(keys[name], array == value, asked.image.affine)
 
     def _undo(
         self, keys: Mapping[str, Key], painted: Painted, image: Volume, parameters: Parameters

@@ -30,6 +30,11 @@ class Key:
     client: str
     structure: str
 
+    @property
+    def image_id(self) -> str:
+        """The image's id alone."""
+        return self.image.rpartition(" ")[0]
+
 
 @dataclass(frozen=True)
 class _Packed:

@@ -22,9 +22,10 @@ from slmsam2.prompts import named_values
 from slmsam2.server.inspection import inspect
 from slmsam2.server.painted import label_names
 from slmsam2.server.process import server_application
+from slmsam2.server.proposals import Proposals
 from slmsam2.server.shortage import check_room
 from slmsam2.server.study import label_file
-from slmsam2.volume import label_on_grid, read_label
+from slmsam2.volume import Volume, label_on_grid, read_label
 
 logger = logging.getLogger(__name__)
 
@@ -36,13 +37,18 @@ _TAGS = (DefaultLabelTag.ORIGINAL.value, DefaultLabelTag.FINAL.value)  # proposa
 class DiceScoring(ScoringMethod):
     """Dice of proposals (tag ``original``) with submissions (tag ``final``), per image and structure.
 
-    The result of each image goes into its info under ``correction``: ``dice`` (mean over structures),
-    ``per_structure``, ``ts`` (when it was submitted), ``files`` (by which a change is noticed), or a ``problem``. A
-    pair whose files did not change is not read again.
+    Where no proposal was saved, what the server proposed first counts: it remembers that for a while. The result of
+    each image goes into its info under ``correction``: ``dice`` (mean over structures), ``per_structure``, ``ts`` (when
+    it was submitted), ``files`` (by which a change is noticed), or a ``problem``. A pair whose files did not change is
+    not read again.
+
+    Args:
+        proposals: what was proposed and not saved.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, proposals: Proposals | None = None) -> None:
         super().__init__("Dice of proposals with submissions: how much people still correct")
+        self._proposals = proposals or Proposals()
 
     def __call__(self, request: Mapping[str, Any], datastore: Datastore) -> dict[str, float]:
         """Score what is new.
@@ -52,14 +58,17 @@ class DiceScoring(ScoringMethod):
         """
         result = {}
         for image in datastore.list_images():
-            files = _pair(datastore, image)
-            if files is None:
+            proposal, submission = (_saved(datastore, image, tag) for tag in _TAGS)
+            if submission is None:
                 continue
             score = _noted(datastore, image)
-            stamps = _stamps(files)
+            stamps = _stamps([path for path in (proposal, submission) if path is not None])
             if score.get("files") != stamps:
+                proposed = proposal or self._proposals.of(image)
+                if not proposed:
+                    continue
                 score = {
-                    **_compare(datastore, image, files),
+                    **_compare(datastore, image, proposed, submission),
                     "files": stamps,
                     "ts": _submitted(datastore, image),
                 }
@@ -117,11 +126,10 @@ def _means(scores: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _pair(datastore: Datastore, image: str) -> tuple[Path, Path] | None:
-    """The files of the proposal and of the submission, when both are here."""
+def _saved(datastore: Datastore, image: str, tag: str) -> Path | None:
+    """The file of an image's label under a tag, when it is here."""
     saved = datastore.get_labels_by_image_id(image)
-    proposal, submission = (label_file(datastore, saved[tag], tag) if tag in saved else None for tag in _TAGS)
-    return None if proposal is None or submission is None else (proposal, submission)
+    return label_file(datastore, saved[tag], tag) if tag in saved else None
 
 
 def _stamps(files: Sequence[Path]) -> list[str]:
@@ -157,19 +165,45 @@ def _note(datastore: Datastore, image: str, score: dict[str, Any]) -> None:
         logger.warning("The score of %s could not be noted: %s", image, error or type(error).__name__)
 
 
-def _compare(datastore: Datastore, image: str, files: tuple[Path, Path]) -> dict[str, Any]:
-    """Dice of a pair, or what stands against it."""
-    infos = [datastore.get_label_info(datastore.get_label_by_image_id(image, tag), tag) for tag in _TAGS]
+def _compare(
+    datastore: Datastore, image: str, proposed: Path | Mapping[str, Volume], submitted: Path
+) -> dict[str, Any]:
+    """Dice of what was proposed, saved or remembered, with what was submitted, or what stands against it."""
+    proposal_info, info = (
+        datastore.get_label_info(datastore.get_label_by_image_id(image, tag), tag) for tag in _TAGS
+    )
+    files = [path for path in (proposed, submitted) if isinstance(path, Path)]
     try:
         check_room(sum(inspect(path) for path in files))
-        proposal, submission = (read_label(path) for path in files)
-        on_grid = label_on_grid(submission, proposal)
+        submission = read_label(submitted)
+        if isinstance(proposed, Path):
+            proposal = read_label(proposed)
+            on_grid = label_on_grid(submission, proposal)
+            scores = structure_dice(proposal.array, on_grid, proposal_info, info)
+        else:
+            scores = _remembered_dice(proposed, submission, info)
     except (VolumeError, OSError) as error:
         logger.warning("Proposal and submission of %s cannot be compared: %s", image, error)
         return {"dice": None, "per_structure": {}, "problem": str(error)}
-    scores = structure_dice(proposal.array, on_grid, infos[0], infos[1])
     mean = round(float(np.mean(list(scores.values()))), 4) if scores else None
     return {"dice": mean, "per_structure": scores}
+
+
+def _remembered_dice(
+    proposals: Mapping[str, Volume], submission: Volume, info: dict[str, Any]
+) -> dict[str, float]:
+    """Dice of each structure that was proposed and submitted; others may be of another annotator.
+
+    Args:
+        proposals: structure name -> 0 or 1 (I, J, K).
+        info: what was saved with the submission.
+    """
+    values = named_values(label_names(info), submission.array)
+    return {
+        name: round(dice(proposal.array, label_on_grid(submission, proposal) == values[name]), 4)
+        for name, proposal in proposals.items()
+        if name in values
+    }
 
 
 def structure_dice(

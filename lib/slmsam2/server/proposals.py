@@ -1,0 +1,74 @@
+"""What was first proposed for each structure, for as long as it may be submitted.
+
+Clients save a proposal as ``original`` only if they ask for it, and 3D Slicer does not. How much people still correct
+is to be known all the same.
+"""
+
+from __future__ import annotations
+
+import threading
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+from cachetools import TTLCache
+
+from slmsam2.server.memory import Key
+from slmsam2.volume import Volume
+
+MOST_BYTES = 64 * 1024**2
+MOST_SECONDS = 24 * 3600.0  # since it was proposed
+
+
+@dataclass(frozen=True)
+class _Packed:
+    bits: bytes
+    shape: tuple[int, ...]
+    affine: np.ndarray
+
+    def unpack(self) -> Volume:
+        size = int(np.prod(self.shape))
+        flat = np.unpackbits(np.frombuffer(zlib.decompress(self.bits), np.uint8), count=size)
+        return Volume(flat.reshape(self.shape), self.affine)
+
+
+class Proposals:
+    """First proposals, within a bound; those not used for longest go first.
+
+    Args:
+        most_bytes: bound on all of them.
+        most_seconds: how long each is kept.
+    """
+
+    def __init__(self, most_bytes: int = MOST_BYTES, most_seconds: float = MOST_SECONDS) -> None:
+        self._most_bytes = most_bytes
+        self._kept: TTLCache[Key, _Packed] = TTLCache(
+            most_bytes, most_seconds, getsizeof=lambda packed: len(packed.bits)
+        )
+        self._lock = threading.Lock()
+
+    def keep(self, key: Key, mask: np.ndarray, affine: np.ndarray) -> None:
+        """Keep a proposal, unless the structure already has one.
+
+        Args:
+            mask: bool (I, J, K), on the image's grid.
+            affine: (4, 4), the image's.
+        """
+        with self._lock:
+            if key in self._kept:
+                return
+        packed = _Packed(zlib.compress(np.packbits(mask).tobytes(), 1), mask.shape, affine)
+        if len(packed.bits) <= self._most_bytes:
+            with self._lock:
+                self._kept.setdefault(key, packed)
+
+    def forget(self, key: Key) -> None:
+        """The next proposal for a structure is its first."""
+        with self._lock:
+            self._kept.pop(key, None)
+
+    def of(self, image_id: str) -> dict[str, Volume]:
+        """Structure name -> proposal, 0 or 1 (I, J, K); of several annotators' the one made last."""
+        with self._lock:
+            found = {key.structure: packed for key, packed in self._kept.items() if key.image_id == image_id}
+        return {name: packed.unpack() for name, packed in found.items()}
