@@ -131,11 +131,11 @@ def test_the_first_proposal_is_kept_until_the_structure_is_started_anew():
     first, second = PROPOSAL == 1, SUBMISSION == 2
     proposals = remembered(liver=first)
     proposals.keep(liver, second, np.eye(4))
-    assert (proposals.of("a")["liver"].array == first).all()
+    assert (proposals.of("a")["liver"].unpack().array == first).all()
     assert proposals.of("b") == {}
     proposals.forget(liver)
     proposals.keep(liver, second, np.eye(4))
-    assert (proposals.of("a")["liver"].array == second).all()
+    assert (proposals.of("a")["liver"].unpack().array == second).all()
 
 
 def test_proposals_are_kept_within_a_bound():

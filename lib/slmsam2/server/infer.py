@@ -259,7 +259,8 @@ class SlmSam2Infer(InferTask):
                 )
                 self._memory.remember(keys[name], known)
                 if facts["found"] > len(facts["painted"]):  # else most of it is the user's own
-                    self._proposals.keep(keys[name], array == value, asked.image.affine)
+                    mask = job.view.to_stored(known.returned)
+                    self._proposals.keep(keys[name], mask, asked.image.affine)
 
     def _undo(
         self, keys: Mapping[str, Key], painted: Painted, image: Volume, parameters: Parameters

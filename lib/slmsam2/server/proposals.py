@@ -21,12 +21,15 @@ MOST_SECONDS = 24 * 3600.0  # since it was proposed
 
 
 @dataclass(frozen=True)
-class _Packed:
+class Proposal:
+    """A mask with its place, compressed."""
+
     bits: bytes
     shape: tuple[int, ...]
     affine: np.ndarray
 
     def unpack(self) -> Volume:
+        """0 or 1, uint8 (I, J, K)."""
         size = int(np.prod(self.shape))
         flat = np.unpackbits(np.frombuffer(zlib.decompress(self.bits), np.uint8), count=size)
         return Volume(flat.reshape(self.shape), self.affine)
@@ -42,8 +45,8 @@ class Proposals:
 
     def __init__(self, most_bytes: int = MOST_BYTES, most_seconds: float = MOST_SECONDS) -> None:
         self._most_bytes = most_bytes
-        self._kept: TTLCache[Key, _Packed] = TTLCache(
-            most_bytes, most_seconds, getsizeof=lambda packed: len(packed.bits)
+        self._kept: TTLCache[Key, Proposal] = TTLCache(
+            most_bytes, most_seconds, getsizeof=lambda proposal: len(proposal.bits)
         )
         self._lock = threading.Lock()
 
@@ -57,18 +60,17 @@ class Proposals:
         with self._lock:
             if key in self._kept:
                 return
-        packed = _Packed(zlib.compress(np.packbits(mask).tobytes(), 1), mask.shape, affine)
-        if len(packed.bits) <= self._most_bytes:
+        proposal = Proposal(zlib.compress(np.packbits(mask).tobytes(), 1), mask.shape, affine)
+        if len(proposal.bits) <= self._most_bytes:
             with self._lock:
-                self._kept.setdefault(key, packed)
+                self._kept.setdefault(key, proposal)
 
     def forget(self, key: Key) -> None:
         """The next proposal for a structure is its first."""
         with self._lock:
             self._kept.pop(key, None)
 
-    def of(self, image_id: str) -> dict[str, Volume]:
-        """Structure name -> proposal, 0 or 1 (I, J, K); of several annotators' the one made last."""
+    def of(self, image_id: str) -> dict[str, Proposal]:
+        """By structure name; of several annotators' the one made last."""
         with self._lock:
-            found = {key.structure: packed for key, packed in self._kept.items() if key.image_id == image_id}
-        return {name: packed.unpack() for name, packed in found.items()}
+            return {key.structure: kept for key, kept in self._kept.items() if key.image_id == image_id}

@@ -22,7 +22,7 @@ from slmsam2.prompts import named_values
 from slmsam2.server.inspection import inspect
 from slmsam2.server.painted import label_names
 from slmsam2.server.process import server_application
-from slmsam2.server.proposals import Proposals
+from slmsam2.server.proposals import Proposal, Proposals
 from slmsam2.server.shortage import check_room
 from slmsam2.server.study import label_file
 from slmsam2.volume import Volume, label_on_grid, read_label
@@ -58,7 +58,7 @@ class DiceScoring(ScoringMethod):
         """
         result = {}
         for image in datastore.list_images():
-            proposal, submission = (_saved(datastore, image, tag) for tag in _TAGS)
+            proposal, submission = _files(datastore, image)
             if submission is None:
                 continue
             score = _noted(datastore, image)
@@ -126,10 +126,10 @@ def _means(scores: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _saved(datastore: Datastore, image: str, tag: str) -> Path | None:
-    """The file of an image's label under a tag, when it is here."""
+def _files(datastore: Datastore, image: str) -> list[Path | None]:
+    """Those of the saved proposal and of the submission, as far as they are here."""
     saved = datastore.get_labels_by_image_id(image)
-    return label_file(datastore, saved[tag], tag) if tag in saved else None
+    return [label_file(datastore, saved[tag], tag) if tag in saved else None for tag in _TAGS]
 
 
 def _stamps(files: Sequence[Path]) -> list[str]:
@@ -166,7 +166,7 @@ def _note(datastore: Datastore, image: str, score: dict[str, Any]) -> None:
 
 
 def _compare(
-    datastore: Datastore, image: str, proposed: Path | Mapping[str, Volume], submitted: Path
+    datastore: Datastore, image: str, proposed: Path | Mapping[str, Proposal], submitted: Path
 ) -> dict[str, Any]:
     """Dice of what was proposed, saved or remembered, with what was submitted, or what stands against it."""
     proposal_info, info = (
@@ -190,20 +190,20 @@ def _compare(
 
 
 def _remembered_dice(
-    proposals: Mapping[str, Volume], submission: Volume, info: dict[str, Any]
+    proposals: Mapping[str, Proposal], submission: Volume, info: dict[str, Any]
 ) -> dict[str, float]:
     """Dice of each structure that was proposed and submitted; others may be of another annotator.
 
     Args:
-        proposals: structure name -> 0 or 1 (I, J, K).
+        proposals: by structure name; one at a time takes its whole size in memory.
         info: what was saved with the submission.
     """
     values = named_values(label_names(info), submission.array)
-    return {
-        name: round(dice(proposal.array, label_on_grid(submission, proposal) == values[name]), 4)
-        for name, proposal in proposals.items()
-        if name in values
-    }
+    scores = {}
+    for name in values.keys() & proposals.keys():
+        proposal = proposals[name].unpack()
+        scores[name] = round(dice(proposal.array, label_on_grid(submission, proposal) == values[name]), 4)
+    return scores
 
 
 def structure_dice(
