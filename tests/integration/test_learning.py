@@ -91,6 +91,7 @@ def test_learns_publishes_and_has_nothing_new_then(request_, model_dir, tmp_path
     kept = read_checkpoint(checkpoint_path(MODEL, model_dir))
     assert kept.version == "learned-1"
     assert kept.trained["labels"] == registry.seen
+    assert kept.looks.keys() == {"rod"}
     assert not (registry.folder / "run").exists()
     assert json.loads((registry.folder / "train_stats.json").read_text()) == figures
     assert list((registry.folder / "tensorboard").rglob("events*"))

@@ -8,7 +8,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from slmsam2.engine.appearance import CARRIED_ON, IN_RESULT, LIMIT, NEAR, Appearance, Say, corrected
+from slmsam2.engine.appearance import (
+    CARRIED_ON,
+    IN_RESULT,
+    LIMIT,
+    NEAR,
+    Appearance,
+    Say,
+    corrected,
+    looks_of,
+)
 from slmsam2.engine.features import SliceFeatures
 
 SIZE = 32
@@ -100,27 +109,57 @@ def test_nothing_found_stays_nothing(appearance: Appearance) -> None:
     assert torch.equal(after(appearance, nothing, features_of(disc(14, 14, 7), 4), IN_RESULT), nothing)
 
 
+STRUCTURE, NEIGHBOUR = disc(14, 14, 6), disc(14, 26, 4)
+
+
+def with_neighbour(seed: int) -> SliceFeatures:
+    """The structure, and beside it something as bright, which another channel tells from it."""
+    features = features_of(STRUCTURE, seed)
+    features.feats[0][:, 0, 3] += 2 * NEIGHBOUR.flatten()
+    features.feats[0][:, 0, 5] += 5 * NEIGHBOUR.flatten()
+    return replace(features, thumbnail=0.1 * (STRUCTURE + NEIGHBOUR))
+
+
 def test_several_given_slices_count() -> None:
     """A second one says that what the first one could not know of is none of the structure."""
-    structure, other = disc(14, 14, 6), disc(14, 26, 4)
-
-    def with_neighbour(seed: int) -> SliceFeatures:
-        features = features_of(structure, seed)
-        features.feats[0][:, 0, 3] += 2 * other.flatten()  # as bright as the structure
-        features.feats[0][:, 0, 5] += 5 * other.flatten()
-        return replace(features, thumbnail=0.1 * (structure + other))
-
-    one = Appearance([(features_of(structure, 5), logits_of(structure))])
+    one = Appearance([(features_of(STRUCTURE, 5), logits_of(STRUCTURE))])
     two = Appearance(
         [
-            (features_of(structure, 5), logits_of(structure)),
-            (with_neighbour(6), logits_of(structure)),
+            (features_of(STRUCTURE, 5), logits_of(STRUCTURE)),
+            (with_neighbour(6), logits_of(STRUCTURE)),
         ]
     )
     seen = with_neighbour(7)
-    neighbour = other > 0
+    neighbour = NEIGHBOUR > 0
     assert one.of(seen, SIZE)[neighbour].mean() > 0
     assert two.of(seen, SIZE)[neighbour].mean() < 0
+
+
+def test_what_was_learnt_elsewhere_counts() -> None:
+    """Other volumes had the neighbour; the painted slice has not."""
+    learnt = looks_of(with_neighbour(6), logits_of(STRUCTURE)) + looks_of(
+        with_neighbour(8), logits_of(STRUCTURE)
+    )
+    appearance = Appearance([(features_of(STRUCTURE, 5), logits_of(STRUCTURE))], learnt)
+    looks = appearance.of(with_neighbour(7), SIZE)
+    assert looks[NEIGHBOUR > 0].mean() < 0
+    assert looks[STRUCTURE > 0].mean() > 0.5
+
+
+def test_looks_that_disagree_with_the_painted_slice_do_not_count() -> None:
+    """The same name for something else: there the structure is what is dark here."""
+    given = [(features_of(STRUCTURE, 5), logits_of(STRUCTURE))]
+    inverse = looks_of(features_of(STRUCTURE, 6), -logits_of(STRUCTURE))
+    seen = features_of(STRUCTURE, 7)
+    assert torch.equal(Appearance(given, inverse).of(seen, SIZE), Appearance(given).of(seen, SIZE))
+
+
+def test_a_slice_past_an_end_is_all_surroundings() -> None:
+    nothing = looks_of(features_of(STRUCTURE, 6), torch.full((1, 1, SIZE, SIZE), -10.0))
+    there = looks_of(features_of(STRUCTURE, 6), logits_of(STRUCTURE))
+    assert float(nothing.target) == pytest.approx(-1)
+    assert float(there.target) == pytest.approx(0, abs=1e-5)
+    assert float(nothing.weight) == pytest.approx(float(there.weight) / 2)
 
 
 def test_a_structure_that_fills_the_slice_does_no_harm() -> None:

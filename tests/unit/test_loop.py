@@ -54,9 +54,12 @@ def trained(tmp_path, held_back, guarded=None, shares=(0.5, 1.0), **options):
         tmp_path / "state.pt",
         float("inf"),
         None,
-        measure=lambda task, network: task.dice(network.weight),
         guards=guards,
-        **{"usable": lambda before, after, old, new: new >= old, **options},
+        **{
+            "measure": lambda task, network: task.dice(network.weight),
+            "usable": lambda before, after, old, new: new >= old,
+            **options,
+        },
     )
     record = loop.run()
     return loop.tuner.network.weight, record
@@ -88,6 +91,25 @@ def test_guards_may_be_compared_with_what_was_known_before(tmp_path):
     found, record = trained(tmp_path, lambda at: at, lambda at: 0.8 if at == 0.5 else 0.7, **known)
     assert found == 0.5
     assert record.guards_before == [0.8]
+
+
+@pytest.mark.parametrize(("gained", "weight"), [(0.3, START), (0.1, 0.5)])
+def test_what_is_learnt_without_steps_is_judged_too(tmp_path, gained, weight):
+    """At 0.5 the weights alone gain 0.2; what is prepared is good at the start only."""
+    prepared = []
+
+    def prepare(network):
+        prepared.append(network.weight)
+        network.known = True
+
+    def measure(task, network):
+        known = gained if getattr(network, "known", False) and network.weight == START else 0.0
+        return 0.5 + known - 0.4 * abs(network.weight - 0.5)
+
+    found, record = trained(tmp_path, None, prepare=prepare, measure=measure)
+    assert found == weight
+    assert record.before == pytest.approx([0.3])
+    assert prepared == [START, 0.5, END]
 
 
 def test_steps_are_fitted_into_the_time_again_when_they_take_longer(tmp_path, monkeypatch):

@@ -4,6 +4,9 @@ After A. Robinson et al. (CVPR 2020), Learning Fast and Robust Target Models for
 classifier of the image encoder's features, fitted at each request, says of each pixel of other slices how much it looks
 like the structure. The network, trained on many structures, knows none in particular; this knows one, and nothing of
 shapes. It mostly takes away: what looks like the structure's surroundings on the given slices.
+
+What is known of a structure from other volumes (its looks, learnt from submitted labels) is fitted together with the
+given slices, as far as it agrees with them.
 """
 
 from __future__ import annotations
@@ -16,13 +19,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from slmsam2.engine.features import SliceFeatures
+from slmsam2.modeling import Moments
 from slmsam2.modeling.logits import in_symmetric_scale
 
-RIDGE = 0.1  # weight of the penalty, relative to the variance of a feature
 SURROUNDINGS = 12  # mask pixels around the structure, in which what is not of it counts most
 FAR = 0.1  # weight of a pixel farther away, relative to one of the surroundings
 NEAR = 3  # mask pixels around a mask, in which it may change
 LIMIT = 1.5  # of the classifier's values, which are fitted to 1 and -1
+LEARNT = 3.0  # how much looks that explain the given slices wholly would count, relative to these
 
 
 @dataclass(frozen=True)
@@ -42,16 +46,16 @@ class Appearance:
 
     Args:
         given: features and mask logits (1, 1, n, n) of the given slices that the structure is on; at least one.
+        learnt: looks of the structure in other volumes.
     """
 
-    def __init__(self, given: Iterable[tuple[SliceFeatures, Tensor]]) -> None:
-        pixels, targets, weights = [], [], []
-        for features, logits in given:
-            inside = (logits > 0).float()
-            pixels.append(_features_of_pixels(features, logits.shape[-1]))
-            targets.append(2 * inside.flatten() - 1)
-            weights.append(_weights(inside).flatten())
-        self._weights, self._constant = _ridge(torch.cat(pixels), torch.cat(targets), torch.cat(weights))
+    def __init__(self, given: Iterable[tuple[SliceFeatures, Tensor]], learnt: Moments | None = None) -> None:
+        slices = [_pixels(features, logits) for features, logits in given]
+        moments = Moments.of(*(torch.cat(parts) for parts in zip(*slices, strict=True)))
+        if learnt is not None:
+            counted = LEARNT * _agreement(learnt, moments)
+            moments = moments.mixed(learnt, counted / (1 + counted))
+        self._weights, self._constant = moments.ridge()
 
     def of(self, features: SliceFeatures, size: int) -> Tensor:
         """How much a slice looks like the structure, float32 (1, 1, size, size): 1 for the structure as it was given,
@@ -80,6 +84,20 @@ def corrected(logits: Tensor, looks: Tensor, say: Say) -> Tensor:
     return in_symmetric_scale(logits, lambda scaled: scaled + change)
 
 
+def looks_of(features: SliceFeatures, logits: Tensor) -> Moments:
+    """What a structure and its surroundings look like on one slice.
+
+    Args:
+        logits: the mask, (1, 1, n, n); without the structure, the slice counts half as much, as surroundings.
+    """
+    return Moments.of(*_pixels(features, logits))
+
+
+def _agreement(learnt: Moments, given: Moments) -> Tensor:
+    """How much of what is what on the given slices the learnt looks alone can tell: 0 (nothing) to 1 (all)."""
+    return (1 - given.error(*learnt.ridge())).clamp_min(0)
+
+
 def _levels(features: SliceFeatures) -> list[Tensor]:
     """All that is known of a slice's pixels, each (1, C, h, w)."""
     pairs = zip(features.feats, features.sizes, strict=True)
@@ -92,9 +110,11 @@ def _levels(features: SliceFeatures) -> list[Tensor]:
     return levels
 
 
-def _features_of_pixels(features: SliceFeatures, size: int) -> Tensor:
-    """(size * size, C), all levels."""
-    return torch.cat([_resized(level, size) for level in _levels(features)], dim=1)[0].flatten(1).t()
+def _pixels(features: SliceFeatures, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """A slice's pixels: features (n * n, C), 1 inside the mask (1, 1, n, n) and -1 outside, and weights."""
+    inside = (logits > 0).float()
+    pixels = torch.cat([_resized(level, logits.shape[-1]) for level in _levels(features)], dim=1)
+    return pixels[0].flatten(1).t(), 2 * inside.flatten() - 1, _weights(inside).flatten()
 
 
 def _resized(level: Tensor, size: int) -> Tensor:
@@ -107,19 +127,3 @@ def _weights(inside: Tensor) -> Tensor:
     around = F.max_pool2d(inside, 2 * SURROUNDINGS + 1, 1, SURROUNDINGS)
     outside = (around + FAR) * (1 - inside)
     return inside / inside.sum().clamp_min(1) + outside / outside.sum().clamp_min(FAR)
-
-
-def _ridge(pixels: Tensor, targets: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Weighted ridge regression of targets (P) on features (P, C): coefficients (C) and the constant."""
-    weights = (weights / weights.sum())[:, None]
-    mean = (weights * pixels).sum(dim=0)
-    centred = pixels - mean
-    deviation = (weights * centred.square()).sum(dim=0).sqrt() + 1e-3
-    centred = centred / deviation
-    middle = (weights[:, 0] * targets).sum()
-    products = centred.t() @ (weights * centred)
-    penalty = RIDGE * torch.eye(len(products), device=products.device)
-    found = (
-        torch.linalg.solve(products + penalty, centred.t() @ (weights[:, 0] * (targets - middle))) / deviation
-    )
-    return found, middle - found @ mean

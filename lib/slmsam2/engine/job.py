@@ -79,6 +79,7 @@ def solve(
         progress,
         workspace,
         job.regions,
+        {value: network.looks[name] for name, value in names.items() if name in network.looks},
     )
     result = np.zeros(volume.shape, job.given.dtype)
     stack = view.to_stack(result)

@@ -15,7 +15,7 @@ from slmsam2.engine.settings import Order, Settings, Stop
 from slmsam2.engine.spans import Span, SpanTracker, Tracked, blend, slices_to_visit, spans_between
 from slmsam2.engine.tracker import absent_logits
 from slmsam2.errors import ConfigurationError, PromptError
-from slmsam2.modeling import SLMSAM2
+from slmsam2.modeling import SLMSAM2, Moments
 from slmsam2.modeling.network import SliceOutput
 from slmsam2.prompts import Marks, Prompt, is_empty
 
@@ -76,6 +76,7 @@ def propagate_frames(
     settings: Settings | None = None,
     features: FeatureCache | None = None,
     progress: Progress | None = None,
+    looks: Mapping[int, Moments] | None = None,
 ) -> Propagation:
     """Propagate painted slices of one or more objects through a volume.
 
@@ -89,6 +90,7 @@ def propagate_frames(
         recent_n: slices the short-term memory reads, when other than the network's own.
         features: features already at hand for these frames.
         progress: called with (slices done, slices to do at most) after each slice; what it raises ends the run.
+        looks: object id -> what the object looks like in other volumes; in the published order they do not count.
 
     Raises:
         PromptError: no prompt, or one outside the volume or the range.
@@ -102,51 +104,39 @@ def propagate_frames(
     objects = sorted(prompts)
     result = _empty_result(model, objects, len(features), out_size)
     counter = _Counter(progress, _slices_to_visit(prompts, len(features), settings))
-    propagate = _propagate_published if settings.order == "published" else _propagate_object
+    bounds, learnt = _bounds(len(features), settings), looks or {}
     own_recent_n = model.recent_n
     model.recent_n = recent_n or own_recent_n
     try:
         for column, obj in enumerate(objects):
-            propagate(model, features, prompts[obj], settings, result, column, counter)
+            if settings.order == "published":
+                tracked = _in_published_order(model, features, prompts[obj], settings, bounds, counter)
+            else:
+                tracker = SpanTracker(model, features, settings, bounds, counter.tick, learnt.get(obj))
+                tracked = tracker.run(dict(prompts[obj]))
+            _store_tracked(result, column, tracked)
     finally:
         model.recent_n = own_recent_n
     return result
 
 
-def _propagate_object(
+def _in_published_order(
     model: SLMSAM2,
     features: FeatureCache,
     prompts: Mapping[int, Prompt],
     settings: Settings,
-    result: Propagation,
-    column: int,
+    bounds: tuple[int, int],
     counter: _Counter,
-) -> None:
-    """Both directions of one object, span by span, written into ``result``."""
-    bounds = _bounds(len(features), settings)
-    tracked = SpanTracker(model, features, settings, bounds, counter.tick).run(dict(prompts))
-    _store_tracked(result, column, tracked)
-
-
-def _propagate_published(
-    model: SLMSAM2,
-    features: FeatureCache,
-    prompts: Mapping[int, Prompt],
-    settings: Settings,
-    result: Propagation,
-    column: int,
-    counter: _Counter,
-) -> None:
-    """One object in the published order."""
+) -> Tracked:
+    """Both directions of one object."""
     if any(isinstance(prompt, Marks) for prompt in prompts.values()):
         raise ConfigurationError(
             "The published order takes painted slices only: use 'independent' with clicks."
         )
-    bounds = _bounds(len(features), settings)
     masks = {index: prompt for index, prompt in prompts.items() if not isinstance(prompt, Marks)}
     tracked = propagate_published(model, features, masks, settings, bounds, counter.tick)
     tracked.spans = spans_between(masks, bounds)
-    _store_tracked(result, column, tracked)
+    return tracked
 
 
 def _store_tracked(result: Propagation, column: int, tracked: Tracked) -> None:

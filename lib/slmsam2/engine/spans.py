@@ -19,7 +19,7 @@ from slmsam2.engine.settings import END_OF_RANGE, END_OF_STRUCTURE, SAID_ABSENT,
 from slmsam2.engine.tracker import ObjectTracker, absent_output, is_absent
 from slmsam2.engine.walk import Walk
 from slmsam2.engine.workspace import tensor_bytes
-from slmsam2.modeling import SLMSAM2
+from slmsam2.modeling import SLMSAM2, Moments
 from slmsam2.modeling.network import SliceOutput
 from slmsam2.prompts import Marks, Prompt, is_empty
 
@@ -73,6 +73,7 @@ class SpanTracker:
         settings: directions, range and stop rule.
         bounds: first and last slice of the range.
         tick: called for each prompt, and for each slice on each way through a span.
+        looks: of the object in other volumes, where they were learnt.
     """
 
     def __init__(
@@ -82,8 +83,9 @@ class SpanTracker:
         settings: Settings,
         bounds: tuple[int, int],
         tick: Callable[[], None],
+        looks: Moments | None = None,
     ):
-        self._model, self._features, self._settings = model, features, settings
+        self._model, self._features, self._settings, self._looks = model, features, settings, looks
         self._bounds, self._tick = bounds, tick
         self._outputs: dict[int, SliceOutput] = {}
         self._digests: dict[int, bytes] = {}
@@ -166,13 +168,14 @@ class SpanTracker:
         seen = [self._features.digest(index) for index in route] if self._features.workspace else []
         how = [span, route, settings.stop_after, len(self._features)]
         how += [model.recent_n, model.short_branch, model.stride]
+        how += [self._looks.digest()] if self._looks else []
         key = ("pass", _digest([*how, *seen, *(self._digests[index] for index in ends)]))
         made = False
 
         def travel() -> Pass:
             nonlocal made
             made = True
-            tracker = ObjectTracker(model, self._features)
+            tracker = ObjectTracker(model, self._features, self._looks)
             tracker.bank["cond_frame_outputs"] = {index: self._outputs[index] for index in ends}
             return self._travel(tracker, start, end, route, tick)
 

@@ -17,7 +17,7 @@ from slmsam2.engine.regions import Region, region_around, twice_as_wide, whole_s
 from slmsam2.engine.settings import Settings
 from slmsam2.engine.tracker import ObjectTracker
 from slmsam2.engine.workspace import Workspace
-from slmsam2.modeling import SLMSAM2
+from slmsam2.modeling import SLMSAM2, Moments
 from slmsam2.modeling.logits import peaks
 from slmsam2.prompts import Marks, Prompt, extent_of
 from slmsam2.volume import Frames, Window
@@ -59,6 +59,7 @@ def propagate_structures(
     progress: Progress | None = None,
     workspace: Workspace | None = None,
     regions: Mapping[int, Region] | None = None,
+    looks: Mapping[int, Moments] | None = None,
 ) -> list[Found]:
     """Propagate each structure.
 
@@ -75,6 +76,7 @@ def propagate_structures(
         progress: called with (slices done, slices to do as known so far).
         workspace: what earlier requests left, and later ones may use.
         regions: value -> region of an earlier request, to be kept while all prompts lie in it.
+        looks: value -> what the structure looks like in other volumes.
     """
     inference = network.info["inference"]
     margin = inference.get("crop_margin")
@@ -101,6 +103,7 @@ def propagate_structures(
             settings=settings,
             features=features,
             progress=counter.report,
+            looks=looks,
         )
         counter.next()
         if "interpolation" in inference:

@@ -15,7 +15,7 @@ from torch import Tensor
 from slmsam2.engine.appearance import CARRIED_ON, IN_RESULT, Appearance, corrected
 from slmsam2.engine.features import FeatureCache, SliceFeatures
 from slmsam2.engine.outlines import outline
-from slmsam2.modeling import SLMSAM2
+from slmsam2.modeling import SLMSAM2, Moments
 from slmsam2.modeling.network import LOGIT_LIMIT, MemoryBank, SliceOutput, limited
 from slmsam2.prompts import BOX_CORNERS, Marks
 
@@ -29,15 +29,17 @@ class ObjectTracker:
     Args:
         model: the network in eval mode.
         features: features of the volume's slices.
+        looks: of the object in other volumes, where they were learnt.
     """
 
-    def __init__(self, model: SLMSAM2, features: FeatureCache):
+    def __init__(self, model: SLMSAM2, features: FeatureCache, looks: Moments | None = None):
         self._model = model
         self._features = features
         self.least_overlap: float = model.info["inference"].get("least_overlap", 0.0)
         """See :func:`found_on`."""
         self._marks_outlined: bool = model.info["inference"].get("outline_marks", False)
         self._by_appearance: bool = model.info["inference"].get("appearance", False)
+        self._looks = looks
         self._appearance: tuple[frozenset[int], Appearance] | None = None
         self.bank: MemoryBank = {
             "cond_frame_outputs": {},
@@ -164,7 +166,7 @@ class ObjectTracker:
             return None
         if self._appearance is None or self._appearance[0] != given.keys():
             pairs = ((self._features[index], logits) for index, logits in given.items())
-            self._appearance = frozenset(given), Appearance(pairs)
+            self._appearance = frozenset(given), Appearance(pairs, self._looks)
         return self._appearance[1]
 
     def carry(self, index: int, last: SliceOutput, *, reverse: bool) -> SliceOutput:

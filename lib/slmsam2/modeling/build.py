@@ -147,6 +147,7 @@ def build_model(
     network: SLMSAM2 = instantiate(settings.model)
     if loaded is not None:
         load_weights(network, loaded)
+        network.looks = {name: one.to(device) for name, one in loaded.looks.items()}
     network.stride = faster.get("stride", 1)
     network.info = _describe(config, network, loaded)
     network.info["inference"] = dict(settings.get("inference", {}))

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from slmsam2.errors import CheckpointError
 from slmsam2.files import write_whole
+from slmsam2.modeling.moments import Moments
 
 if TYPE_CHECKING:
     from slmsam2.modeling.network import SLMSAM2
@@ -47,6 +48,7 @@ class Checkpoint:
         version: what the file calls itself, else the first 12 digits of its SHA-256.
         trained: how it was trained, as written by the trainer.
         unread: parameters of published files that have no effect; kept so that a conversion loses nothing.
+        looks: structure -> what it looks like, in features of these weights.
     """
 
     path: Path
@@ -56,6 +58,7 @@ class Checkpoint:
     version: str = ""
     trained: dict[str, Any] = field(default_factory=dict)
     unread: dict[str, Tensor] = field(default_factory=dict)
+    looks: dict[str, Moments] = field(default_factory=dict)
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
@@ -91,8 +94,22 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
             f"{path} was written in format {meta.get('format')}; this release reads format {FORMAT}."
         )
     return Checkpoint(
-        path, "slmsam2", weights, meta["settings"], meta["version"], meta.get("trained", {}), unread
+        path,
+        "slmsam2",
+        weights,
+        meta["settings"],
+        meta["version"],
+        meta.get("trained", {}),
+        unread,
+        _read_looks(path, content.get("looks", {})),
     )
+
+
+def _read_looks(path: Path, looks: dict[str, dict[str, Tensor]]) -> dict[str, Moments]:
+    try:
+        return {name: Moments(**parts) for name, parts in looks.items()}
+    except (TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path} holds looks of structures that this release cannot read.") from error
 
 
 def published_content(checkpoint: Checkpoint, network: SLMSAM2) -> dict[str, Any]:
@@ -138,7 +155,7 @@ def own_content(checkpoint: Checkpoint, network: SLMSAM2, version: str) -> dict[
     weights = checkpoint.weights | checkpoint.unread
     if checkpoint.kind == "sam2":
         weights = dict(network.state_dict())
-    return {"model": weights, "slmsam2": metadata(network, version, checkpoint.trained)}
+    return _with_looks({"model": weights, "slmsam2": metadata(network, version, checkpoint.trained)}, network)
 
 
 def mean_content(
@@ -212,7 +229,13 @@ def save_checkpoint(
         for k, v in network.state_dict().items()
     }
     meta = metadata(network, version, trained)
-    write_content(Path(path), {"model": weights, "slmsam2": meta})
+    write_content(Path(path), _with_looks({"model": weights, "slmsam2": meta}, network))
+
+
+def _with_looks(content: dict[str, Any], network: SLMSAM2) -> dict[str, Any]:
+    """With what the network knows of structures' looks beside the weights that the features are of."""
+    looks = {name: one.to("cpu").tensors() for name, one in network.looks.items()}
+    return content | {"looks": looks} if looks else content
 
 
 def write_content(path: Path, content: dict[str, Any]) -> None:

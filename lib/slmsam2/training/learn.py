@@ -24,6 +24,7 @@ from slmsam2.training.judgement import Verdict, judge
 from slmsam2.training.labelled import Case, CaseLoader, Submission, read_cases
 from slmsam2.training.lessons import ClipSource, Lesson
 from slmsam2.training.loop import Dices, TrainingLoop
+from slmsam2.training.looks import learn_looks, uses_looks
 from slmsam2.training.progress import Progress
 from slmsam2.training.registry import Registry, Version
 from slmsam2.training.workers import Workers
@@ -204,10 +205,13 @@ class _Learning:
             f"Learning {', '.join(names)} from {volumes} ({preset.name}, {plan.steps} steps); "
             f"{_counted(len(tasks), 'propagation')} to judge by."
         )
-        seconds = 60 * self.request.minutes
+        seconds, load = 60 * self.request.minutes, CaseLoader()
         published = self.registry.published
         general_at_first, general_in_use = _general(published, preset.synthetic_tasks)
         seen_before = published.structures if published else ()
+
+        def look(network: SLMSAM2) -> None:
+            network.looks = learn_looks(lessons, network, load)
 
         def verdict(before: Dices, after: Dices, guards_before: Dices, guards_after: Dices) -> Verdict:
             return judge(tasks, before, after, seen_before, (guards_before, guards_after), general_in_use)
@@ -218,11 +222,14 @@ class _Learning:
             self.run_folder / "state.pt",
             seconds,
             self.progress,
-            measure=_Measure(),
+            measure=_Measure(load),
             guards=[SyntheticTask(number) for number in range(preset.synthetic_tasks)],
             guards_before=general_at_first,
+            prepare=look if uses_looks(network) else None,
             usable=lambda *dices: verdict(*dices).publish,
         ).run()
+        if self.workers.first:
+            look(network.eval())
         return verdict(record.before, record.after, record.guards_before, record.guards_after), tuner
 
     def _publish(
@@ -261,8 +268,8 @@ class _Learning:
 class _Measure:
     """Dice of a task, whichever kind it is."""
 
-    def __init__(self) -> None:
-        self._load = CaseLoader()
+    def __init__(self, load: CaseLoader) -> None:
+        self._load = load
 
     def __call__(self, task: Task | SyntheticTask, network: SLMSAM2) -> float:
         if isinstance(task, SyntheticTask):

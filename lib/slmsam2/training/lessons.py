@@ -18,7 +18,7 @@ from slmsam2.training.clip import EncodedClips, encode_clips
 from slmsam2.training.labelled import Case, CaseLoader, Structure
 from slmsam2.training.prompts import PromptPlan, PromptSettings, draw_plan
 from slmsam2.training.views import PLAIN, Distortion, DistortionSettings, View, make_view
-from slmsam2.volume import Window, choose_window
+from slmsam2.volume import Volume, Window, choose_window
 
 VIEW_BYTES = 1024**3  # of views and their features, kept at a time
 TRIES = 8
@@ -159,9 +159,7 @@ class ClipSource:
             generator = torch.Generator().manual_seed(lesson.seed + variant)
             loaded = self._load(lesson.case)
             if chosen not in self._windows:  # a look at the whole volume: once is enough
-                structure = lesson.structure
-                window = choose_window(loaded[0], loaded[1] == structure.value, structure.axis)
-                self._windows[chosen] = window.with_contrast(inference.get("contrast", 1.0))
+                self._windows[chosen] = window_of(lesson, loaded, self._network)
             plain = variant == 0 and self._settings.variants
             view = make_view(
                 lesson.case,
@@ -214,6 +212,13 @@ class ClipSource:
     def encode(self, clip: RealClip) -> EncodedClips:
         """The clip's features; of frames with gradients."""
         return clip.encoded if clip.frames is None else encode_clips(self._network, clip.frames)  # type: ignore[return-value]
+
+
+def window_of(lesson: Lesson, loaded: tuple[Volume, np.ndarray], network: SLMSAM2) -> Window:
+    """The intensities that inference would show the network of a structure, of whose case all is ``loaded``."""
+    structure = lesson.structure
+    window = choose_window(loaded[0], loaded[1] == structure.value, structure.axis)
+    return window.with_contrast(network.info["inference"].get("contrast", 1.0))
 
 
 def _weights(lessons: Sequence[Lesson], replay: float) -> Tensor:

@@ -75,6 +75,8 @@ class TrainingLoop:
         interrupted: asked after each step; once true, the state is kept and the run ends.
         guards: tasks that have no part in the mean, but must not get worse.
         guards_before: their Dice to compare with; empty: with the weights it starts from.
+        prepare: learns what is learnt without steps, and gives it to the network: called before weights are judged. The
+            weights it starts from are judged with that, too, before the first step.
         usable: whether weights may come into use, from the Dice of the tasks before and after and of the guards before
             and after; others are the best only as long as there are none that may.
     """
@@ -91,13 +93,14 @@ class TrainingLoop:
         interrupted: Callable[[], bool] = lambda: False,
         guards: Sequence[Judged] = (),
         guards_before: Sequence[float] = (),
+        prepare: Callable[[SLMSAM2], None] | None = None,
         usable: Callable[[Dices, Dices, Dices, Dices], bool] = lambda *dices: True,
     ):
         self.tuner, self.tasks, self.workers = tuner, tasks, tuner.workers
         self._state, self._progress = state, progress
         self._deadline = time.monotonic() + seconds
         self._measure = measure
-        self._interrupted = interrupted
+        self._interrupted, self._prepare = interrupted, prepare
         self._guards, self._guards_before, self._usable = guards, guards_before, usable
         self._planned = tuner.steps
         self._judging = 0.0  # seconds that a validation takes
@@ -114,6 +117,9 @@ class TrainingLoop:
             begin = time.monotonic()
             record.before = self._dice(tuner.network, self.tasks)
             record.guards_before = list(self._guards_before) or self._dice(tuner.network, self._guards)
+            if self._prepare and self.tasks:
+                begin = time.monotonic()
+                self._try(0.0)
             self._judging = time.monotonic() - begin
         first, spent, saved = tuner.step, 0.0, time.monotonic()
         while tuner.step < tuner.steps:
@@ -181,6 +187,8 @@ class TrainingLoop:
         """Dice of tasks and guards with the weights so far on the way; kept if they are the best until now."""
         record, weights = self.record, self.tuner.between(share)
         with self.tuner.having(weights) as network:
+            if self.workers.first and self._prepare:
+                self._prepare(network)
             found, guarded = self._dice(network, self.tasks), self._dice(network, self._guards)
         if self._worth(found, guarded) > self._worth(record.after, record.guards_after):
             record.after, record.guards_after, record.best = found, guarded, weights
