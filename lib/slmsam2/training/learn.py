@@ -23,8 +23,8 @@ from slmsam2.training.held_back import Task, assign, lessons_and_tasks, propagat
 from slmsam2.training.judgement import Verdict, judge
 from slmsam2.training.labelled import Case, CaseLoader, Submission, read_cases
 from slmsam2.training.lessons import ClipSource, Lesson
-from slmsam2.training.loop import Dices, TrainingLoop
 from slmsam2.training.looks import learn_looks, uses_looks
+from slmsam2.training.loop import Dices, TrainingLoop
 from slmsam2.training.progress import Progress
 from slmsam2.training.registry import Registry, Version
 from slmsam2.training.workers import Workers
