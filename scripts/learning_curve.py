@@ -5,7 +5,8 @@
 
 Starts servers as users do, with a model folder of their own, and works with MONAI Label's own client: labels of the
 first 1, then 5 subjects of one synthetic anatomy (slmsam2.synthesis.subjects) are submitted and trained on, and one
-painted slice is propagated in other subjects before and after. Then structure by structure: the wall first, the duct
+painted slice is propagated in other subjects before, once the server knows what was submitted by its looks, and after.
+Then structure by structure: the wall first, the duct
 after it, with and without the wall's labels being there to be replayed. Prints a table, and writes it as learning.csv.
 With real volumes instead, folders as scripts/evaluate.py takes them:
 
@@ -27,6 +28,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -53,7 +55,8 @@ from slmsam2.volume import Volume, read_label, write_label
 MODEL = "slm_sam2_nano"
 FIRST_UNSEEN = 10_000  # number of the first subject that is never learnt from
 AXIS = 2
-LOOK_SECONDS = 2.0  # between looks whether a training is over
+LOOK_SECONDS = 2.0  # between looks whether the server is ready
+LOOKS_SECONDS = 600.0  # to learn what structures look like
 Row = dict[str, Any]
 
 
@@ -115,15 +118,28 @@ class Team:
     scratch: Path
     minutes: float
 
-    def learn(self, labels: Iterable[Submission]) -> str:
-        """Submit labels and train. Returns how long the training took.
+    def submit(self, labels: Sequence[Submission]) -> None:
+        """Submit labels, and wait until the server knows what their structures look like.
 
         Raises:
-            DemoError: it failed.
+            DemoError: it does not learn that.
         """
         for label in labels:
             params = {"label_info": [{"name": name, "idx": value} for name, value in label.names.items()]}
             self.client.save_label(label.image_id, str(label.label), tag="final", params=params)
+        wanted = Counter(name for label in labels for name in label.names)
+        deadline = time.monotonic() + LOOKS_SECONDS
+        while not Counter(self.client.info()["looks"]) >= wanted:
+            if time.monotonic() > deadline:
+                raise DemoError(f"the server has not learnt what {', '.join(wanted)} look like")
+            time.sleep(LOOK_SECONDS)
+
+    def train(self) -> str:
+        """Train on what was submitted. Returns how long that took.
+
+        Raises:
+            DemoError: it failed.
+        """
         self.client.train_start("slmsam2", {"minutes": self.minutes})
         while (status := self.client.train_status()["status"]) not in ("DONE", "ERROR"):
             time.sleep(LOOK_SECONDS)
@@ -181,8 +197,10 @@ def measure(args: argparse.Namespace) -> list[Row]:
         with team(shown | images_of(labels), folder / "model", args.minutes) as people:
             if not rows:
                 rows.append(people.row("as it comes", tasks))
-            taken = people.learn(labels)
-            rows.append(people.row(f"{count} labelled", tasks, taken))
+            people.submit(labels)
+            rows.append(people.row(f"{count} submitted", tasks))
+            taken = people.train()
+            rows.append(people.row(f"{count} trained on", tasks, taken))
     return rows if args.skip_forgetting else rows + forgetting(args, shown, tasks, rows == [])
 
 
@@ -199,7 +217,8 @@ def forgetting(
     with team(shown | images_of(wall), first / "model", args.minutes) as people:
         if at_first:
             rows.append(people.row("as it comes", tasks))
-        taken = people.learn(wall)
+        people.submit(wall)
+        taken = people.train()
         rows.append(people.row("wall only", tasks, taken))
     for name, replay in (("wall, then duct", True), ("wall, then duct without replay", False)):
         folder = args.output / ("replay" if replay else "no_replay")
@@ -207,7 +226,8 @@ def forgetting(
         duct = submissions(folder, range(30, 33), ["duct"])
         kept = wall if replay else []
         with team(shown | images_of([*kept, *duct]), folder / "model", args.minutes) as people:
-            taken = people.learn([*kept, *duct])
+            people.submit([*kept, *duct])
+            taken = people.train()
             rows.append(people.row(name, tasks, taken))
     return rows
 
@@ -254,8 +274,10 @@ def measure_real(args: argparse.Namespace) -> list[Row]:
     shown = {folder.name: folder / "image.nii.gz" for folder in args.test_on}
     with team(shown | images_of(labels), args.output / "model", args.minutes) as people:
         before = people.row("as it comes", tasks)
-        taken = people.learn(labels)
-        return [before, people.row(f"{len(labels)} labelled", tasks, taken)]
+        people.submit(labels)
+        submitted = people.row(f"{len(labels)} submitted", tasks)
+        taken = people.train()
+        return [before, submitted, people.row(f"{len(labels)} trained on", tasks, taken)]
 
 
 def real_tasks(folder: Path, names: Sequence[str]) -> Iterator[Task]:

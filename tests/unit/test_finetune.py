@@ -100,3 +100,10 @@ def test_a_preset_with_an_unknown_setting_is_refused(tmp_path):
     OmegaConf.save(changed, tmp_path / "configs" / "learn_fast.yaml")
     with pytest.raises(ConfigurationError, match="speed"):
         Preset.read("fast", tmp_path)
+
+
+def test_looks_do_not_outlive_the_weights_they_were_learnt_with(network):
+    tuner = FineTuner(network, None, Preset.read("small"), 4, Workers(0, 1, torch.device("cpu")))
+    network.looks = {"liver": object()}
+    tuner.use(None)
+    assert network.looks == {}

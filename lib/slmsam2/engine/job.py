@@ -18,7 +18,7 @@ from slmsam2.engine.report import structure_reports, suggested_slice
 from slmsam2.engine.settings import Settings
 from slmsam2.engine.structures import propagate_structures
 from slmsam2.engine.workspace import Workspace
-from slmsam2.modeling import SLMSAM2
+from slmsam2.modeling import SLMSAM2, Moments
 from slmsam2.volume import SliceView, Volume, Window
 
 
@@ -34,6 +34,7 @@ class Job:
         settings: directions, range, stop rule.
         cleaning: post-processing.
         regions: value -> region of an earlier request.
+        looks: value -> what the structure looks like in other volumes; None: as far as the network knows.
     """
 
     view: SliceView
@@ -43,6 +44,7 @@ class Job:
     settings: Settings
     cleaning: Cleaning = field(default_factory=Cleaning)
     regions: Mapping[int, Region] = field(default_factory=dict)
+    looks: Mapping[int, Moments] | None = None
 
 
 def solve(
@@ -68,7 +70,9 @@ def solve(
     """
     loaded = time.perf_counter()
     start = loaded if start is None else start
-    view = job.view
+    view, looks = job.view, job.looks
+    if looks is None:
+        looks = {value: network.looks[name] for name, value in names.items() if name in network.looks}
     found = propagate_structures(
         network,
         view.to_stack(volume.array),
@@ -79,7 +83,7 @@ def solve(
         progress,
         workspace,
         job.regions,
-        {value: network.looks[name] for name, value in names.items() if name in network.looks},
+        looks,
     )
     result = np.zeros(volume.shape, job.given.dtype)
     stack = view.to_stack(result)
@@ -96,6 +100,7 @@ def solve(
         "model": network.info["model"],
         "version": network.info["version"],
         "speed": network.info["speed"],
+        "looks": [name for name, value in names.items() if value in looks],
         "structures": reports,
         "latencies": {
             "load": round(loaded - start, 4),

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import pickle
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -73,10 +73,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
             f"There is no weights file {path}. Put one there, or fetch SAM 2.1's with "
             "scripts/download_checkpoints.py, or use the embedded model slm_sam2_nano."
         )
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        raise CheckpointError(f"{path} cannot be read as a weights file: {_first_line(error)}") from error
+    content = _load(path)
     if not isinstance(content, dict) or not _is_state_dict(content.get("model")):
         raise CheckpointError(
             f"{path} has no top-level 'model' dictionary of tensors; it is no SAM 2 checkpoint."
@@ -101,15 +98,8 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         meta["version"],
         meta.get("trained", {}),
         unread,
-        _read_looks(path, content.get("looks", {})),
+        _looks_in(content.get("looks", {}), path),
     )
-
-
-def _read_looks(path: Path, looks: dict[str, dict[str, Tensor]]) -> dict[str, Moments]:
-    try:
-        return {name: Moments(**parts) for name, parts in looks.items()}
-    except (TypeError, AttributeError) as error:
-        raise CheckpointError(f"{path} holds looks of structures that this release cannot read.") from error
 
 
 def published_content(checkpoint: Checkpoint, network: SLMSAM2) -> dict[str, Any]:
@@ -232,10 +222,41 @@ def save_checkpoint(
     write_content(Path(path), _with_looks({"model": weights, "slmsam2": meta}, network))
 
 
+def write_looks(path: Path, looks: Mapping[str, Moments]) -> None:
+    """Write what structures look like, by name, in one piece."""
+    write_content(path, _parts(looks))
+
+
+def read_looks(path: Path) -> dict[str, Moments]:
+    """Read a file of :func:`write_looks`.
+
+    Raises:
+        CheckpointError: missing, damaged, or not of this form.
+    """
+    return _looks_in(_load(path), path)
+
+
 def _with_looks(content: dict[str, Any], network: SLMSAM2) -> dict[str, Any]:
     """With what the network knows of structures' looks beside the weights that the features are of."""
-    looks = {name: one.to("cpu").tensors() for name, one in network.looks.items()}
-    return content | {"looks": looks} if looks else content
+    return content | {"looks": _parts(network.looks)} if network.looks else content
+
+
+def _parts(looks: Mapping[str, Moments]) -> dict[str, dict[str, Tensor]]:
+    return {name: one.to("cpu").tensors() for name, one in looks.items()}
+
+
+def _looks_in(content: Any, path: Path) -> dict[str, Moments]:
+    try:
+        return {name: Moments(**parts) for name, parts in content.items()}
+    except (TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path} holds looks of structures that this release cannot read.") from error
+
+
+def _load(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        raise CheckpointError(f"{path} cannot be read as a weights file: {_first_line(error)}") from error
 
 
 def write_content(path: Path, content: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from slmsam2.modeling import Moments
 from slmsam2.prompts.marks import Marks, Prompt, is_empty
 
 UNCHANGED = (
@@ -25,6 +26,8 @@ class Known:
         prompts: {slice: prompt} that led to it.
         region: (top, bottom, left, right) that was looked at.
         window: (level, width) of the intensities that were shown.
+        version: of the network.
+        looks: of the structure in other volumes, in features of that version.
     """
 
     axis: int
@@ -33,6 +36,8 @@ class Known:
     prompts: dict[int, Prompt] = field(default_factory=dict)
     region: tuple[int, int, int, int] | None = None
     window: tuple[float, float] | None = None
+    version: str = ""
+    looks: Moments | None = None
 
 
 def corrected_slices(came: np.ndarray, hidden: np.ndarray, returned: np.ndarray) -> list[int] | None:

@@ -27,6 +27,7 @@ from slmsam2.server.folder import FolderDatastore
 from slmsam2.server.infer import KINDS, STUDY, SlmSam2Infer
 from slmsam2.server.kept_sessions import KeptSessions
 from slmsam2.server.line import line
+from slmsam2.server.looks import SeenLooks
 from slmsam2.server.memory import Memory
 from slmsam2.server.models import ModelStore
 from slmsam2.server.monitoring import monitor
@@ -132,6 +133,9 @@ class SlmSam2App(MONAILabelApp):
         self._prefetcher = Prefetcher(
             self._models, workspace, conf.device, conf.preset, conf.speed, conf.most_voxels
         )
+        self._looks = None
+        if conf.looks:
+            self._looks = SeenLooks(self._models, self.datastore, conf.device, conf.most_voxels)
         return {
             name: SlmSam2Infer(
                 kind,
@@ -143,6 +147,7 @@ class SlmSam2App(MONAILabelApp):
                 conf.preset,
                 conf.most_voxels,
                 conf.speed,
+                self._looks,
             )
             for name, kind in KINDS.items()
         }
@@ -164,8 +169,9 @@ class SlmSam2App(MONAILabelApp):
         return {"dice": DiceScoring(self._proposals)}
 
     def info(self) -> dict[str, Any]:
-        """MONAI Label's description of the app, and how much people still correct."""
-        return {**super().info(), KEY: correction_summary(self.datastore())}
+        """MONAI Label's description of the app, how much people still correct, and whose looks were learnt."""
+        looks = self._looks.volumes() if self._looks else {}
+        return {**super().info(), KEY: correction_summary(self.datastore()), "looks": looks}
 
     def infer(self, request: Mapping[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
         """Run an infer task on an image of the datastore, of a session or of an upload, and on nothing else.
@@ -214,11 +220,13 @@ class SlmSam2App(MONAILabelApp):
         return chosen
 
     def on_save_label(self, image_id: str, label_id: str) -> dict[str, Any] | None:
-        """Compare what was submitted with what was proposed; with ``auto_train_every`` train when it is time."""
+        """Compare what was submitted with what was proposed, learn how its structures look, train when it is time."""
         if self._auto_update_scoring:
             self.async_scoring(None)
         if self._auto_trainer is not None:
             self._auto_trainer.label_saved()
+        if self._looks is not None and self._server_mode:
+            self._looks.label_saved(image_id)
         return super().on_save_label(image_id, label_id)
 
     def async_scoring(self, method: str | None, params: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -29,6 +29,7 @@ class Configuration:
         speed: how accurate and how fast, for requests that do not say.
         threads: of the processor, for inference; None: see :func:`slmsam2.threads.limit_threads`.
         auto_train_every: training starts by itself after so many newly submitted labels; 0: never.
+        looks: whether structures in a submitted label are known by their looks in the next image, before any training.
         most_megabytes: bound on a request's body, and on what an archive in it unpacks to.
         most_megavoxels: bound on a volume.
         most_kept_megabytes: that image features and passes of earlier requests may take, of the memory or the GPU's;
@@ -49,6 +50,7 @@ class Configuration:
     speed: str = QUALITY
     threads: int | None = None
     auto_train_every: int = 0
+    looks: bool = True
     most_megabytes: int = 2048
     most_megavoxels: int = MOST_VOXELS // 10**6
     most_kept_megabytes: int | None = None
@@ -101,6 +103,7 @@ def read_configuration(conf: Mapping[str, str]) -> Configuration:
         speed=given.get("speed", QUALITY),
         threads=_count("threads", given, 1) if "threads" in given else None,
         auto_train_every=_count("auto_train_every", given, 0),
+        looks=_switch("looks", given),
         most_megabytes=_count("most_megabytes", given, 1),
         most_megavoxels=_count("most_megavoxels", given, 1),
         most_kept_megabytes=(
@@ -148,6 +151,13 @@ def _hosts(text: str) -> tuple[str, ...]:
 
 def _listed(text: str) -> list[str]:
     return [each.strip() for each in text.split(",") if each.strip()]
+
+
+def _switch(name: str, given: Mapping[str, str]) -> bool:
+    text = given.get(name, str(getattr(Configuration, name))).lower()
+    if text not in ("true", "false"):
+        raise ConfigurationError(f"--conf {name} must be true or false, not {text!r}.")
+    return text == "true"
 
 
 def _count(name: str, given: Mapping[str, str], least: int) -> int:

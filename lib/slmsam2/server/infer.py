@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,12 +15,13 @@ from monailabel.utils.others.generic import device_list
 from slmsam2.engine import Workspace
 from slmsam2.engine.job import Job, solve
 from slmsam2.errors import ConfigurationError, PromptError
-from slmsam2.modeling import QUALITY, SPEEDS
+from slmsam2.modeling import QUALITY, SLMSAM2, SPEEDS, Moments
 from slmsam2.prompts import Known
 from slmsam2.server.assembly import Request, assemble
 from slmsam2.server.configuration import MOST_VOXELS
 from slmsam2.server.devices import resolve_device
 from slmsam2.server.inspection import inspect
+from slmsam2.server.looks import SeenLooks
 from slmsam2.server.memory import Key, Memory
 from slmsam2.server.models import ModelStore
 from slmsam2.server.painted import Painted, nothing_painted, read_painted
@@ -110,6 +111,7 @@ class SlmSam2Infer(InferTask):
         preset: intensity preset for requests that ask for no window.
         speed: for requests that do not say how accurate and how fast.
         most_voxels: bound on images and labels.
+        looks: of structures in submitted labels; None: those that the network was trained with.
     """
 
     def __init__(
@@ -123,6 +125,7 @@ class SlmSam2Infer(InferTask):
         preset: str | None = None,
         most_voxels: int = MOST_VOXELS,
         speed: str = QUALITY,
+        looks: SeenLooks | None = None,
     ) -> None:
         super().__init__(
             type=kind.type,
@@ -137,6 +140,7 @@ class SlmSam2Infer(InferTask):
         self._preset = preset
         self._speed = speed
         self._most_voxels = most_voxels
+        self._looks = looks
 
     def info(self) -> dict[str, Any]:
         """MONAI Label's, and which weights there are."""
@@ -239,8 +243,20 @@ class SlmSam2Infer(InferTask):
     ) -> tuple[np.ndarray, dict[str, Any], Job]:
         job, names = assemble(asked)
         network = self._models.get(device, asked.parameters.speed)
+        job = replace(job, looks=self._known_looks(network, asked, names))
         array, report = solve(network, asked.image, job, names, progress=run.progress, workspace=workspace)
         return array, report, job
+
+    def _known_looks(self, network: SLMSAM2, asked: Request, names: Mapping[str, int]) -> dict[int, Moments]:
+        """Value -> looks; once a structure is worked on they stay, or what was found would change by others' labels."""
+        looks = self._looks.of(network) if self._looks else network.looks
+        found = {name: looks.get(name) for name in names}
+        if asked.parameters.prompt_slices is None:
+            for name in names:
+                facts = asked.known.get(name)
+                if facts is not None and facts.version == network.info["version"]:
+                    found[name] = facts.looks
+        return {names[name]: one for name, one in found.items() if one is not None}
 
     def _remember(
         self, keys: Mapping[str, Key], asked: Request, job: Job, array: np.ndarray, report: dict[str, Any]
@@ -256,6 +272,8 @@ class SlmSam2Infer(InferTask):
                     prompts=dict(job.prompts[value]),
                     region=tuple(facts["region"]),
                     window=(job.window.level, job.window.width),
+                    version=report["version"],
+                    looks=(job.looks or {}).get(value),
                 )
                 self._memory.remember(keys[name], known)
                 if facts["found"] > len(facts["painted"]):  # else most of it is the user's own

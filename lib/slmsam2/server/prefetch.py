@@ -27,6 +27,14 @@ MOST_WAITING = 4  # images; of more, those opened first are left out
 LOWEST_PRIORITY = 19  # of Linux
 
 
+def lowest_priority() -> None:
+    """Let all other threads go before this one."""
+    with contextlib.suppress(
+        OSError, AttributeError
+    ):  # other systems than Linux have no priorities of threads
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOWEST_PRIORITY)
+
+
 class Prefetcher:
     """Computes the image features of opened images, slice by slice, each in a turn that nobody else wants.
 
@@ -68,10 +76,7 @@ class Prefetcher:
             self._changed.notify_all()
 
     def _work(self) -> None:
-        with contextlib.suppress(
-            OSError, AttributeError
-        ):  # other systems than Linux have no priorities of threads
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOWEST_PRIORITY)
+        lowest_priority()
         while True:
             with self._changed:
                 while not self._waiting:

@@ -24,17 +24,20 @@ def submissions(datastore: Datastore) -> list[Submission]:
     A DICOMweb datastore fetches what it does not have yet.
     """
     datastore.datalist()
-    found = []
-    for image_id in sorted(submitted_images(datastore)):
-        label_id = datastore.get_labels_by_image_id(image_id).get(FINAL)
-        label = label_file(datastore, label_id, FINAL) if label_id else None
-        image = Path(datastore.get_image_uri(image_id))
-        if label is None or not image.exists():
-            logger.warning("The final label of %s, or its image, is not there any more", image_id)
-            continue
-        info = datastore.get_label_info(label_id, FINAL)
-        found.append(Submission(image_id, image, label, label_names(info), _vouched(info)))
-    return found
+    found = (submission_of(datastore, image_id) for image_id in sorted(submitted_images(datastore)))
+    return [submission for submission in found if submission is not None]
+
+
+def submission_of(datastore: Datastore, image_id: str) -> Submission | None:
+    """The label of one image that is tagged final; None, with a warning, when it or its image is gone."""
+    label_id = datastore.get_labels_by_image_id(image_id).get(FINAL)
+    label = label_file(datastore, label_id, FINAL) if label_id else None
+    image = Path(datastore.get_image_uri(image_id))
+    if label is None or not image.exists():
+        logger.warning("The final label of %s, or its image, is not there any more", image_id)
+        return None
+    info = datastore.get_label_info(label_id, FINAL)
+    return Submission(image_id, image, label, label_names(info), _vouched(info))
 
 
 def submitted_images(datastore: Datastore) -> list[str]:

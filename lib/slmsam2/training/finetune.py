@@ -231,7 +231,8 @@ class FineTuner:
             _fill(self.parameters, current)
 
     def use(self, weights: list[Tensor] | None) -> None:
-        """Put weights like ``average`` into the network; None: ``average`` itself."""
+        """Put weights like ``average`` into the network; None: ``average`` itself. Looks of others are gone."""
+        self.network.looks = {}
         _fill(self.parameters, self.average if weights is None else weights)
 
     def state(self) -> dict[str, Any]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,12 +29,18 @@ def uses_looks(network: SLMSAM2) -> bool:
 
 
 @torch.no_grad()
-def learn_looks(lessons: Sequence[Lesson], network: SLMSAM2, load: CaseLoader) -> dict[str, Moments]:
+def learn_looks(
+    lessons: Sequence[Lesson],
+    network: SLMSAM2,
+    load: CaseLoader,
+    turn: Callable[[], AbstractContextManager[Any]] = nullcontext,
+) -> dict[str, Moments]:
     """What each structure looks like, with its surroundings and what is past its ends, on slices that can be trusted.
 
     Args:
         lessons: of these, as many as there is time for, and of each structure alike.
         network: in eval mode. One that has no use for looks gets none.
+        turn: gives a context to use the network in, asked for at each slice.
 
     Returns:
         Structure -> looks.
@@ -42,7 +50,7 @@ def learn_looks(lessons: Sequence[Lesson], network: SLMSAM2, load: CaseLoader) -
         return looks
     each = max(LEAST_SLICES, MOST_SLICES // max(len(lessons), 1))
     for lesson in _by_turns(lessons)[: MOST_SLICES // LEAST_SLICES]:
-        for one in _of_slices(lesson, network, load, each):
+        for one in _of_slices(lesson, network, load, each, turn):
             name = lesson.structure.name
             looks[name] = looks[name] + one if name in looks else one
     return looks
@@ -59,7 +67,13 @@ def _by_turns(lessons: Sequence[Lesson]) -> list[Lesson]:
     return sorted(lessons, key=turn)
 
 
-def _of_slices(lesson: Lesson, network: SLMSAM2, load: CaseLoader, most: int) -> list[Moments]:
+def _of_slices(
+    lesson: Lesson,
+    network: SLMSAM2,
+    load: CaseLoader,
+    most: int,
+    turn: Callable[[], AbstractContextManager[Any]],
+) -> list[Moments]:
     """Looks on up to ``most`` slices, seen as inference sees them."""
     loaded = load(lesson.case)
     view = make_view(
@@ -78,5 +92,6 @@ def _of_slices(lesson: Lesson, network: SLMSAM2, load: CaseLoader, most: int) ->
     looks = []
     for index in known[chosen].tolist():
         logits = mask_logits(square_mask(view.labels[0, index], network.image_size))
-        looks.append(looks_of(features[index], logits.to(network.device)))
+        with turn():
+            looks.append(looks_of(features[index], logits.to(network.device)))
     return looks

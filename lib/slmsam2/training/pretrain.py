@@ -92,6 +92,7 @@ class Pretrainer:
             device=str(self.device),
             overrides=self.overrides,
         ).train()
+        self.model.looks = {}  # of features that are about to change
         self.average = [p.detach().clone() for p in self.model.parameters()]
         self.optimizer = torch.optim.AdamW(_groups(self.model, config.weight_decay), lr=config.learning_rate)
         self.step = 0

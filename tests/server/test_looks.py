@@ -1,0 +1,120 @@
+"""What a structure looks like in one person's label is known in the next image, by the stock client."""
+
+import time
+
+import numpy as np
+import pytest
+from monailabel.client import MONAILabelClient
+from server_process import running_server
+from server_studies import write_nifti
+
+from slmsam2.metrics import dice, largest_slice, only_slice
+from slmsam2.modeling import checkpoint_path
+from slmsam2.synthesis.subjects import STRUCTURES, make_subject
+from slmsam2.volume import read_label
+
+pytestmark = pytest.mark.server
+
+LEARNT, OTHER, NEXT = 0, 1, 10_001  # subjects
+SECONDS = 120
+
+
+@pytest.fixture(scope="module")
+def subjects():
+    return {number: make_subject(number) for number in (LEARNT, OTHER, NEXT)}
+
+
+@pytest.fixture(scope="module")
+def studies(subjects, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("subjects")
+    for number, subject in subjects.items():
+        write_nifti(folder / f"subject_{number}.nii.gz", subject.image, subject.affine)
+    return folder
+
+
+@pytest.fixture
+def own_server(studies, tmp_path, request):
+    weights = checkpoint_path("slm_sam2_nano")
+    (tmp_path / "model" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "model" / "checkpoints" / weights.name).symlink_to(weights)
+    (tmp_path / "model" / "configs").symlink_to(weights.parents[1] / "configs")
+    options = ["--conf", "model_dir", str(tmp_path / "model"), *getattr(request, "param", [])]
+    with running_server(tmp_path, studies, *options) as server:
+        yield server
+
+
+class Annotator:
+    """Somebody who works on the wall, with a client of their own."""
+
+    def __init__(self, server, subjects, folder, name):
+        self.client = MONAILabelClient(server.url, tmpdir=str(folder), client_id=name)
+        self.subjects, self.folder = subjects, folder
+
+    def wall(self, number):
+        return self.subjects[number].label == STRUCTURES["wall"]
+
+    def submit(self, number, name="wall"):
+        path = write_nifti(
+            self.folder / "label.nii.gz", self.wall(number).astype(np.uint8), self.subjects[number].affine
+        )
+        params = {"label_info": [{"name": name, "idx": 1}]}
+        self.client.save_label(f"subject_{number}", str(path), tag="final", params=params)
+
+    def propagate(self, given, name="wall"):
+        """Dice of the wall in the next subject, from some of its slices; and the report."""
+        wall = self.wall(NEXT)
+        painted = np.logical_or.reduce([only_slice(wall, 2, index) for index in given])
+        path = write_nifti(
+            self.folder / "painted.nii.gz", painted.astype(np.uint8), self.subjects[NEXT].affine
+        )
+        params = {"label_info": [{"name": name, "id": 1}], "result_extension": ".nii.gz"}
+        file, reply = self.client.infer("slmsam2", f"subject_{NEXT}", params, label_in=str(path))
+        return dice(read_label(file).array > 0, wall), reply["report"]
+
+    def wait_for(self, volumes):
+        deadline = time.monotonic() + SECONDS
+        while self.client.info()["looks"] != volumes:
+            assert time.monotonic() < deadline, self.client.info()["looks"]
+            time.sleep(0.5)
+
+
+@pytest.fixture
+def annotator(own_server, subjects, tmp_path):
+    return Annotator(own_server, subjects, tmp_path, "anna")
+
+
+def test_the_next_image_gains_and_others_do_not_disturb_what_is_under_way(
+    annotator, own_server, subjects, tmp_path
+):
+    start = largest_slice(annotator.wall(NEXT), 2)
+    before, report = annotator.propagate([start])
+    assert report["looks"] == []
+    annotator.submit(LEARNT)
+    annotator.wait_for({"wall": 1})
+
+    # the structure under way stays as it is for who works on it: a further slice changes its own span only
+    _, report = annotator.propagate([start, start - 6])
+    assert report["looks"] == []
+    facts = report["structures"]["wall"]
+    assert facts["redone"]
+    assert max(facts["redone"]) < start
+
+    other = tmp_path / "other"
+    other.mkdir()
+    berta = Annotator(own_server, subjects, other, "berta")
+    after, report = berta.propagate([start])
+    assert report["looks"] == ["wall"]
+    assert after > before + 0.02
+    assert berta.propagate([start], name="something else")[1]["looks"] == []
+
+    berta.submit(OTHER)
+    berta.submit(LEARNT, name="renamed")  # in place of the first one
+    berta.wait_for({"wall": 1, "renamed": 1})
+
+
+@pytest.mark.parametrize("own_server", [["--conf", "looks", "false"]], indirect=True)
+def test_it_can_be_switched_off(annotator, tmp_path):
+    annotator.submit(LEARNT)
+    time.sleep(3)
+    assert annotator.client.info()["looks"] == {}
+    assert not (tmp_path / "model" / "checkpoints" / "learned").exists()
