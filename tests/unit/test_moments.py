@@ -45,15 +45,10 @@ def test_a_share_makes_one_part_count_more() -> None:
     assert torch.equal(Moments.of(*one).mixed(Moments.of(*other), 0.0).cross, Moments.of(*one).cross)
 
 
-def test_the_regression_tells_the_target_and_knows_how_well() -> None:
+def test_the_regression_tells_the_target() -> None:
     pixels, targets, weights = pixels_of(2)
-    moments = Moments.of(pixels, targets, weights)
-    coefficients, constant = moments.ridge()
+    coefficients, constant = Moments.of(pixels, targets, weights).ridge()
     told = pixels @ coefficients + constant
-    shares = weights / weights.sum()
-    assert float(moments.error(coefficients, constant)) == pytest.approx(
-        float(shares @ (told - targets).square()), abs=1e-4
-    )
     assert coefficients.abs().argmax() == 0
     assert ((told > 0) == (targets > 0)).float().mean() > 0.85
 

@@ -51,9 +51,10 @@ class Appearance:
 
     def __init__(self, given: Iterable[tuple[SliceFeatures, Tensor]], learnt: Moments | None = None) -> None:
         slices = [_pixels(features, logits) for features, logits in given]
-        moments = Moments.of(*(torch.cat(parts) for parts in zip(*slices, strict=True)))
+        pixels, targets, weights = (torch.cat(parts) for parts in zip(*slices, strict=True))
+        moments = Moments.of(pixels, targets, weights)
         if learnt is not None:
-            counted = LEARNT * _agreement(learnt, moments)
+            counted = LEARNT * _agreement(learnt, pixels, targets, weights)
             moments = moments.mixed(learnt, counted / (1 + counted))
         self._weights, self._constant = moments.ridge()
 
@@ -93,9 +94,11 @@ def looks_of(features: SliceFeatures, logits: Tensor) -> Moments:
     return Moments.of(*_pixels(features, logits))
 
 
-def _agreement(learnt: Moments, given: Moments) -> Tensor:
+def _agreement(learnt: Moments, pixels: Tensor, targets: Tensor, weights: Tensor) -> float:
     """How much of what is what on the given slices the learnt looks alone can tell: 0 (nothing) to 1 (all)."""
-    return (1 - given.error(*learnt.ridge())).clamp_min(0)
+    coefficients, constant = learnt.ridge()
+    told = (pixels @ coefficients + constant).clamp(-LIMIT, LIMIT)
+    return max(0.0, 1 - float(weights @ (told - targets).square() / weights.sum()))
 
 
 def _levels(features: SliceFeatures) -> list[Tensor]:

@@ -67,12 +67,6 @@ class Moments:
         found = torch.linalg.solve(scaled + penalty, self.cross / deviation) / deviation
         return found, self.target - found @ self.mean
 
-    def error(self, coefficients: Tensor, constant: Tensor) -> Tensor:
-        """Mean square (), over these pixels, of what a linear function is away from the target."""
-        varied = coefficients @ self.products @ coefficients - 2 * coefficients @ self.cross
-        missed = coefficients @ self.mean + constant - self.target
-        return varied + 1 - self.target.square() + missed.square()  # targets are 1 and -1
-
     def to(self, device: str | torch.device) -> Moments:
         """The same on a device."""
         return replace(self, **{name: tensor.to(device) for name, tensor in self.tensors().items()})
