@@ -17,6 +17,7 @@ With real volumes instead, folders as scripts/evaluate.py takes them:
         --output output/learning_brain
 
 The right side of the volume that the left side was learnt from has the same atlas; the other volume has another one.
+With --mirror what is learnt from are mirror images, sides exchanged: as if it were another person, in the same scanner.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import re
 import shutil
 import sys
 import tempfile
@@ -57,6 +59,8 @@ FIRST_UNSEEN = 10_000  # number of the first subject that is never learnt from
 AXIS = 2
 LOOK_SECONDS = 2.0  # between looks whether the server is ready
 LOOKS_SECONDS = 600.0  # to learn what structures look like
+SIDES = {"L": "R", "R": "L", "left": "right", "right": "left"}
+SIDE = re.compile(r"(?<![A-Za-z])(L|R|left|right)(?![A-Za-z0-9])")
 Row = dict[str, Any]
 
 
@@ -95,6 +99,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     real = parser.add_argument_group("real volumes")
     real.add_argument("--learn-from", type=Path, nargs="+", help="folders of the volumes to learn from")
+    real.add_argument("--mirror", action="store_true", help="learn from their mirror images")
     real.add_argument("--structures", nargs="+", help="what to learn there")
     real.add_argument("--test-on", type=Path, nargs="+", help="folders of the volumes to measure on")
     real.add_argument("--test-structures", nargs="+", help="what to measure there, of what each volume has")
@@ -265,7 +270,8 @@ def subject_tasks(number: int) -> list[Task]:
 
 def measure_real(args: argparse.Namespace) -> list[Row]:
     """Propagation in real volumes before and after learning from others."""
-    labels = [submission_of(folder, args.structures, args.output) for folder in args.learn_from]
+    folders = [mirrored(folder, args.output) if args.mirror else folder for folder in args.learn_from]
+    labels = [submission_of(folder, args.structures, args.output) for folder in folders]
     known = {name for folder in args.test_on for name in json.loads((folder / "labels.json").read_text())}
     missing = [name for name in args.test_structures if name not in known]
     if missing:
@@ -285,6 +291,27 @@ def real_tasks(folder: Path, names: Sequence[str]) -> Iterator[Task]:
     there = json.loads((folder / "labels.json").read_text())
     benchmark = Benchmark(folder.parent, {folder.name: [one for one in names if one in there]}, {})
     return tasks_of(benchmark, folder.name, ("largest",))
+
+
+def mirrored(folder: Path, output: Path) -> Path:
+    """The mirror image of a volume, in which what was on the left is on the right, and is called so."""
+    written = output / f"mirrored_{folder.name}"
+    written.mkdir(parents=True, exist_ok=True)
+    for name in ("image.nii.gz", "label.nii.gz"):
+        file = nib.load(folder / name)
+        across = int(np.flatnonzero(nib.io_orientation(file.affine)[:, 0] == 0)[0])
+        flipped = np.flip(np.asanyarray(file.dataobj), across)
+        nib.save(nib.Nifti1Image(flipped, file.affine, file.header), written / name)
+    values = json.loads((folder / "labels.json").read_text())
+    (written / "labels.json").write_text(
+        json.dumps({other_side(name): value for name, value in values.items()})
+    )
+    return written
+
+
+def other_side(name: str) -> str:
+    """ "hip_left" for "hip_right", "Putamen_R" for "Putamen_L"; a name without a side stays."""
+    return SIDE.sub(lambda found: SIDES[found[0]], name)
 
 
 def submission_of(folder: Path, names: Sequence[str], output: Path) -> Submission:

@@ -58,3 +58,13 @@ def test_structures_that_no_volume_has_are_refused(script, folder, tmp_path, mon
     monkeypatch.setattr(sys, "argv", ["learning_curve", *command])
     assert script.main() == 2
     assert "No volume to measure on has heart." in capsys.readouterr().err
+
+
+def test_a_mirror_image_has_its_sides_exchanged(script, folder, tmp_path):
+    (folder / "labels.json").write_text(json.dumps({"hip_left": 1, "L1": 2, "R-hip": 3}))
+    mirror = script.mirrored(folder, tmp_path)
+    assert json.loads((mirror / "labels.json").read_text()) == {"hip_right": 1, "L1": 2, "L-hip": 3}
+    for name in ("image", "label"):
+        one, other = (nib.load(path / f"{name}.nii.gz") for path in (folder, mirror))
+        assert np.array_equal(np.asanyarray(other.dataobj), np.asanyarray(one.dataobj)[::-1])
+        assert np.array_equal(other.affine, one.affine)

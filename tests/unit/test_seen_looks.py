@@ -1,0 +1,112 @@
+"""The shelf of looks: what is added, left out and cleared away."""
+
+import os
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from slmsam2.modeling import Moments
+from slmsam2.modeling.checkpoint import write_looks
+from slmsam2.server import looks as module
+from slmsam2.server.looks import SeenLooks
+
+pytestmark = pytest.mark.unit
+
+NAMES = ["a", "b", "c", "d"]
+
+
+def looks_of(seed):
+    generator = torch.Generator().manual_seed(seed)
+    pixels = torch.randn(50, 4, generator=generator)
+    return Moments.of(pixels, torch.where(pixels[:, 0] > 0, 1.0, -1.0), torch.ones(50))
+
+
+@pytest.fixture
+def shelf(tmp_path):
+    models = SimpleNamespace(name="nano", model_dir=tmp_path, facts=lambda: {"version": "learned/1"})
+    return SeenLooks(models, lambda: None)
+
+
+@pytest.fixture
+def network():
+    """What is asked of one."""
+    info = {"version": "learned/1", "inference": {"appearance": True}}
+    return SimpleNamespace(info=info, looks={}, device=torch.device("cpu"))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "checkpoints" / "learned" / "nano" / "looks" / "learned_1"
+
+
+@pytest.fixture
+def put(folder):
+    """Put looks of an image on the shelf, as another server may have done."""
+
+    def put(image, age=0, **looks):
+        path = folder / module._file_name(image)
+        write_looks(path, looks)
+        os.utime(path, ns=(10**18 - age, 10**18 - age))
+        return path
+
+    return put
+
+
+def test_nothing_is_known_at_first(shelf, network):
+    assert shelf.of(network) == {}
+    assert shelf.volumes() == {}
+
+
+def test_volumes_add_up_beside_what_the_weights_know(shelf, network, put):
+    network.looks = {"liver": looks_of(0)}
+    put("a", liver=looks_of(1), spleen=looks_of(2))
+    assert shelf.volumes() == {"liver": 1, "spleen": 1}
+    put("b", liver=looks_of(3))
+    found = shelf.of(network)
+    assert shelf.volumes() == {"liver": 2, "spleen": 1}
+    assert float(found["liver"].weight) == 150
+    expected = looks_of(0) + looks_of(1) + looks_of(3)
+    assert torch.allclose(found["liver"].products, expected.products, atol=1e-5)
+    assert float(network.looks["liver"].weight) == 50
+
+
+def test_a_label_that_changes_or_goes_is_not_counted_any_more(shelf, network, put):
+    put("a", age=5, liver=looks_of(1))
+    gone = put("b", liver=looks_of(2))
+    assert float(shelf.of(network)["liver"].weight) == 100
+    put("a", spleen=looks_of(3))
+    gone.unlink()
+    assert shelf.of(network).keys() == {"spleen"}
+    assert shelf.volumes() == {"spleen": 1}
+
+
+def test_a_damaged_file_is_left_out(shelf, network, put, caplog):
+    put("a", liver=looks_of(1))
+    put("b", liver=looks_of(2)).write_bytes(b"PK nothing of the kind")
+    assert float(shelf.of(network)["liver"].weight) == 50
+    assert "left out" in caplog.text
+
+
+def test_other_weights_know_nothing_of_it(shelf, network, put):
+    put("a", liver=looks_of(1))
+    network.info["version"] = "learned-2"
+    assert shelf.of(network) == {}
+
+
+def test_a_model_that_uses_no_looks_gets_none(shelf, network, put):
+    put("a", liver=looks_of(1))
+    network.info["inference"] = {}
+    assert shelf.of(network) == {}
+
+
+def test_what_is_not_wanted_any_more_is_cleared_away(folder, put, monkeypatch):
+    monkeypatch.setattr(module, "MOST_VOLUMES", 2)
+    paths = {name: put(name, age=age, liver=looks_of(age)) for age, name in enumerate(NAMES)}
+    older = folder.parent / "learned_0"
+    older.mkdir()
+    module._clear_up(folder, {module._file_name(name) for name in "bcd"})
+    assert sorted(folder.iterdir()) == sorted(
+        [paths["b"], paths["c"]]
+    )  # d is the oldest, a is not labelled now
+    assert not older.exists()
