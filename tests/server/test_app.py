@@ -80,6 +80,7 @@ def test_settings(tmp_path):
     names = {"hosts": "Label.example.org, gpu1.example.org"}
     assert read_configuration(names).hosts == ("label.example.org", "gpu1.example.org")
     assert read_configuration({"modalities": "ct, us"}).modalities == ("CT", "US")
+    assert read_configuration({"looks": "False"}).looks is False
 
 
 @pytest.mark.parametrize(
@@ -87,14 +88,15 @@ def test_settings(tmp_path):
     [
         (
             {"modle": "x"},
-            "model, model_dir, device, preset, speed, threads, auto_train_every, most_megabytes, most_megavoxels, "
-            "most_kept_megabytes, most_waiting",
+            "model, model_dir, device, preset, speed, threads, auto_train_every, looks, most_megabytes, "
+            "most_megavoxels, most_kept_megabytes, most_waiting",
         ),
         ({"model": "x"}, "slm_sam2_nano"),
         ({"model_dir": "/nowhere"}, "--conf model_dir"),
         ({"device": "toaster"}, "cpu"),
         ({"preset": "heart"}, "abdomen"),
         ({"auto_train_every": "often"}, "auto_train_every must be a number"),
+        ({"looks": "maybe"}, "true or false"),
         ({"most_megabytes": "0"}, "1 or more"),
         ({"most_seconds": "long"}, "most_seconds must be a number"),
         ({"modalities": "CT;MR"}, "CT,MR"),

@@ -24,7 +24,7 @@ from slmsam2.server.devices import resolve_device
 from slmsam2.server.inspection import inspect
 from slmsam2.server.models import ModelStore
 from slmsam2.server.prefetch import lowest_priority
-from slmsam2.server.shortage import check_room
+from slmsam2.server.shortage import check_room, give_back
 from slmsam2.server.submissions import submission_of, submitted_images
 from slmsam2.training.labelled import CaseLoader, read_case
 from slmsam2.training.lessons import Lesson
@@ -116,6 +116,8 @@ class SeenLooks:
                 self._learn(submitted)
             except Exception:  # archives and converters raise anything
                 logger.exception("Looks cannot be learnt")
+            finally:
+                give_back()
 
     def _learn(self, changed: Collection[str]) -> None:
         device = resolve_device(self._device)
