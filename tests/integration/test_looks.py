@@ -11,6 +11,7 @@ from slmsam2.engine import Settings, Workspace, propagate_frames, propagate_volu
 from slmsam2.engine.features import FeatureCache
 from slmsam2.errors import CheckpointError
 from slmsam2.modeling import build_model, read_checkpoint, save_checkpoint
+from slmsam2.modeling.checkpoint import mean_content, own_content
 from slmsam2.training import looks as module
 from slmsam2.training.labelled import Case, Structure, Submission, known_slices
 from slmsam2.training.lessons import Lesson
@@ -149,6 +150,10 @@ def test_they_are_kept_with_the_weights(knowing, tmp_path):
     sizes = {"num_maskmem": knowing.num_maskmem}
     again = build_model("slm_sam2_nano", checkpoint=path, overrides=sizes)
     assert same(again.looks["ball"], knowing.looks["ball"])
+
+    checkpoint = read_checkpoint(path)
+    assert own_content(checkpoint, again, "v2")["looks"].keys() == {"ball"}
+    assert "looks" not in mean_content([checkpoint, checkpoint], again, "v3")  # its features are none of these
 
     content = torch.load(path, weights_only=True)
     del content["looks"]["ball"]["mean"]
