@@ -153,7 +153,9 @@ def test_they_are_kept_with_the_weights(knowing, tmp_path):
 
     checkpoint = read_checkpoint(path)
     assert own_content(checkpoint, again, "v2")["looks"].keys() == {"ball"}
-    assert "looks" not in mean_content([checkpoint, checkpoint], again, "v3")  # its features are none of these
+    assert "looks" not in mean_content(
+        [checkpoint, checkpoint], again, "v3"
+    )  # its features are none of these
 
     content = torch.load(path, weights_only=True)
     del content["looks"]["ball"]["mean"]

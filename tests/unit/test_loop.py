@@ -109,7 +109,7 @@ def test_what_is_learnt_without_steps_is_judged_too(tmp_path, gained, weight):
     found, record = trained(tmp_path, None, prepare=prepare, measure=measure)
     assert found == weight
     assert record.before == pytest.approx([0.3])
-    assert prepared == [START, 0.5, END]
+    assert prepared == [START, 0.5, END, weight]
 
 
 def test_steps_are_fitted_into_the_time_again_when_they_take_longer(tmp_path, monkeypatch):

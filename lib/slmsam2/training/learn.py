@@ -228,8 +228,6 @@ class _Learning:
             prepare=look if uses_looks(network) else None,
             usable=lambda *dices: verdict(*dices).publish,
         ).run()
-        if self.workers.first:
-            look(network.eval())
         return verdict(record.before, record.after, record.guards_before, record.guards_after), tuner
 
     def _publish(

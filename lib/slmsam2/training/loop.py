@@ -104,10 +104,11 @@ class TrainingLoop:
         self._guards, self._guards_before, self._usable = guards, guards_before, usable
         self._planned = tuner.steps
         self._judging = 0.0  # seconds that a validation takes
+        self._preparing = 0.0  # of which for what is prepared
         self.record = self._resumed()
 
     def run(self) -> Record:
-        """Train to the last step or to the end of the time; the network is left with the best weights.
+        """Train to the last step or to the end of the time; the network is left with the best weights, prepared.
 
         Raises:
             RunCancelledError: it was interrupted.
@@ -131,7 +132,7 @@ class TrainingLoop:
             if (tuner.step - first) % TIMED_STEPS == 0:
                 self._fit(spent / TIMED_STEPS)
                 spent = 0.0
-            ending = self._deadline - len(tuner.preset.shares) * self._judging
+            ending = self._deadline - len(tuner.preset.shares) * self._judging - self._preparing
             over = self.workers.agree(time.monotonic() > ending)
             judging = over or tuner.step in self._marks()
             if judging:
@@ -144,6 +145,7 @@ class TrainingLoop:
             if self.workers.agree(self._interrupted()):
                 self._pause()
         tuner.use(record.best)
+        self._prepared(tuner.network)
         return record
 
     def _pause(self) -> None:
@@ -187,14 +189,19 @@ class TrainingLoop:
         """Dice of tasks and guards with the weights so far on the way; kept if they are the best until now."""
         record, weights = self.record, self.tuner.between(share)
         with self.tuner.having(weights) as network:
-            if self.workers.first and self._prepare:
-                self._prepare(network)
+            self._prepared(network)
             found, guarded = self._dice(network, self.tasks), self._dice(network, self._guards)
         if self._worth(found, guarded) > self._worth(record.after, record.guards_after):
             record.after, record.guards_after, record.best = found, guarded, weights
         means = [f"{fmean(values):.3f}" for values in (found, guarded) if values]
         logger.info("Step %d, share %g: mean Dice %s", self.tuner.step, share, ", guards ".join(means))
         return found, guarded
+
+    def _prepared(self, network: SLMSAM2) -> None:
+        if self._prepare and self.workers.first:
+            begin = time.monotonic()
+            self._prepare(network)
+            self._preparing = time.monotonic() - begin
 
     def _worth(self, found: Sequence[float], guarded: Sequence[float]) -> tuple[bool, float]:
         """What weights are compared by: whether they may come into use, then mean Dice."""
