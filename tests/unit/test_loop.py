@@ -93,9 +93,8 @@ def test_guards_may_be_compared_with_what_was_known_before(tmp_path):
     assert record.guards_before == [0.8]
 
 
-@pytest.mark.parametrize(("gained", "weight"), [(0.3, START), (0.1, 0.5)])
-def test_what_is_learnt_without_steps_is_judged_too(tmp_path, gained, weight):
-    """At 0.5 the weights alone gain 0.2; what is prepared is good at the start only."""
+def test_new_weights_are_compared_with_those_in_use_prepared_alike(tmp_path):
+    """At 0.5 the weights alone gain 0.2; what is prepared gains 0.3 at the start, and nothing elsewhere."""
     prepared = []
 
     def prepare(network):
@@ -103,13 +102,14 @@ def test_what_is_learnt_without_steps_is_judged_too(tmp_path, gained, weight):
         network.known = True
 
     def measure(task, network):
-        known = gained if getattr(network, "known", False) and network.weight == START else 0.0
+        known = 0.3 if getattr(network, "known", False) and network.weight == START else 0.0
         return 0.5 + known - 0.4 * abs(network.weight - 0.5)
 
     found, record = trained(tmp_path, None, prepare=prepare, measure=measure)
-    assert found == weight
-    assert record.before == pytest.approx([0.3])
-    assert prepared == [START, 0.5, END, weight]
+    assert record.before == pytest.approx([0.6])
+    assert record.after == pytest.approx([0.5])
+    assert found == 0.5
+    assert prepared == [START, 0.5, END, 0.5]
 
 
 def test_steps_are_fitted_into_the_time_again_when_they_take_longer(tmp_path, monkeypatch):

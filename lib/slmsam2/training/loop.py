@@ -75,8 +75,8 @@ class TrainingLoop:
         interrupted: asked after each step; once true, the state is kept and the run ends.
         guards: tasks that have no part in the mean, but must not get worse.
         guards_before: their Dice to compare with; empty: with the weights it starts from.
-        prepare: learns what is learnt without steps, and gives it to the network: called before weights are judged. The
-            weights it starts from are judged with that, too, before the first step.
+        prepare: learns what is learnt without steps, and gives it to the network: called before weights are judged,
+            those it starts from as well.
         usable: whether weights may come into use, from the Dice of the tasks before and after and of the guards before
             and after; others are the best only as long as there are none that may.
     """
@@ -116,11 +116,9 @@ class TrainingLoop:
         tuner, record = self.tuner, self.record
         if not record.before:
             begin = time.monotonic()
+            self._prepared(tuner.network)
             record.before = self._dice(tuner.network, self.tasks)
             record.guards_before = list(self._guards_before) or self._dice(tuner.network, self._guards)
-            if self._prepare and self.tasks:
-                begin = time.monotonic()
-                self._try(0.0)
             self._judging = time.monotonic() - begin
         first, spent, saved = tuner.step, 0.0, time.monotonic()
         while tuner.step < tuner.steps:
