@@ -110,3 +110,21 @@ def test_what_is_not_wanted_any_more_is_cleared_away(folder, put, monkeypatch):
         [paths["b"], paths["c"]]
     )  # d is the oldest, a is not labelled now
     assert not older.exists()
+
+
+def test_images_are_caught_up_with_as_far_as_there_is_room(shelf, network, put, monkeypatch):
+    """Of many labelled images those on the shelf stay, the one submitted is learnt, and no more than fit."""
+    monkeypatch.setattr(module, "MOST_VOLUMES", 3)
+    put("a", liver=looks_of(1))
+    network.info["trained"] = {"labels": {"b": "digest"}}
+    shelf._models.get = lambda device: network
+    monkeypatch.setattr(module, "submitted_images", lambda datastore: ["a", "b", "c", "d", "e"])
+    learnt = []
+    monkeypatch.setattr(SeenLooks, "_learn_one", lambda self, image, *of: learnt.append(image))
+    shelf._learn({"e"})
+    assert learnt == ["e", "c"]
+    put("c", liver=looks_of(2))
+    put("e", liver=looks_of(3))
+    learnt.clear()
+    shelf._learn({"d"})
+    assert learnt == ["d"]

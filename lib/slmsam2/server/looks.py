@@ -64,7 +64,7 @@ class SeenLooks:
         self._reading = threading.Lock()
         self._sum: dict[str, Moments] = {}  # of the files that are named next
         self._volumes: Counter[str] = Counter()
-        self._summed: frozenset[tuple[str, int]] = frozenset()
+        self._summed: frozenset[tuple[int, Path]] = frozenset()
 
     def label_saved(self, image_id: str) -> None:
         """A label was submitted: learn from it as soon as nobody waits for the device."""
@@ -95,11 +95,11 @@ class SeenLooks:
 
     def _read(self, folder: Path) -> dict[str, Moments]:
         """The sum of all files, of which new ones are added to what was read before."""
-        there = frozenset((str(file), file.stat().st_mtime_ns) for file in _files(folder))
+        there = frozenset(_files(folder))
         if not self._summed <= there:
             self._sum, self._volumes, self._summed = {}, Counter(), frozenset()
-        for file, _ in sorted(there - self._summed):
-            looks = _looks_in(Path(file))
+        for _, file in sorted(there - self._summed):
+            looks = _looks_in(file)
             self._sum = _together(self._sum, looks)
             self._volumes.update(looks.keys())
         self._summed = there
@@ -128,10 +128,11 @@ class SeenLooks:
         labelled = submitted_images(self._datastore())
         _clear_up(folder, {_file_name(image) for image in labelled})
         trained_on = network.info["trained"].get("labels", {})
-        known = {file.name for file in _files(folder)}
+        known = {file.name for _, file in _files(folder)}
         missing = [i for i in labelled if i not in trained_on and _file_name(i) not in known]
         again = [i for i in labelled if i in changed]
-        for image_id in dict.fromkeys([*again, *missing[-MOST_VOLUMES:]]):
+        room = max(MOST_VOLUMES - len(known) - len(again), 0)
+        for image_id in dict.fromkeys([*again, *missing[:room]]):
             try:
                 self._learn_one(image_id, network, device, folder / _file_name(image_id))
             except (SlmSam2Error, OSError, LookupError) as error:
@@ -159,13 +160,13 @@ def _file_name(image_id: str) -> str:
     return f"{hashlib.sha256(image_id.encode()).hexdigest()[:16]}.pt"
 
 
-def _files(folder: Path) -> list[Path]:
-    """Of images, those learnt from last at the end."""
-    files: list[tuple[int, Path]] = []
+def _files(folder: Path) -> list[tuple[int, Path]]:
+    """When they were written (ns) and where they are, the newest at the end."""
+    files = []
     for file in folder.glob("[0-9a-f]*.pt"):
         with contextlib.suppress(FileNotFoundError):  # another server has cleared it up
             files.append((file.stat().st_mtime_ns, file))
-    return [file for _, file in sorted(files)]
+    return sorted(files)
 
 
 def _clear_up(folder: Path, wanted: Collection[str]) -> None:
@@ -173,7 +174,7 @@ def _clear_up(folder: Path, wanted: Collection[str]) -> None:
     for other in folder.parent.glob("*"):
         if other != folder:
             shutil.rmtree(other, ignore_errors=True)
-    files = _files(folder)
+    files = [file for _, file in _files(folder)]
     kept = [file for file in files if file.name in wanted][-MOST_VOLUMES:]
     for file in set(files) - set(kept):
         file.unlink(missing_ok=True)
