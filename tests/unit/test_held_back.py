@@ -44,6 +44,18 @@ def test_decisions_stay_when_volumes_are_added_and_go_with_deleted_ones():
     assert held not in fewer
 
 
+def test_a_structure_that_comes_later_is_judged_on_a_volume_of_its_own():
+    walls, ducts = ([case(f"{name}{i}", name) for i in range(3)] for name in ("wall", "duct"))
+    first = assign(walls, {}, {})
+    more = assign([*walls, *ducts], first, {one.image_id: "x" for one in walls})
+    assert sum(more[one.image_id] for one in ducts) == 1
+    assert first.items() <= more.items()
+    # of a single new one nothing would be left to learn from, and of two there is nothing to decide
+    known = {one.image_id: "x" for one in [*walls, *ducts[:2]]}
+    assert not assign([*walls, *ducts], first, known)["duct2"]
+    assert not any(assign([*walls, *ducts[:2]], first, {})[one.image_id] for one in ducts[:2])
+
+
 @pytest.mark.parametrize("name", ["a", "b", "c", "d"])  # their names decide on which side
 @pytest.mark.parametrize("slices", [4, 5, 12])
 def test_a_single_volume_is_split_by_slices(name, slices):

@@ -46,7 +46,8 @@ def assign(cases: Sequence[Case], decided: dict[str, bool], seen: dict[str, str]
     """Which volumes are held back: image id -> bool.
 
     A volume's part, once decided, stays; one that was trained on never becomes one to judge by. From LEAST_VOLUMES on
-    a share of SHARE is held back, at least one, chosen by the image's identity.
+    a share of SHARE is held back, at least one, chosen by the image's identity; and of a structure that is labelled in as
+    many volumes one at least, if another one is left to learn from.
 
     Args:
         decided: earlier decisions.
@@ -60,6 +61,12 @@ def assign(cases: Sequence[Case], decided: dict[str, bool], seen: dict[str, str]
     chosen = set(free[:missing])
     if len(here) < LEAST_VOLUMES:
         return parts  # too early to decide
+    for name in sorted({name for case in cases for name in case.structures}):
+        labelled = {case.image_id for case in cases if name in case.structures}
+        judged = chosen | {image_id for image_id, held in parts.items() if held}
+        candidates = [image_id for image_id in free if image_id in labelled]
+        if len(labelled) >= LEAST_VOLUMES and not labelled & judged and len(candidates) > 1:
+            chosen.add(candidates[0])
     return parts | {image_id: image_id in chosen for image_id in here - parts.keys()}
 
 
