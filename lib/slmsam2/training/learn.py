@@ -120,6 +120,7 @@ class _Learning:
         self.request, self.registry, self.workers, self.progress = request, registry, workers, progress
         self.submissions = list(submissions)
         self.run_folder = registry.folder / "run"
+        self._begun = time.monotonic()
 
     def run(self) -> dict[str, Any]:
         self._tell(f"Reading {len(self.submissions)} submitted labels.")
@@ -205,7 +206,8 @@ class _Learning:
             f"Learning {', '.join(names)} from {volumes} ({preset.name}, {plan.steps} steps); "
             f"{_counted(len(tasks), 'propagation')} to judge by."
         )
-        seconds, load = 60 * self.request.minutes, CaseLoader()
+        seconds = 60 * self.request.minutes - (time.monotonic() - self._begun)
+        load = CaseLoader()
         published = self.registry.published
         general_at_first, general_in_use = _general(published, preset.synthetic_tasks)
         seen_before = published.structures if published else ()
