@@ -9,8 +9,7 @@ import re
 import shutil
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from monailabel.interfaces.datastore import Datastore
@@ -146,12 +145,7 @@ class SeenLooks:
         case = read_case(submission)
         lessons = [Lesson(case, one, fresh=True) for one in case.structures.values() if one.drawn.size]
 
-        @contextmanager
-        def turn() -> Iterator[None]:
-            with self._models.turns(device).take_idle(), self._models.busy(device):
-                yield
-
-        looks = learn_looks(lessons, network, CaseLoader(), turn)
+        looks = learn_looks(lessons, network, CaseLoader(), lambda: self._models.idle(device))
         write_looks(file, looks)
         logger.info("Learnt what %s look like in %s", ", ".join(looks) or "no structures", image_id)
 

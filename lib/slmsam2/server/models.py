@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,12 @@ class ModelStore:
     def turns(self, device: str) -> Turns:
         """The order of inferences on a device."""
         return self._turns[device]
+
+    @contextmanager
+    def idle(self, device: str) -> Iterator[None]:
+        """Have a device while nobody else wants it, as long as the context is open: for what can wait."""
+        with self._turns[device].take_idle(), self._busy[device]:
+            yield
 
     def get(self, device: str, speed: str = QUALITY) -> SLMSAM2:
         """The network on a torch device, of the newest weights that load; ``speed``: see :mod:`slmsam2.modeling.speed`.

@@ -97,10 +97,9 @@ class Prefetcher:
         path = Path(find())
         check_room(inspect(path, self._most_voxels), self._workspace)
         slices = encode_ahead(network, read_volume(path), self._workspace, parse_window(None, self._preset))
-        turns, busy = self._models.turns(device), self._models.busy(device)
         done = 0
         while True:
-            with turns.take_idle(), busy:
+            with self._models.idle(device):
                 if next(slices, None) is None:
                     break
             done += 1
