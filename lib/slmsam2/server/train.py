@@ -21,7 +21,7 @@ from slmsam2.server.devices import resolve_device
 from slmsam2.server.parameters import AUTO
 from slmsam2.server.process import server_application
 from slmsam2.server.submissions import submissions
-from slmsam2.threads import limit_threads
+from slmsam2.threads import SpareCores
 from slmsam2.training.finetune import PRESETS
 from slmsam2.training.learn import Request, learn, stats_path
 from slmsam2.training.workers import Workers
@@ -79,14 +79,15 @@ class SlmSam2Train(TrainTask):
             SlmSam2Error: a setting, the labels, or the weights cannot be used.
         """
         device = resolve_device(_first(request.get("device")) or self._device)
+        breathe = SpareCores()
         if hasattr(os, "nice") and server_application() is None:
             os.nice(NICENESS)
-        limit_threads(leave=1)
         wanted = Request(
             model=self._model,
             model_dir=self._model_dir,
             preset=_preset(_first(request.get("preset"))),
             minutes=_minutes(_first(request.get("minutes")), device),
+            breathe=breathe,
         )
         return learn(submissions(datastore), wanted, Workers(0, 1, torch.device(device)))
 

@@ -6,7 +6,7 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ class Request:
         preset: "small", "fast" or "full"; None: what suits the model and the device.
         minutes: of training at most; what was reached by then is judged.
         steps: of training; None: by the preset, for the number of new structures.
+        breathe: see :class:`slmsam2.training.loop.TrainingLoop`.
     """
 
     model: str
@@ -49,6 +50,7 @@ class Request:
     preset: str | None = None
     minutes: float = float("inf")
     steps: int | None = None
+    breathe: Callable[[], Any] = lambda: None
 
 
 @dataclass(frozen=True)
@@ -228,6 +230,7 @@ class _Learning:
             guards=[SyntheticTask(number) for number in range(preset.synthetic_tasks)],
             guards_before=general_at_first,
             prepare=look if uses_looks(network) else None,
+            breathe=self.request.breathe,
             usable=lambda *dices: verdict(*dices).publish,
         ).run()
         return verdict(record.before, record.after, record.guards_before, record.guards_after), tuner

@@ -21,6 +21,7 @@ from slmsam2.training.finetune import FineTuner, save_state
 logger = logging.getLogger(__name__)
 
 SAVE_SECONDS = 20.0  # between saved states
+SPARE = 1.2  # time kept for what is left after the steps, of what it took before
 TIMED_STEPS = 10  # after as many it is seen anew how many steps there is time for
 Dices = Sequence[float]
 
@@ -77,6 +78,7 @@ class TrainingLoop:
         guards_before: their Dice to compare with; empty: with the weights it starts from.
         prepare: learns what is learnt without steps, and gives it to the network: called before weights are judged,
             those it starts from as well.
+        breathe: called between steps, and between propagations that are judged: the moments to see to anything else.
         usable: whether weights may come into use, from the Dice of the tasks before and after and of the guards before
             and after; others are the best only as long as there are none that may.
     """
@@ -94,13 +96,14 @@ class TrainingLoop:
         guards: Sequence[Judged] = (),
         guards_before: Sequence[float] = (),
         prepare: Callable[[SLMSAM2], None] | None = None,
+        breathe: Callable[[], Any] = lambda: None,
         usable: Callable[[Dices, Dices, Dices, Dices], bool] = lambda *dices: True,
     ):
         self.tuner, self.tasks, self.workers = tuner, tasks, tuner.workers
         self._state, self._progress = state, progress
         self._deadline = time.monotonic() + seconds
         self._measure = measure
-        self._interrupted, self._prepare = interrupted, prepare
+        self._interrupted, self._prepare, self._breathe = interrupted, prepare, breathe
         self._guards, self._guards_before, self._usable = guards, guards_before, usable
         self._planned = tuner.steps
         self._judging = 0.0  # seconds that a validation takes
@@ -122,6 +125,7 @@ class TrainingLoop:
             self._judging = time.monotonic() - begin
         first, spent, saved = tuner.step, 0.0, time.monotonic()
         while tuner.step < tuner.steps:
+            self._breathe()
             started = time.monotonic()
             losses = tuner.train_step()
             if self._progress:
@@ -130,7 +134,8 @@ class TrainingLoop:
             if (tuner.step - first) % TIMED_STEPS == 0:
                 self._fit(spent / TIMED_STEPS)
                 spent = 0.0
-            ending = self._deadline - len(tuner.preset.shares) * self._judging - self._preparing
+            judged = len(tuner.preset.shares) * self._judging + self._preparing
+            ending = self._deadline - SPARE * judged
             over = self.workers.agree(time.monotonic() > ending)
             judging = over or tuner.step in self._marks()
             if judging:
@@ -163,8 +168,8 @@ class TrainingLoop:
         if math.isinf(self._deadline):
             return
         preset = self.tuner.preset
-        judging = preset.evaluations * len(preset.shares) * self._judging
-        left = self._deadline - time.monotonic() - judging
+        judging = preset.evaluations * len(preset.shares) * self._judging + self._preparing
+        left = self._deadline - time.monotonic() - SPARE * judging
         fitting = self.tuner.step + max(int(left / seconds_per_step), 1)
         before, self.tuner.steps = self.tuner.steps, self.workers.from_first(min(self._planned, fitting))
         if self.tuner.steps != before:
@@ -212,7 +217,9 @@ class TrainingLoop:
         """Of each task; the first process finds them for all."""
         found = []
         if self.workers.first:
-            found = [self._measure(task, network) for task in tasks]
+            for task in tasks:
+                self._breathe()
+                found.append(self._measure(task, network))
         return self.workers.share(found, len(tasks))
 
     def _resumed(self) -> Record:
