@@ -1,7 +1,6 @@
 """Proposals beside submissions: by name, on whatever grid, once per change."""
 
 import os
-import threading
 
 import nibabel as nib
 import numpy as np
@@ -13,7 +12,7 @@ from slmsam2.server import scoring, shortage
 from slmsam2.server.memory import Key
 from slmsam2.server.painted import label_names
 from slmsam2.server.proposals import Proposals
-from slmsam2.server.scoring import DiceScoring, InBackground, correction_summary, structure_dice
+from slmsam2.server.scoring import DiceScoring, correction_summary, structure_dice
 
 pytestmark = pytest.mark.unit
 
@@ -227,24 +226,3 @@ def test_the_newest_submissions_are_shown_by_themselves(tmp_path):
     summary = correction_summary(datastore)
     assert summary["dice"] == pytest.approx((2 * 0.1 + 10 * 0.9) / 12, abs=1e-4)
     assert summary["newest"] == {"images": 10, "dice": 0.9, "per_structure": {"x": 0.9}, "ts": 111}
-
-
-def test_what_waits_in_the_background_is_one_run(caplog):
-    begun, go, runs = threading.Event(), threading.Event(), []
-
-    def work():
-        runs.append(len(runs))
-        begun.set()
-        go.wait(10)
-        if len(runs) == 1:
-            raise ValueError("the first one fails")
-
-    background = InBackground(work)
-    background.run()
-    assert begun.wait(10)
-    for _ in range(5):
-        background.run()
-    go.set()
-    background._thread.shutdown(wait=True)
-    assert runs == [0, 1]
-    assert "Scoring failed" in caplog.text

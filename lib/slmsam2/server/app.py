@@ -22,6 +22,7 @@ from slmsam2.engine import Workspace
 from slmsam2.errors import SlmSam2Error
 from slmsam2.server.answers import refusal, unreachable
 from slmsam2.server.auto_train import AutoTrainer
+from slmsam2.server.background import Background
 from slmsam2.server.configuration import read_configuration
 from slmsam2.server.folder import FolderDatastore
 from slmsam2.server.infer import KINDS, STUDY, SlmSam2Infer
@@ -46,7 +47,7 @@ from slmsam2.server.sampling import (
     VectorStore,
     record_confidence,
 )
-from slmsam2.server.scoring import KEY, DiceScoring, InBackground, correction_summary
+from slmsam2.server.scoring import KEY, DiceScoring, correction_summary
 from slmsam2.server.shortage import default_bytes
 from slmsam2.server.study import LabelFrom, find_study
 from slmsam2.server.train import SlmSam2Train
@@ -86,7 +87,7 @@ class SlmSam2App(MONAILabelApp):
             labels=[],
         )
         self._auto_trainer = self._make_auto_trainer()
-        self._background_scoring = InBackground(lambda: self.scoring({"method": "dice"}))
+        self._scoring: Background[None] = Background("scoring", lambda _: self.scoring({"method": "dice"}))
         server = server_application()
         if server is not None:
             limit_threads(self._configuration.threads, leave=1)
@@ -238,5 +239,5 @@ class SlmSam2App(MONAILabelApp):
         if method is not None:
             return super().async_scoring(method, params)
         if self._server_mode and self._scoring_methods:
-            self._background_scoring.run()
+            self._scoring.add(None)
         return {}

@@ -18,12 +18,12 @@ from slmsam2.errors import CheckpointError, SlmSam2Error
 from slmsam2.modeling import SLMSAM2, Moments
 from slmsam2.modeling.build import learnt_folder
 from slmsam2.modeling.checkpoint import read_looks, write_looks
+from slmsam2.server.background import Background
 from slmsam2.server.configuration import MOST_VOXELS
 from slmsam2.server.devices import resolve_device
 from slmsam2.server.inspection import inspect
 from slmsam2.server.models import ModelStore
-from slmsam2.server.prefetch import lowest_priority
-from slmsam2.server.shortage import check_room, give_back
+from slmsam2.server.shortage import check_room
 from slmsam2.server.submissions import submission_of, submitted_images
 from slmsam2.training.labelled import CaseLoader, read_case
 from slmsam2.training.lessons import Lesson
@@ -57,9 +57,7 @@ class SeenLooks:
     ) -> None:
         self._models, self._datastore = models, datastore
         self._device, self._most_voxels = device, most_voxels
-        self._changed = threading.Condition()
-        self._submitted: set[str] = set()  # images whose labels have not been looked at
-        self._thread: threading.Thread | None = None
+        self._submitted: Background[str] = Background("looks", self._learn)
         self._reading = threading.Lock()
         self._sum: dict[str, Moments] = {}  # of the files that are named next
         self._volumes: Counter[str] = Counter()
@@ -67,12 +65,7 @@ class SeenLooks:
 
     def label_saved(self, image_id: str) -> None:
         """A label was submitted: learn from it as soon as nobody waits for the device."""
-        with self._changed:
-            self._submitted.add(image_id)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="looks", daemon=True)
-                self._thread.start()
-            self._changed.notify_all()
+        self._submitted.add(image_id)
 
     def of(self, network: SLMSAM2) -> dict[str, Moments]:
         """Structure -> looks, all that is known in features of a network."""
@@ -104,20 +97,6 @@ class SeenLooks:
         self._summed = there
         return self._sum
 
-    def _work(self) -> None:
-        lowest_priority()
-        while True:
-            with self._changed:
-                while not self._submitted:
-                    self._changed.wait()
-                submitted, self._submitted = self._submitted, set()
-            try:
-                self._learn(submitted)
-            except Exception:  # archives and converters raise anything
-                logger.exception("Looks cannot be learnt")
-            finally:
-                give_back()
-
     def _learn(self, changed: Collection[str]) -> None:
         device = resolve_device(self._device)
         network = self._models.get(device)
@@ -144,7 +123,6 @@ class SeenLooks:
         check_room(max(inspect(path, self._most_voxels) for path in (submission.image, submission.label)))
         case = read_case(submission)
         lessons = [Lesson(case, one, fresh=True) for one in case.structures.values() if one.drawn.size]
-
         looks = learn_looks(lessons, network, CaseLoader(), lambda: self._models.idle(device))
         write_looks(file, looks)
         logger.info("Learnt what %s look like in %s", ", ".join(looks) or "no structures", image_id)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
-import threading
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from slmsam2.engine import Workspace
 from slmsam2.engine.prefetch import encode_ahead, sees_whole_slices
 from slmsam2.errors import SlmSam2Error
 from slmsam2.modeling import QUALITY
+from slmsam2.server.background import Background
 from slmsam2.server.configuration import MOST_VOXELS
 from slmsam2.server.devices import resolve_device
 from slmsam2.server.inspection import inspect
@@ -24,22 +21,12 @@ from slmsam2.volume import parse_window, read_volume
 logger = logging.getLogger(__name__)
 
 MOST_WAITING = 4  # images; of more, those opened first are left out
-LOWEST_PRIORITY = 19  # of Linux
-
-
-def lowest_priority() -> None:
-    """Let all other threads go before this one."""
-    with contextlib.suppress(
-        OSError, AttributeError
-    ):  # other systems than Linux have no priorities of threads
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOWEST_PRIORITY)
 
 
 class Prefetcher:
     """Computes the image features of opened images, slice by slice, each in a turn that nobody else wants.
 
-    The work is done in one thread of the lowest priority, which starts with the first image. For a network that looks
-    at regions around what is painted (the embedded model) there is nothing to do.
+    For a network that looks at regions around what is painted (the embedded model) there is nothing to do.
 
     Args:
         models: where the network comes from.
@@ -58,9 +45,7 @@ class Prefetcher:
     ) -> None:
         self._models, self._workspace = models, workspace
         self._device, self._preset, self._speed, self._most_voxels = device, preset, speed, most_voxels
-        self._waiting: deque[Callable[[], str | Path]] = deque(maxlen=MOST_WAITING)
-        self._changed = threading.Condition()
-        self._thread: threading.Thread | None = None
+        self._opened: Background[Callable[[], str | Path]] = Background("prefetch", self._work, MOST_WAITING)
 
     def opened(self, find: Callable[[], str | Path]) -> None:
         """Prepare an image as soon as there is time.
@@ -68,20 +53,10 @@ class Prefetcher:
         Args:
             find: gives its file or folder; called in the prefetcher's own thread, as an archive's image is fetched.
         """
-        with self._changed:
-            self._waiting.append(find)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="prefetch", daemon=True)
-                self._thread.start()
-            self._changed.notify_all()
+        self._opened.add(find)
 
-    def _work(self) -> None:
-        lowest_priority()
-        while True:
-            with self._changed:
-                while not self._waiting:
-                    self._changed.wait()
-                find = self._waiting.popleft()
+    def _work(self, opened: Sequence[Callable[[], str | Path]]) -> None:
+        for find in opened:
             try:
                 self._prepare(find)
             except (SlmSam2Error, OSError, LookupError) as error:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,28 +88,6 @@ def correction_summary(datastore: Datastore) -> dict[str, Any]:
     scores = sorted((score for score in noted if _is_complete(score)), key=lambda score: score["ts"])
     newest = scores[-NEWEST:]
     return {**_means(scores), "newest": {**_means(newest), "ts": newest[-1]["ts"] if newest else None}}
-
-
-class InBackground:
-    """Runs one piece of work again and again in a thread; what is asked for while it waits is one run."""
-
-    def __init__(self, work: Callable[[], Any]) -> None:
-        self._work = work
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="SCORING")
-        self._lock = threading.Lock()
-        self._last: Future[None] | None = None
-
-    def run(self) -> None:
-        """Do the work soon, after the run that is under way."""
-        with self._lock:
-            if self._last is None or self._last.running() or self._last.done():
-                self._last = self._thread.submit(self._logged)
-
-    def _logged(self) -> None:
-        try:
-            self._work()
-        except Exception:  # nobody waits for the result
-            logger.exception("Scoring failed")
 
 
 def _means(scores: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
