@@ -111,10 +111,12 @@ def test_a_damaged_image_is_passed_over(models, image, tmp_path):
     wait_for(lambda: len(workspace.features) > 0)
 
 
-def test_a_network_that_looks_at_regions_has_nothing_to_prepare(image):
-    asked = []
-    prefetcher = Prefetcher(ModelStore("slm_sam2_nano"), Workspace(), "cpu")
-    prefetcher.opened(lambda: asked.append(1) or image)
-    wait_for(lambda: not prefetcher._waiting)
+def test_a_network_that_looks_at_regions_has_nothing_to_prepare(image, monkeypatch):
+    asked, loaded = [], []
+    models = ModelStore("slm_sam2_nano")
+    load = models.get
+    monkeypatch.setattr(models, "get", lambda *which: loaded.append(load(*which)) or loaded[-1])
+    Prefetcher(models, Workspace(), "cpu").opened(lambda: asked.append(1) or image)
+    wait_for(lambda: loaded)
     time.sleep(0.3)
     assert not asked
