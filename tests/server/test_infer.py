@@ -1,9 +1,13 @@
 """Painted slices go in, the labelled volume comes out: by every way in, in every file format."""
 
+import time
+from pathlib import Path
+
 import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from monailabel.client import MONAILabelClient
 from server_studies import AFFINE, TURNED, painted_slice, write_nifti, write_nrrd
 
 pytestmark = pytest.mark.server
@@ -223,3 +227,16 @@ def test_label_on_another_grid_is_resampled(client, truth, tmp_path):
 
 def test_nothing_stays_behind(server):
     assert server.left_behind() == []
+
+
+def test_a_client_on_the_server_s_machine_keeps_what_it_got(server, painted, tmp_path):
+    """README's own example: the client's temporary files lie where the server's do."""
+    client = MONAILabelClient(server.url, tmpdir=str(server.temporary))
+    label = write_nifti(tmp_path / "label.nii.gz", painted)
+    for _ in range(3):
+        result, params = client.infer("slmsam2", "phantom", {"label_info": INFO}, label_in=str(label))
+        check(result, params, painted)
+        time.sleep(0.3)  # the server removes its own file after the answer
+        check(result, params, painted)
+        Path(result).unlink()
+    assert not any(any(folder.iterdir()) for folder in server.temporary.glob("slmsam2_results_*"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,10 @@ from slmsam2.volume import Volume, write_label
 
 def write_result(array: np.ndarray, image: Volume, reply: ReplyFormat) -> str:
     """Write a labelmap with the image's own geometry to a new temporary file; whoever sends it removes it.
+
+    It lies in a folder of its own: MONAI Label's client saves an answer under the file's name in the folder for
+    temporary files, which on the server's machine is the server's, too: when the server removed its file, the client
+    lost what it had got.
 
     MONAI Label's ``Writer`` is no help: by nibabel it resamples (and fails on) volumes stored turned, by ITK
     it has no NIfTI with shear (a CT with gantry tilt).
@@ -26,7 +31,9 @@ def write_result(array: np.ndarray, image: Volume, reply: ReplyFormat) -> str:
     Raises:
         VolumeError: it cannot be written.
     """
-    with tempfile.NamedTemporaryFile(suffix=reply.extension, delete=False) as file:
+    folder = Path(_folder().name)
+    folder.mkdir(mode=0o700, exist_ok=True)  # systems clear up folders that nobody has used for days
+    with tempfile.NamedTemporaryFile(suffix=reply.extension, dir=folder, delete=False) as file:
         path = Path(file.name)
     try:
         write_label(path, array, image, dtype=reply.dtype, compress=reply.compress)
@@ -34,3 +41,9 @@ def write_result(array: np.ndarray, image: Volume, reply: ReplyFormat) -> str:
         path.unlink(missing_ok=True)
         raise
     return str(path)
+
+
+@cache
+def _folder() -> tempfile.TemporaryDirectory[str]:
+    """For this process's results, removed when it ends."""
+    return tempfile.TemporaryDirectory(prefix="slmsam2_results_", ignore_cleanup_errors=True)
