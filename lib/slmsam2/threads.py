@@ -57,10 +57,9 @@ class SpareCores:
 
     def __init__(self) -> None:
         self._process = psutil.Process()
-        self._most = limit_threads(leave=1)
-        said = os.environ.get("OMP_NUM_THREADS", "").isdecimal()
-        if not said and usable_cores() == psutil.cpu_count():
-            self._most = usable_cores()
+        shared = usable_cores() != psutil.cpu_count()
+        self._most = limit_threads(leave=int(shared))
+        limit_threads(leave=1)  # until it is known what others compute
         self._at, self._total, self._own = self._seconds()
         self._disturbed = -math.inf  # when others last needed a core
 

@@ -134,9 +134,7 @@ class TrainingLoop:
             if (tuner.step - first) % TIMED_STEPS == 0:
                 self._fit(spent / TIMED_STEPS)
                 spent = 0.0
-            judged = len(tuner.preset.shares) * self._judging + self._preparing
-            ending = self._deadline - SPARE * judged
-            over = self.workers.agree(time.monotonic() > ending)
+            over = self.workers.agree(time.monotonic() > self._deadline - self._kept_for(1))
             judging = over or tuner.step in self._marks()
             if judging:
                 self._evaluate()
@@ -167,13 +165,15 @@ class TrainingLoop:
         """Plan no more steps than there is time for."""
         if math.isinf(self._deadline):
             return
-        preset = self.tuner.preset
-        judging = preset.evaluations * len(preset.shares) * self._judging + self._preparing
-        left = self._deadline - time.monotonic() - SPARE * judging
+        left = self._deadline - time.monotonic() - self._kept_for(self.tuner.preset.evaluations)
         fitting = self.tuner.step + max(int(left / seconds_per_step), 1)
         before, self.tuner.steps = self.tuner.steps, self.workers.from_first(min(self._planned, fitting))
         if self.tuner.steps != before:
             logger.info("There is time for %d of %d steps", self.tuner.steps, self._planned)
+
+    def _kept_for(self, evaluations: int) -> float:
+        """Seconds to keep for so many validations, and for what is prepared once more after the last one."""
+        return SPARE * (evaluations * len(self.tuner.preset.shares) * self._judging + self._preparing)
 
     def _evaluate(self) -> None:
         if not self.tasks:
