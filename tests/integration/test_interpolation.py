@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from slmsam2.engine.interpolation import Shape, between, interpolate, taper, widen
+from slmsam2.engine.interpolation import Shape, between, fill, taper, widen
 from slmsam2.engine.propagation import Propagation
 from slmsam2.engine.spans import spans_between
 from slmsam2.metrics import dice
@@ -37,49 +37,40 @@ def test_areas_change_evenly():
 
 @pytest.fixture
 def result():
-    """Prompts on the slices 1 and 5 of 8; the network found a square on all but slice 4, and on 2 both ways agree."""
+    """Prompts on the slices 1 and 5 of 8; the network found a square on all but slice 4."""
     low_res = torch.full((8, 1, SIZE, SIZE), -1024.0)
     low_res[:, 0, :10, :10] = 4.0
     low_res[4] = -1024.0
     for index, mask in ((1, disc(20, 20, 6)), (5, disc(20, 20, 10))):
         low_res[index, 0] = torch.from_numpy(20.0 * mask - 10)
     rest = torch.zeros(8, 1)
-    agreement = torch.full((8, 1), torch.nan)
-    agreement[2:5, 0] = torch.tensor([1.0, 0.0, 0.0])
-    found = Propagation([3], low_res, rest, rest, agreement, torch.ones(8, 1, dtype=torch.bool), (SIZE, SIZE))
+    visited = torch.ones(8, 1, dtype=torch.bool)
+    visited[4] = False
+    found = Propagation([3], low_res, rest, rest, torch.full((8, 1), torch.nan), visited, (SIZE, SIZE))
     found.spans[3] = spans_between([1, 5], (0, 7))
     return found
 
 
-def test_it_is_mixed_in_between_prompts_only(result):
+def test_it_is_put_where_nothing_was_found(result):
     before = result.low_res.clone()
-    interpolate(result, 1.0)
-    assert dice((result.low_res[3, 0] > 0).numpy(), disc(20, 20, 8)) > 0.95
+    fill(result)
     assert dice((result.low_res[4, 0] > 0).numpy(), disc(20, 20, 9)) > 0.95
-    for index in (0, 1, 5, 6, 7):
+    for index in (0, 1, 2, 3, 5, 6, 7):
         assert torch.equal(result.low_res[index], before[index])
+    assert result.visited.all()
 
 
-def test_the_less_both_ways_agree_the_more_it_counts(result):
-    before = result.low_res.clone()
-    result.agreement[3] = 0.5
-    interpolate(result, 0.5)
-    assert torch.equal(result.low_res[2], before[2].clamp(-10, 10))
-    assert result.low_res[3, 0, 20, 20] == pytest.approx(0.25 * 10 - 0.75 * 10)
-    assert result.low_res[3, 0, 2, 2] == pytest.approx(0.25 * -10 + 0.75 * 4)
-    assert dice((result.low_res[4, 0] > 0).numpy(), disc(20, 20, 9)) > 0.95  # nothing was found there
-
-
-def test_where_one_way_went_it_counts_as_much_as_where_they_differ(result):
-    result.agreement[3] = torch.nan
-    interpolate(result, 0.5)
-    assert result.low_res[3, 0, 2, 2] == pytest.approx(0.5 * -10 + 0.5 * 4)
+def test_beyond_the_prompts_nothing_is_put(result):
+    result.low_res[6] = -1024.0
+    before = result.low_res[6:].clone()
+    fill(result)
+    assert torch.equal(result.low_res[6:], before)
 
 
 def test_nothing_between_a_prompt_and_an_empty_slice(result):
     result.low_res[5] = -1024.0
     before = result.low_res.clone()
-    interpolate(result, 1.0)
+    fill(result)
     assert torch.equal(result.low_res, before)
 
 

@@ -7,6 +7,7 @@ from small_network import set_presence
 
 from slmsam2.engine import Settings, Workspace, propagate_frames, propagate_volume
 from slmsam2.engine.features import FeatureCache
+from slmsam2.engine.spans import Span, blend
 from slmsam2.engine.tracker import ObjectTracker
 from slmsam2.errors import ConfigurationError, PromptError
 from slmsam2.prompts import Marks
@@ -87,6 +88,28 @@ def test_features_are_shared_between_requests(network, frames, square, other, mo
     small = Workspace(feature_bytes=1)
     run(network, frames, {1: {2: square}}, small)
     assert len(small.features) == 1
+
+
+def test_of_two_ways_the_nearer_and_the_one_that_expects_more_counts_more():
+    def found(logit, overlap):
+        score = torch.full((1, 1), logit)
+        return {
+            "pred_masks": torch.full((1, 1, 4, 4), logit),
+            "object_score_logits": score,
+            "iou": torch.tensor([overlap]),
+        }
+
+    span = Span(0, 4, 1, 3)
+    up, down = found(2.0, 0.9), found(-40.0, 0.3)
+    mixed = blend(1, span, [up, down])
+    # three quarters of the way times 0.9, and one quarter times 0.3; logits count as 10 at most
+    assert mixed["pred_masks"].flatten()[0] == pytest.approx((0.675 * 2 - 0.075 * 10) / 0.75)
+    assert mixed["iou"] == pytest.approx((0.675 * 0.9 + 0.075 * 0.3) / 0.75)
+    equal = blend(2, span, [up, found(-2.0, 0.9)])
+    assert equal["pred_masks"].abs().max() == pytest.approx(0, abs=1e-6)
+    hopeless = blend(2, span, [up, found(-2.0, 0.0)])
+    assert hopeless["pred_masks"].min() > 1.7
+    assert blend(1, span, [up]) is up
 
 
 def test_an_empty_slice_ends_the_structure(network, frames, square):

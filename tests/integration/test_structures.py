@@ -109,13 +109,22 @@ def test_what_counts_as_cut_off(run, painted):
     assert structures._is_cut_off(found, region)
 
 
-def test_smoothing_takes_out_specks_and_fills_holes(run, painted):
+def test_smoothing_takes_out_what_is_on_one_slice_only_and_fills_holes(run, painted):
     result = run({1: {1: painted}}, margin=None)[0].propagation
     result.low_res[:] = -1024.0
     result.low_res[1:, 0, 2:14, 2:14] = 8.0
     result.low_res[2, 0, 7, 7] = -3.0
-    result.low_res[0, 0, 8, 8] = 2.0
+    result.low_res[2, 0, 15, 15] = 2.0
     structures.smooth(result, 1.0)
     assert result.low_res[2, 0, 7, 7] > 0
-    assert result.low_res[0, 0, 8, 8] < 0
+    assert result.low_res[2, 0, 15, 15] < 0
     assert result.low_res[3, 0, 8, 8] > 1.4
+
+
+def test_smoothing_leaves_what_is_thin_from_slice_to_slice(run, painted):
+    result = run({1: {1: painted}}, margin=None)[0].propagation
+    result.low_res[:] = -8.0
+    result.low_res[:, 0, 5, :] = 1.0
+    structures.smooth(result, 1.5)
+    assert (result.low_res[:, 0, 5] > 0).all()
+    assert (result.low_res[:, 0, 6] < 0).all()

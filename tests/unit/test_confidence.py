@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from slmsam2.engine.confidence import (
+    AHEAD,
     FACTS,
     PRESENCE,
     Calibration,
@@ -65,8 +66,8 @@ def test_facts(facts):
     assert fact(facts, "overlap_before", 5) == pytest.approx(2 / 3)
     assert fact(facts, "area_before", 5) == fact(facts, "area", 5) == pytest.approx(np.log(2))
     assert fact(facts, "area", 0) == -4
-    # where nothing was found, the last mask before is at stake
-    assert facts.areas.tolist() == [0.25, 0.25, 0.25, 0.25, 0.25, 0.5, 0.5]
+    # where nothing was found, a part of what is on the nearest prompt is at stake
+    assert facts.areas.tolist() == [0.25 * AHEAD, 0.25, 0.25, 0.25, 0.25, 0.5, 0.25 * AHEAD]
 
 
 def test_without_a_calibration(facts):
@@ -99,6 +100,16 @@ def of_slices(confidence, areas, painted):
         np.array(painted),
     )
     return gains(facts, np.array(confidence))
+
+
+def test_an_end_that_is_not_sure_gains_though_nothing_faint_is_left_before_it(result):
+    result.low_res[5, 0] = -10.0
+    result.low_res[5, 0, 5, 5] = 0.1  # all that is left
+    mask = np.zeros((SIZE, SIZE), bool)
+    mask[5:15, 5:15] = True
+    facts = slice_facts(result, 4, {3: mask})
+    gain = gains(facts, np.array([0.9, 0.95, 0.95, 1, 0.95, 0.95, 0.4]))
+    assert facts.slices[gain.argmax()] == 6
 
 
 def test_the_middle_of_a_poor_stretch_gains_most():

@@ -22,38 +22,32 @@ NO_END = 10**6  # slices
 BEYOND_END = 1.5  # times the distance at which areas that fall evenly reach zero; there a structure has ended
 
 
-def interpolate(result: Propagation, weight: float) -> None:
-    """Mix the shape between two prompted slices into the mask logits between them, in place.
+def fill(result: Propagation) -> None:
+    """Put the shape between two prompted slices on slices between them where nothing was found, in place.
 
-    Where the network's two ways through the slices agree, it has followed what the image shows; the less they do, the
-    more the shape counts. Where the network found nothing, the shape alone is taken: what is on two slices is nearly
-    always on those between.
-
-    Args:
-        weight: of the interpolated logits where the two ways have nothing in common, 0 to 1; the rest is the
-            network's, clamped first.
+    What is on two slices is nearly always on those between.
     """
     for column, obj in enumerate(result.objects):
         logits = result.low_res[:, column]
-        weights = weight * (1 - result.agreement[:, column].nan_to_num())
         for span in result.spans[obj]:
             if span.low is None or span.high is None or span.first > span.last:
                 continue
             ends = [(logits[end] > 0).numpy() for end in (span.low, span.high)]
             if all(mask.any() for mask in ends):
-                _mix(logits, span, ends, weights)
+                _fill(logits, span, ends)
                 result.visited[span.first : span.last + 1, column] = True
 
 
-def _mix(logits: torch.Tensor, span: Span, ends: list[np.ndarray], weights: torch.Tensor) -> None:
-    """Change the logits (S, n, n) of one span, whose ends are masks, bool (n, n); ``weights`` (S) of the shape."""
+def _fill(logits: torch.Tensor, span: Span, ends: list[np.ndarray]) -> None:
+    """Change the empty ones of the logits (S, n, n) of one span, whose ends are masks, bool (n, n)."""
+    empty = [index for index in range(span.first, span.last + 1) if not (logits[index] > 0).any()]
+    if not empty:
+        return
     low, high = (Shape(mask) for mask in ends)
-    for index in range(span.first, span.last + 1):
+    for index in empty:
         share = (index - span.low) / (span.high - span.low)  # type: ignore[operator]
         distance = torch.from_numpy(between(low, high, share)).float()
-        shape = (STEEPNESS * distance).clamp(-BLEND_LIMIT, BLEND_LIMIT)
-        found = logits[index].clamp(-BLEND_LIMIT, BLEND_LIMIT)
-        logits[index] = torch.lerp(found, shape, weights[index]) if (found > 0).any() else shape
+        logits[index] = (STEEPNESS * distance).clamp(-BLEND_LIMIT, BLEND_LIMIT)
 
 
 def widen(result: Propagation) -> None:

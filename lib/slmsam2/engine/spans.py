@@ -23,7 +23,8 @@ from slmsam2.modeling import SLMSAM2, Moments
 from slmsam2.modeling.network import SliceOutput
 from slmsam2.prompts import Marks, Prompt, is_empty
 
-BLEND_LIMIT = 10.0
+BLEND_LIMIT = 10.0  # of mask logits, when those of two ways are mixed
+LEAST_EXPECTED = 0.05  # overlap that a way counts with, when less is expected
 
 
 @dataclass(frozen=True)
@@ -233,18 +234,21 @@ def slices_to_visit(prompts: dict[int, Prompt], settings: Settings, bounds: tupl
 
 
 def blend(index: int, span: Span, outputs: list[SliceOutput]) -> SliceOutput:
-    """One output as it is; of two, up and down, the mean in which the nearer prompt counts more.
+    """One output as it is; of two, up and down, the mean.
 
-    Logits are clamped first, so that "absent" is only a vote.
+    That from the nearer prompt counts more, and that of which the network expects more overlap. Logits are clamped
+    first, so that "absent" is only a vote.
     """
     if len(outputs) == 1 or span.low is None or span.high is None:
         return outputs[0]
     share = (index - span.low) / (span.high - span.low)
-    pairs = list(zip(outputs, (1.0 - share, share), strict=True))
+    nearness = zip((1.0 - share, share), outputs, strict=True)
+    weights = [near * float(out["iou"].max().clamp(LEAST_EXPECTED, 1)) for near, out in nearness]
+    pairs = [(weight / sum(weights), out) for weight, out in zip(weights, outputs, strict=True)]
     return {
-        "pred_masks": sum(w * out["pred_masks"].clamp(-BLEND_LIMIT, BLEND_LIMIT) for out, w in pairs),
-        "object_score_logits": sum(w * out["object_score_logits"] for out, w in pairs),
-        "iou": sum(w * out["iou"] for out, w in pairs),
+        "pred_masks": sum(w * out["pred_masks"].clamp(-BLEND_LIMIT, BLEND_LIMIT) for w, out in pairs),
+        "object_score_logits": sum(w * out["object_score_logits"] for w, out in pairs),
+        "iou": sum(w * out["iou"] for w, out in pairs),
     }
 
 

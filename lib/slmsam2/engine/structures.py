@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter1d
 from torch import Tensor
 
 from slmsam2.engine.features import DEFAULT_CACHE_BYTES, FeatureCache
-from slmsam2.engine.interpolation import interpolate, taper, widen
+from slmsam2.engine.interpolation import fill, taper, widen
 from slmsam2.engine.propagation import Progress, Prompts, Propagation, propagate_frames
 from slmsam2.engine.regions import Region, region_around, twice_as_wide, whole_slices
 from slmsam2.engine.settings import Settings
@@ -66,8 +66,8 @@ def propagate_structures(
     Networks with a ``contrast`` are shown so many times that of the window. Those with a ``crop_margin`` see a region
     around what was painted, so that a small structure gets more of their few tokens; a structure that comes to the
     region's edge is propagated again in one twice as wide. Structures in the same region share the image encoder.
-    Networks with ``interpolation`` get the shape between two prompts mixed in, masks too small for it widened, and ends
-    where areas fall towards them; those with ``smoothing`` their mask logits smoothed within and between slices.
+    Networks with ``interpolation`` get the shape between two prompts where they found nothing, masks too small for it
+    widened, and ends where areas fall towards them; those with ``smoothing`` mask logits smoothed across slices.
 
     Args:
         stack: (S, H, W), real numbers.
@@ -106,11 +106,12 @@ def propagate_structures(
             looks=looks,
         )
         counter.next()
-        if "interpolation" in inference:
-            interpolate(result, inference["interpolation"])
+        interpolated = inference.get("interpolation", False)
+        if interpolated:
+            fill(result)
         if "smoothing" in inference:
             smooth(result, inference["smoothing"])
-        if "interpolation" in inference:
+        if interpolated:
             widen(result)
             taper(result)
         if not region.is_whole and _is_cut_off(result, region):
@@ -167,11 +168,11 @@ def _found_alone(
 
 
 def smooth(result: Propagation, sigma: float) -> None:
-    """Smooth each object's mask logits in place, by a Gaussian of ``sigma`` slices and mask pixels.
+    """Smooth each object's mask logits across slices, in place, by a Gaussian of ``sigma`` slices.
 
-    Each span is smoothed by itself, with the prompted slices at its ends, so that a prompt has no effect beyond the
-    next ones. Logits are limited first: a thin structure of which the network is little sure would else be worn away
-    by the clear "no" around it.
+    Not within them: a mask is 64 pixels wide, and what is thin would be lost. Each span is smoothed by itself, with the
+    prompted slices at its ends, so that a prompt has no effect beyond the next ones. Logits are limited first: of a
+    slice of which the network is little sure, the clear "no" of its neighbours would else leave nothing.
     """
     for column, obj in enumerate(result.objects):
         logits = _limited(result.low_res[:, column]).numpy()
@@ -179,7 +180,7 @@ def smooth(result: Propagation, sigma: float) -> None:
             low = span.first if span.low is None else span.low
             high = span.last if span.high is None else span.high
             if span.first <= span.last:
-                smoothed = gaussian_filter(logits[low : high + 1], sigma, mode="nearest")
+                smoothed = gaussian_filter1d(logits[low : high + 1], sigma, axis=0, mode="nearest")
                 inside = smoothed[span.first - low : span.last + 1 - low]
                 result.low_res[span.first : span.last + 1, column] = torch.from_numpy(inside)
 
