@@ -61,10 +61,20 @@ def test_jobs_that_cannot_be_done(fuzzed, kind):
         assert answer.json()["detail"].endswith(".")
 
 
+@pytest.mark.parametrize("path", ["/train/slmsam2", "/train/slmsam2?run_sync=true", "/train/"])
+def test_a_training_with_settings_that_cannot_be_used_is_not_begun(fuzzed, path):
+    settings = {"minutes": -1}
+    answer = ask(fuzzed, "POST", path, json={"slmsam2": settings} if path == "/train/" else settings)
+    assert (answer.status_code, answer.json()["detail"]) == (400, "minutes must be a number above 0, not -1.")
+    answer = ask(fuzzed, "POST", "/train/slmsam2", json={"preset": "huge"})
+    assert (answer.status_code, "huge" in answer.json()["detail"]) == (400, True)
+
+
 def test_a_training_that_is_waited_for(fuzzed):
     """In the server's own process: its refusal is the answer."""
-    answer = ask(fuzzed, "POST", "/train/slmsam2?run_sync=true", json={"minutes": -1})
-    assert (answer.status_code, answer.json()["detail"]) == (400, "minutes must be a number above 0, not -1.")
+    answer = ask(fuzzed, "POST", "/train/slmsam2?run_sync=true", json={"device": "abacus"})
+    assert answer.status_code == 400
+    assert "abacus" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize("text", ['{"a": NaN}', '{"a": 1e999}', '{"a": "\\ud800"}', "[" * 5000])

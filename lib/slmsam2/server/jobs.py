@@ -23,6 +23,7 @@ from slmsam2.errors import PromptError
 from slmsam2.server.front import off_the_loop, router_of_checked
 from slmsam2.server.json_objects import check_object
 from slmsam2.server.names import check_tag
+from slmsam2.server.train import check_settings
 
 MOST_WAITING = 8  # jobs of a kind
 LONGEST = 60_000  # characters of a job's parameters: they are one argument of a process
@@ -135,7 +136,7 @@ def _checked(params: Any) -> dict[str, Any]:
     """A job's parameters, without those that are None.
 
     Raises:
-        PromptError: with a sentence.
+        PromptError, ConfigurationError: with a sentence.
     """
     given = check_object("params", params)
     if len(json.dumps(given)) > LONGEST:
@@ -145,6 +146,7 @@ def _checked(params: Any) -> dict[str, Any]:
     given = {name: value for name, value in given.items() if value is not None}
     for name in TYPES.keys() & given.keys():
         _check_type(name, given[name])
+    check_settings(given)
     if given.get("label_tag"):
         check_tag(given["label_tag"])
     images = given.get("images", "all")

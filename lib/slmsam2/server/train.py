@@ -92,6 +92,16 @@ class SlmSam2Train(TrainTask):
         return learn(submissions(datastore), wanted, Workers(0, 1, torch.device(device)))
 
 
+def check_settings(request: Mapping[str, Any]) -> None:
+    """Look at what a training is asked for with, before there is a job that could only fail.
+
+    Raises:
+        ConfigurationError: a setting cannot be used.
+    """
+    _preset(_first(request.get("preset")))
+    _minutes(_first(request.get("minutes")), "cpu")
+
+
 def _first(value: Any) -> Any:
     """Lists may come back from clients as they were offered."""
     return (value[0] if value else None) if isinstance(value, (list, tuple)) else value
