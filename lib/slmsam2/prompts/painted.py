@@ -29,7 +29,8 @@ def painted_structures(
         PromptError: nothing is painted, a wanted structure is unknown or not painted, two names share a
             value, or more than 254 structures are wanted. The message lists what is there.
     """
-    values = [int(value) for value in np.unique(label[label != 0])]
+    voxels = label.ravel(order="K")  # as they lie in memory
+    values = [int(value) for value in np.unique(voxels[voxels != 0])]
     if not values:
         raise PromptError("Nothing is painted in the label. Paint the structure on at least one slice.")
     if values[0] < 0:

@@ -143,7 +143,8 @@ def _ct_preset(volume: Volume, painted: np.ndarray | None, axis: int | None) -> 
     array = volume.array
     if axis is not None:
         largest = largest_slice(painted, axis)
-        array, painted = array.take(largest, axis), painted.take(largest, axis)
+        # views: ``take`` would first copy a volume that is stored the other way round
+        array, painted = (np.moveaxis(part, axis, 0)[largest] for part in (array, painted))
     values = _finite(array[painted])
     if values.size == 0:
         return "abdomen"
