@@ -70,6 +70,14 @@ def test_a_training_with_settings_that_cannot_be_used_is_not_begun(fuzzed, path)
     assert (answer.status_code, "huge" in answer.json()["detail"]) == (400, True)
 
 
+def test_settings_of_a_training_are_asked_of_no_other_job(fuzzed):
+    """An inference's preset is a window."""
+    params = {"preset": "lung", "minutes": -1, "images": ["no_such_image"]}
+    answer = ask(fuzzed, "POST", "/batch/infer/slmsam2?run_sync=true", json=params)
+    assert "minutes" not in answer.text
+    assert "auto, small" not in answer.text
+
+
 def test_a_training_that_is_waited_for(fuzzed):
     """In the server's own process: its refusal is the answer."""
     answer = ask(fuzzed, "POST", "/train/slmsam2?run_sync=true", json={"device": "abacus"})

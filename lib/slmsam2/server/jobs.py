@@ -46,14 +46,14 @@ def job_routes() -> APIRouter:
     router = router_of_checked("")
     for kind, method, path, own, work in (
         ("train", "GET", "/", train.api_status, train.status),
-        ("train", "POST", "/", train.api_run, _run_all(train.run)),
+        ("train", "POST", "/", train.api_run, _run_all("train", train.run)),
         ("train", "POST", "/{model}", train.api_run_model, _run_one("train", "model", train.run_model)),
         ("train", "DELETE", "/", train.api_stop, train.stop),
         ("batch", "GET", "/infer", batch_infer.api_status, batch_infer.status),
         ("batch", "POST", "/infer/{model}", batch_infer.api_run, _run_one("batch_infer", "model", batch_infer.run)),
         ("batch", "DELETE", "/infer", batch_infer.api_stop, batch_infer.stop),
         ("scoring", "GET", "/", scoring.api_status, scoring.status),
-        ("scoring", "POST", "/", scoring.api_run, _run_all(scoring.run)),
+        ("scoring", "POST", "/", scoring.api_run, _run_all("scoring", scoring.run)),
         ("scoring", "POST", "/{method}", scoring.api_run_method, _run_one("scoring", "method", scoring.run_method)),
         ("scoring", "DELETE", "/", scoring.api_stop, scoring.stop),
     ):  # fmt: skip
@@ -88,9 +88,9 @@ def _readable(answer: Any) -> Any:
     return answer
 
 
-def _run_all(stock: Work) -> Work:
+def _run_all(kind: str, stock: Work) -> Work:
     def run(params: dict[str, Any] | None, run_sync: bool | None) -> Any:
-        given = {name: _checked(value) for name, value in check_object("params", params or {}).items()}
+        given = {name: _checked(kind, value) for name, value in check_object("params", params or {}).items()}
         return stock(given, run_sync)
 
     return run
@@ -112,7 +112,7 @@ def _run_one(kind: str, key: str, stock: Work) -> Work:
                 429, f"{MOST_WAITING} jobs of this kind wait already. Ask again when some are done."
             )
         try:
-            checked = _checked(params or {}) | {key: arguments[key]}
+            checked = _checked(kind, params or {}) | {key: arguments[key]}
             if kind == "batch_infer" and not torch.cuda.is_available():
                 checked["multi_gpu"] = False  # its default fails where there is no GPU
             return stock(params=checked, **arguments)
@@ -132,8 +132,8 @@ def _check_exists(kind: str, key: str, name: str) -> None:
         raise HTTPException(404, f"There is no {key} {name!r} for this. This server has: {', '.join(known)}.")
 
 
-def _checked(params: Any) -> dict[str, Any]:
-    """A job's parameters, without those that are None.
+def _checked(kind: str, params: Any) -> dict[str, Any]:
+    """The parameters of a job of this kind, without those that are None.
 
     Raises:
         PromptError, ConfigurationError: with a sentence.
@@ -146,7 +146,8 @@ def _checked(params: Any) -> dict[str, Any]:
     given = {name: value for name, value in given.items() if value is not None}
     for name in TYPES.keys() & given.keys():
         _check_type(name, given[name])
-    check_settings(given)
+    if kind == "train":
+        check_settings(given)
     if given.get("label_tag"):
         check_tag(given["label_tag"])
     images = given.get("images", "all")
