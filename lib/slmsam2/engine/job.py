@@ -85,7 +85,7 @@ def solve(
         job.regions,
         looks,
     )
-    result = np.zeros(volume.shape, job.given.dtype)
+    result = np.zeros_like(volume.array, dtype=job.given.dtype)  # stored alike: slices lie together in both
     stack = view.to_stack(result)
     write_labels(found, job.prompts, job.given, stack, job.settings)
     clean(stack, job.prompts, job.cleaning, job.settings)

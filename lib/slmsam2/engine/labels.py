@@ -25,22 +25,24 @@ def write_labels(
         found: propagations whose objects are label values.
         prompts: {value: {slice: bool (H, W), or marks}}, as propagated.
         given: integers (S, H, W), the label that came with the request.
-        result: (S, H, W) of ``given``'s dtype, all of it written.
+        result: (S, H, W) of ``given``'s dtype, all 0; what is found is written into it.
         settings: how it was propagated.
     """
     untouched = {value: untouched_slices(masks, settings, len(given)) for value, masks in prompts.items()}
     for index in range(len(given)):
-        redone = [value for value in prompts if index not in untouched[value]]
-        result[index] = np.where(np.isin(given[index], redone), 0, given[index])
+        if given[index].any():
+            redone = [value for value in prompts if index not in untouched[value]]
+            result[index] = np.where(np.isin(given[index], redone), 0, given[index])
         of_slice = {value: masks[index] for value, masks in prompts.items() if index in masks}
         painted = {value: mask for value, mask in of_slice.items() if isinstance(mask, np.ndarray)}
         for value, mask in painted.items():
             result[index][mask & (result[index] == 0)] = value
+        parts = [part for part in found if part.propagation.visited[index].any()]
+        if not parts:
+            continue
         best = np.zeros(given.shape[1:], np.float32)  # a structure needs a positive logit
         free = result[index] == 0
-        for part in found:
-            if not part.propagation.visited[index].any():
-                continue
+        for part in parts:
             for value, logits in part.slice_logits(index).items():
                 if value not in painted:
                     _keep_marks(logits, of_slice.get(value))

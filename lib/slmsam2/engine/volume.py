@@ -18,6 +18,7 @@ from slmsam2.engine.workspace import Workspace
 from slmsam2.errors import ConfigurationError, GridError, PromptError
 from slmsam2.modeling import QUALITY, SLMSAM2, build_model, checkpoint_path
 from slmsam2.prompts import painted_structures, prompts_from_label
+from slmsam2.values import where_one_of
 from slmsam2.volume import (
     SliceView,
     Volume,
@@ -101,7 +102,7 @@ def propagate_volume(
     painted = _label_array(label, volume)
     names = painted_structures(painted, names=label_names, selected=structures)
     values = list(names.values())
-    axis, chosen = axis_and_window(volume, _is_one_of(painted, values), axis, parse_window(window, preset))
+    axis, chosen = axis_and_window(volume, where_one_of(painted, values), axis, parse_window(window, preset))
     view = SliceView(volume.shape, volume.affine, axis)
     given = view.to_stack(painted)
     prompts = prompts_from_label(given, values, prompt_slices=_stack_slices(prompt_slices, view))
@@ -110,14 +111,6 @@ def propagate_volume(
     network = model if isinstance(model, SLMSAM2) else load_model(model, model_dir, device, speed)
     job = Job(view, given, prompts, chosen, settings, cleaning or Cleaning(), _regions(regions, names, view))
     return solve(network, volume, job, names, progress=progress, workspace=workspace, start=start)
-
-
-def _is_one_of(label: np.ndarray, values: Sequence[int]) -> np.ndarray:
-    """Where ``label`` (I, J, K) has one of the values, bool; in parts, for the memory that ``np.isin`` takes."""
-    result = np.empty_like(label, dtype=bool)
-    for index in range(label.shape[-1]):
-        result[..., index] = np.isin(label[..., index], values)
-    return result
 
 
 def axis_and_window(

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from slmsam2.values import present_values
+
 
 def named_values(
     names: Mapping[str, int], label: np.ndarray, otherwise: Mapping[int, str] | None = None
@@ -20,7 +22,7 @@ def named_values(
         label: integers, any shape; 0 is background.
         otherwise: value -> name for values that have none; else they are called ``structure_<value>``.
     """
-    present = [int(value) for value in np.unique(label) if value > 0]
+    present = [value for value in present_values(label) if value > 0]
     if present and not set(present) <= set(names.values()) and present[-1] <= len(names):
         names = {name: number for number, name in enumerate(names, start=1)}
     by_value = {value: name for name, value in names.items()}

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from slmsam2.errors import PromptError
+from slmsam2.values import present_values
 
 # Values 1 to 254 and background fit an 8-bit labelmap with one value to spare.
 MOST_STRUCTURES = 254
@@ -29,8 +30,7 @@ def painted_structures(
         PromptError: nothing is painted, a wanted structure is unknown or not painted, two names share a
             value, or more than 254 structures are wanted. The message lists what is there.
     """
-    voxels = label.ravel(order="K")  # as they lie in memory
-    values = [int(value) for value in np.unique(voxels[voxels != 0])]
+    values = present_values(label)
     if not values:
         raise PromptError("Nothing is painted in the label. Paint the structure on at least one slice.")
     if values[0] < 0:
@@ -98,7 +98,7 @@ def prompts_from_label(
     taken = range(len(stack)) if prompt_slices is None else sorted(set(prompt_slices))
     if any(not 0 <= index < len(stack) for index in taken):
         raise PromptError(f"A chosen slice lies outside the volume. Its slices are 0 to {len(stack) - 1}.")
-    present = {index: set(np.unique(stack[index]).tolist()).intersection(values) for index in taken}
+    present = {index: set(present_values(stack[index])).intersection(values) for index in taken}
     prompts: dict[int, dict[int, np.ndarray]] = {}
     for value in sorted(set().union(*present.values())):
         said = [s for s in taken if value in present[s] or (prompt_slices is not None and not present[s])]

@@ -27,7 +27,15 @@ from slmsam2.prompts import (
 from slmsam2.server.painted import Painted
 from slmsam2.server.parameters import Parameters, PromptSlices
 from slmsam2.server.points import Clicks, marks_of, roi_slices
-from slmsam2.volume import SliceView, Volume, Window, choose_window, default_axis, painted_axis
+from slmsam2.values import where_one_of
+from slmsam2.volume import (
+    SliceView,
+    Volume,
+    Window,
+    choose_window,
+    default_axis,
+    painted_axis,
+)
 
 STOP_AFTER = 3  # slices in a row without the structure end a direction
 SLICE_AXIS = 2  # 3D Slicer and OHIF count the slices of a 2D request along k
@@ -107,7 +115,7 @@ def _axis(request: Request) -> int:
         corrected = corrected_slices(came, _hidden(request, name, view), known.returned)
         if corrected is not None or not painted.label.any():
             return known.axis
-    wanted = np.isin(painted.label, list(painted.structures.values()))
+    wanted = where_one_of(painted.label, painted.structures.values())
     return painted_axis(wanted, default_axis(request.image))
 
 
@@ -222,7 +230,7 @@ def _window(
     for facts in known.values():
         if facts.window is not None:
             return Window(*facts.window)
-    wanted = np.zeros(request.image.shape, bool)
+    wanted = np.zeros_like(request.image.array, dtype=bool)
     stack = view.to_stack(wanted)
     for given in prompts.values():
         for index, prompt in given.items():

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 from monailabel.datastore.utils.convert import dicom_seg_to_itk_image, nifti_to_dicom_seg
 from pydicom.errors import InvalidDicomError
 
 from slmsam2.errors import VolumeError
+from slmsam2.values import present_values
 from slmsam2.volume import Volume, read_label, write_label
 
 
@@ -59,7 +59,7 @@ def write_segmentation(path: Path, label: Volume, names: Mapping[str, int], seri
     Raises:
         VolumeError: nothing is in the label, or it does not fit the series.
     """
-    present = [int(value) for value in np.unique(label.array) if value]
+    present = present_values(label.array)
     if not present:
         raise VolumeError(f"Nothing is in the label for '{path.name}': a DICOM SEG cannot be empty.")
     by_value = {value: name for name, value in names.items()}

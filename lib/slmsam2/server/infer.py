@@ -176,7 +176,9 @@ class SlmSam2Infer(InferTask):
         run = mine.get() or runs.find(parameters.request_id) or Run()
         run.most_seconds = min(run.most_seconds, parameters.most_seconds)
         study: Study = request[STUDY]
-        image, painted = with_less(lambda _: self._read(study, parameters), self._workspace)
+        image, painted = with_less(
+            lambda workspace: self._read(study, parameters, workspace), self._workspace
+        )
         _check_values(painted, parameters.reply)
         keys = _keys(study, parameters, painted)
         if parameters.undo:
@@ -204,10 +206,10 @@ class SlmSam2Infer(InferTask):
         }
         return path, _reply(report, names)
 
-    def _read(self, study: Study, parameters: Parameters) -> tuple[Volume, Painted]:
+    def _read(self, study: Study, parameters: Parameters, workspace: Workspace) -> tuple[Volume, Painted]:
         files = [file for file in (study.image, study.label) if file is not None]
         check_room(max(inspect(file, self._most_voxels) for file in files), self._workspace)
-        image = read_volume(study.image)
+        image = read_volume(study.image) if study.uploaded else workspace.read(study.image)
         return image, self._painted(study, image, parameters)
 
     def _painted(self, study: Study, image: Volume, parameters: Parameters) -> Painted:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from slmsam2.prompts.corrections import Known
+from slmsam2.server.masks import PackedMask
 
 MOST_BYTES = 256 * 1024**2
 MOST_SECONDS = 4 * 3600.0  # since a structure was last worked on
@@ -41,23 +42,20 @@ class _Packed:
     """A :class:`Known`, compressed; it never leaves this process."""
 
     data: bytes
-    shape: tuple[int, ...]
 
     def unpack(self) -> Known:
         known, given, returned = pickle.loads(zlib.decompress(self.data))
-        size = int(np.prod(self.shape))
-        masks = [np.unpackbits(bits, count=size).view(bool).reshape(self.shape) for bits in (given, returned)]
-        return replace(known, given=masks[0], returned=masks[1])
+        return replace(known, given=given.unpack(), returned=returned.unpack())
 
 
 def _pack(known: Known) -> _Packed:
     nothing = np.zeros(0, bool)
     content = (
         replace(known, given=nothing, returned=nothing),
-        np.packbits(known.given),
-        np.packbits(known.returned),
+        PackedMask.of(known.given),
+        PackedMask.of(known.returned),
     )
-    return _Packed(zlib.compress(pickle.dumps(content), 1), known.returned.shape)
+    return _Packed(zlib.compress(pickle.dumps(content), 1))
 
 
 class Memory:

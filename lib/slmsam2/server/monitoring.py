@@ -50,6 +50,7 @@ class Monitor:
         self._bytes.labels("memory").set_function(lambda: memory.bytes)
         self._bytes.labels("features").set_function(lambda: workspace.features.bytes)
         self._bytes.labels("passes").set_function(lambda: workspace.passes.bytes)
+        self._bytes.labels("images").set_function(lambda: workspace.volumes.bytes)
         if torch.cuda.is_available():
             self._bytes.labels("gpu").set_function(torch.cuda.memory_allocated)
 

@@ -28,6 +28,7 @@ from slmsam2.errors import ArchiveError, PromptError
 from slmsam2.server.folder import FolderDatastore
 from slmsam2.server.painted import read_saved
 from slmsam2.server.segmentations import Segmentation, Segmentations
+from slmsam2.values import present_values
 from slmsam2.volume import label_on_grid, read_label, read_volume, write_label
 
 logger = logging.getLogger(__name__)
@@ -200,6 +201,5 @@ def _segment_info(label: np.ndarray, given: Any) -> list[dict[str, Any]]:
     """
     entries = [entry for entry in given or [] if isinstance(entry, dict)]
     by_value = {entry.get("id", entry.get("idx")): entry for entry in entries}
-    values = [int(value) for value in np.unique(label[label != 0])]
-    info = [{"name": f"structure_{v}", **by_value.get(v, {}), "id": v} for v in values]
+    info = [{"name": f"structure_{v}", **by_value.get(v, {}), "id": v} for v in present_values(label)]
     return [{"model_name": ", ".join(str(e["name"]) for e in info)[:MOST_CHARACTERS], **e} for e in info]

@@ -14,6 +14,7 @@ from slmsam2.prompts import painted_structures
 from slmsam2.server.parameters import Parameters
 from slmsam2.server.received import RAW
 from slmsam2.server.study import Study
+from slmsam2.values import present_values
 from slmsam2.volume import Volume, label_on_grid, read_label
 
 # The two layers of 3D Slicer's Scribbles panel; they belong to the segment that is selected.
@@ -61,7 +62,7 @@ def read_painted(
     if selected is not None:
         label, info, strokes = _take_scribbles(label, info)
     by_value = {value: name for name, value in info.items()}
-    present = [int(v) for v in np.unique(label[label != 0])]
+    present = present_values(label)
     if (strokes is not None or marked) and selected in info:
         present = sorted({*present, info[selected]})
     names = {by_value.get(value, f"structure_{value}"): value for value in present}

@@ -16,7 +16,7 @@ from slmsam2.server.devices import resolve_device
 from slmsam2.server.inspection import inspect
 from slmsam2.server.models import ModelStore
 from slmsam2.server.shortage import check_room
-from slmsam2.volume import parse_window, read_volume
+from slmsam2.volume import parse_window
 
 logger = logging.getLogger(__name__)
 
@@ -24,13 +24,13 @@ MOST_WAITING = 4  # images; of more, those opened first are left out
 
 
 class Prefetcher:
-    """Computes the image features of opened images, slice by slice, each in a turn that nobody else wants.
+    """Reads opened images, and computes their features, slice by slice, each in a turn that nobody else wants.
 
-    For a network that looks at regions around what is painted (the embedded model) there is nothing to do.
+    Not for a network that looks at regions around what is painted (the embedded model): these are not known yet.
 
     Args:
         models: where the network comes from.
-        workspace: keeps the features.
+        workspace: keeps image and features.
         device, preset, speed, most_voxels: as for :class:`slmsam2.server.infer.SlmSam2Infer`.
     """
 
@@ -67,11 +67,12 @@ class Prefetcher:
     def _prepare(self, find: Callable[[], str | Path]) -> None:
         device = resolve_device(self._device)
         network = self._models.get(device, self._speed)
-        if not sees_whole_slices(network):
-            return
         path = Path(find())
         check_room(inspect(path, self._most_voxels), self._workspace)
-        slices = encode_ahead(network, read_volume(path), self._workspace, parse_window(None, self._preset))
+        volume = self._workspace.read(path)
+        if not sees_whole_slices(network):
+            return
+        slices = encode_ahead(network, volume, self._workspace, parse_window(None, self._preset))
         done = 0
         while True:
             with self._models.idle(device):

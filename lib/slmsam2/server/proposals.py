@@ -7,12 +7,12 @@ is to be known all the same.
 from __future__ import annotations
 
 import threading
-import zlib
 from dataclasses import dataclass
 
 import numpy as np
 from cachetools import TTLCache
 
+from slmsam2.server.masks import PackedMask
 from slmsam2.server.memory import Key
 from slmsam2.volume import Volume
 
@@ -22,17 +22,14 @@ MOST_SECONDS = 24 * 3600.0  # since it was proposed
 
 @dataclass(frozen=True)
 class Proposal:
-    """A mask with its place, compressed."""
+    """A mask with its place."""
 
-    bits: bytes
-    shape: tuple[int, ...]
+    mask: PackedMask
     affine: np.ndarray
 
     def unpack(self) -> Volume:
         """0 or 1, uint8 (I, J, K)."""
-        size = int(np.prod(self.shape))
-        flat = np.unpackbits(np.frombuffer(zlib.decompress(self.bits), np.uint8), count=size)
-        return Volume(flat.reshape(self.shape), self.affine)
+        return Volume(self.mask.unpack().view(np.uint8), self.affine)
 
 
 class Proposals:
@@ -46,7 +43,7 @@ class Proposals:
     def __init__(self, most_bytes: int = MOST_BYTES, most_seconds: float = MOST_SECONDS) -> None:
         self._most_bytes = most_bytes
         self._kept: TTLCache[Key, Proposal] = TTLCache(
-            most_bytes, most_seconds, getsizeof=lambda proposal: len(proposal.bits)
+            most_bytes, most_seconds, getsizeof=lambda proposal: len(proposal.mask.bits)
         )
         self._lock = threading.Lock()
 
@@ -60,8 +57,8 @@ class Proposals:
         with self._lock:
             if key in self._kept:
                 return
-        proposal = Proposal(zlib.compress(np.packbits(mask).tobytes(), 1), mask.shape, affine)
-        if len(proposal.bits) <= self._most_bytes:
+        proposal = Proposal(PackedMask.of(mask), affine)
+        if len(proposal.mask.bits) <= self._most_bytes:
             with self._lock:
                 self._kept.setdefault(key, proposal)
 

@@ -78,7 +78,7 @@ def with_less(work: Callable[[Workspace], _Result], workspace: Workspace) -> _Re
     # Not before here are the arrays of the failed attempt free: its error held them.
     make_room(workspace)
     try:
-        return work(Workspace(0, 0))
+        return work(Workspace(0, 0, 0))
     except _KINDS as error:
         if not is_shortage(error):
             raise

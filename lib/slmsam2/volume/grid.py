@@ -52,7 +52,7 @@ def label_on_grid(label: Volume, image: Volume) -> np.ndarray:
         raise GridError(_no_overlap(label, image))
     low = np.clip(np.floor(reached.min(axis=0)), 0, image.shape).astype(int)
     high = np.clip(np.ceil(reached.max(axis=0)) + 1, 0, image.shape).astype(int)
-    result = np.zeros(image.shape, dtype=values.dtype)
+    result = np.zeros_like(image.array, dtype=values.dtype)
     if (low < high).all():
         to_label = np.linalg.inv(to_image)
         # "grid-constant" keeps the outer half of the border voxels, which "constant" would cut off.
