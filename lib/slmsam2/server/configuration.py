@@ -32,7 +32,7 @@ class Configuration:
         looks: whether structures in a submitted label are known by their looks in the next image, before any training.
         most_megabytes: bound on a request's body, and on what an archive in it unpacks to.
         most_megavoxels: bound on a volume.
-        most_kept_megabytes: that image features and passes of earlier requests may take, of the memory or the GPU's;
+        most_kept_megabytes: that images, features and passes of earlier requests may take, of the memory or the GPU's;
             None: see :func:`slmsam2.server.shortage.default_bytes`.
         most_waiting: inferences that may wait for another; further ones are refused with 429.
         most_seconds: that an inference may take from when it came, waiting included; then it is given up with 504.
