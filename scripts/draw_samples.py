@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
 from slmsam2.modeling import load_config
 from slmsam2.normalisation import IMAGENET_MEAN, IMAGENET_STD
-from slmsam2.synthesis import Clip, synthetic_clips
+from slmsam2.synthesis import Clip, LabelMaps, mapped_clips, synthetic_clips
 from slmsam2.training.pretrain import Stage
 
 COLOURS = ("gold", "deepskyblue", "tomato", "limegreen", "orchid")
@@ -33,6 +33,9 @@ def main() -> int:
     parser.add_argument(
         "--config", default="pretrain_nano", help="its last stage's anatomy is drawn (%(default)s)"
     )
+    parser.add_argument(
+        "--label-maps", type=Path, help="draw what is cut from these, see scripts/label_maps.py"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--volumes", type=int, default=10)
     parser.add_argument("--slices", type=int, default=8)
@@ -40,14 +43,12 @@ def main() -> int:
     args = parser.parse_args()
     settings = load_config(args.config)
     stage = Stage.read(settings.stages[-1])
-    clip = synthetic_clips(
-        args.volumes,
-        args.slices,
-        args.size,
-        torch.Generator().manual_seed(args.seed),
-        structures=min(settings.structures, len(COLOURS)),
-        settings=stage.anatomy,
-    )
+    size = args.volumes, args.slices, args.size, torch.Generator().manual_seed(args.seed)
+    given = {"structures": min(settings.structures, len(COLOURS)), "settings": stage.anatomy}
+    if args.label_maps:
+        clip = mapped_clips(*size, LabelMaps(args.label_maps, torch.device("cpu")), **given)
+    else:
+        clip = synthetic_clips(*size, **given)
     args.output.parent.mkdir(parents=True, exist_ok=True)
     sheet(clip).savefig(args.output, dpi=100)
     print(args.output)

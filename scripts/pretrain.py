@@ -103,7 +103,7 @@ class Log:
         self.trainer.save(self.output / "state.pt")
         model = self.trainer.averaged_model()
         trained = {
-            "data": "synthetic volumes only",
+            "data": self.trainer.data,
             "command": f"python scripts/pretrain.py --config {self.config_name} --output {self.output}",
             "workers": self.trainer.workers.count,
             "steps": self.trainer.step,

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
@@ -63,6 +64,35 @@ def losses(trainer, steps):
 def test_loss_falls(config):
     curve = losses(Pretrainer(config(steps=30), mixed_precision=False), 30)
     assert sum(curve[-10:]) < 0.7 * sum(curve[:10])
+
+
+def test_clips_of_label_maps_are_learnt_from(config, tmp_path):
+    """The first stage's clips are of both kinds, half and half; the same seed gives the same."""
+    labels = np.zeros((30, 30, 30), np.uint16)
+    labels[5:25, 5:25, 5:25] = 1
+    labels[10:20, 10:20, 8:22] = 2
+    boxes = [[[5, 25]] * 3, [[10, 20], [10, 20], [8, 22]]]
+    (tmp_path / "maps" / "cubes").mkdir(parents=True)
+    np.savez(
+        tmp_path / "maps" / "cubes" / "one.npz",
+        labels=labels,
+        spacing=np.ones(3),
+        structures=[1, 2],
+        boxes=boxes,
+    )
+
+    def run(maps):
+        settings = config()
+        settings.stages[0].mapped = maps
+        settings.label_maps = str(tmp_path / "maps")
+        trainer = Pretrainer(settings, mixed_precision=False)
+        return losses(trainer, 6), trainer.data
+
+    curve, data = run(1)
+    assert run(1) == (curve, data)
+    assert "label maps" in data
+    assert run(0)[0] != curve
+    assert run(0)[1] == "synthetic volumes only"
 
 
 def test_same_seed_same_curve_and_resuming_goes_on_with_it(config, tmp_path):

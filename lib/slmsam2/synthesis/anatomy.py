@@ -57,8 +57,8 @@ def label_volumes(
     amplitude = log_uniform((batch, 1, 1, 1, 1), *settings.warp, generator)
     warp = smooth_field(points, 3, 4, generator) + 0.4 * smooth_field(points, 3, 9, generator)
     warped = points + (amplitude * warp).permute(0, 2, 3, 4, 1)
-    labels = _largest(_tissue_fields(warped, generator, settings))
-    labels = labels * (_enlarged(_body_field(warped, generator)) > 0)
+    labels = largest(tissue_fields(warped, generator, settings))
+    labels = labels * (enlarged(_body_field(warped, generator)) > 0)
     return _paint_objects(labels, points, warped, generator, settings)
 
 
@@ -77,19 +77,19 @@ def _slice_points(
     return points + shift * strength * chance((batch, 1, 1, 1, 1), 0.5, generator)
 
 
-def _tissue_fields(points: Tensor, generator: Generator, settings: AnatomySettings) -> Tensor:
+def tissue_fields(points: Tensor, generator: Generator, settings: AnatomySettings) -> Tensor:
     """One field per tissue, the largest wins: (B, tissues, T, n, n)."""
     coarse = smooth_field(points, settings.tissues, 3, generator)
     fine = smooth_field(points, settings.tissues, 8, generator)
     return coarse + uniform((len(points), 1, 1, 1, 1), 0.0, 0.6, generator) * fine
 
 
-def _largest(fields: Tensor) -> Tensor:
+def largest(fields: Tensor) -> Tensor:
     """1 + the number of the largest field: (B, C, T, n, n) to int64 (B, T, N, N)."""
-    best = _enlarged(fields[:, 0])
+    best = enlarged(fields[:, 0])
     labels = torch.ones(best.shape, dtype=torch.int64, device=best.device)
     for number in range(1, fields.shape[1]):
-        field = _enlarged(fields[:, number])
+        field = enlarged(fields[:, number])
         labels = torch.where(field > best, number + 1, labels)
         best = torch.maximum(best, field)
     return labels
@@ -113,13 +113,13 @@ def _paint_objects(
     for number in order:
         mean = log_uniform((batch,), *settings.object_radius, generator)
         shape = SHAPES[number % len(SHAPES)](warped, mean, generator)
-        radius = _enlarged(shape)
+        radius = enlarged(shape)
         core = uniform((batch, 1, 1, 1), 0.35, 0.85, generator) * chance((batch, 1, 1, 1), 0.4, generator)
         outer = 1 + settings.tissues + 2 * number
         labels = torch.where(radius < 1, outer, labels)
         labels = torch.where(radius < core, outer + 1, labels)
         if settings.cut:
-            beyond = _enlarged(_beyond_plane(points, generator)) > 0
+            beyond = enlarged(_beyond_plane(points, generator)) > 0
             beyond &= chance((batch, 1, 1, 1), settings.cut, generator)
             labels = torch.where((radius < 1) & beyond, outer + 1, labels)
     return labels
@@ -134,6 +134,6 @@ def _beyond_plane(points: Tensor, generator: Generator) -> Tensor:
     return points[..., 2] - height - (points[..., :2] * slope).sum(dim=-1)
 
 
-def _enlarged(field: Tensor) -> Tensor:
+def enlarged(field: Tensor) -> Tensor:
     """A field on the slices' own grid: (B, T, n, n) to (B, T, N, N)."""
     return F.interpolate(field, scale_factor=FIELD_SCALE, mode="bilinear", align_corners=False)

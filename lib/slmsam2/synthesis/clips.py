@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +12,7 @@ from torch import Generator, Tensor
 from slmsam2.normalisation import IMAGENET_MEAN, IMAGENET_STD
 from slmsam2.synthesis.anatomy import AnatomySettings, label_volumes
 from slmsam2.synthesis.appearance import render
+from slmsam2.synthesis.label_maps import LabelMaps, number_of_labels
 from slmsam2.synthesis.noise import chance
 
 FLOOD_SIZE = 64
@@ -42,33 +44,78 @@ def synthetic_clips(
     """Draw clips on the generator's device; the same generator state gives the same clips."""
     settings = settings or AnatomySettings()
     labels = label_volumes(batch, slices, size, generator, settings)
-    images = render(labels, settings.labels, generator)
-    masks = torch.stack([pick_structure(labels, generator, settings) for _ in range(structures)], dim=1)
+    frames = _frames(labels, settings.labels, generator)
+    chosen = (
+        choose_structure(labels, settings.labels, settings.tissues, generator) for _ in range(structures)
+    )
+    return Clip(frames, torch.stack([part_of(labels, values, generator) for values in chosen], dim=1))
+
+
+def mapped_clips(
+    batch: int,
+    slices: int,
+    size: int,
+    generator: Generator,
+    maps: LabelMaps,
+    *,
+    structures: int = 1,
+    settings: AnatomySettings | None = None,
+) -> Clip:
+    """Draw clips of label maps, in random contrast; the first structure is what each was cut around."""
+    settings = settings or AnatomySettings()
+    drawn = [maps.draw(slices, size, generator, settings) for _ in range(batch)]
+    labels = torch.stack([volume for volume, _ in drawn])
+    count = number_of_labels(settings)
+    frames = _frames(labels, count, generator)
+    chosen = [torch.tensor([[value] for _, value in drawn], device=labels.device)]
+    for _ in range(structures - 1):
+        chosen.append(choose_structure(labels, count, settings.tissues, generator))
+    return Clip(frames, torch.stack([part_of(labels, values, generator) for values in chosen], dim=1))
+
+
+def joined(clips: Sequence[Clip]) -> Clip:
+    """One batch of several."""
+    return Clip(torch.cat([clip.frames for clip in clips]), torch.cat([clip.masks for clip in clips]))
+
+
+def _frames(labels: Tensor, num_labels: int, generator: Generator) -> Tensor:
+    """Images of labels int64 (B, T, N, N), normalised: float32 (B, T, 3, N, N)."""
+    images = render(labels, num_labels, generator)
     mean, std = (
         torch.tensor(v, device=images.device).view(1, 1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD)
     )
-    return Clip((images[:, :, None] - mean) / std, masks)
+    return (images[:, :, None] - mean) / std
 
 
-def pick_structure(labels: Tensor, generator: Generator, settings: AnatomySettings) -> Tensor:
-    """One structure per volume that is on slice 0: the connected part around a random one of its pixels.
+def choose_structure(labels: Tensor, num_labels: int, tissues: int, generator: Generator) -> Tensor:
+    """One value per volume that is on slice 0, int64 (B, 1); values up to ``tissues`` less often than others.
+
+    Args:
+        labels: int64 (B, T, N, N), below ``num_labels``.
+    """
+    batch, _, size, _ = labels.shape
+    first = labels[:, 0].flatten(1)
+    area = torch.zeros((batch, num_labels), device=labels.device)
+    area.scatter_add_(1, first, torch.ones_like(first, dtype=area.dtype))
+    share = area / size**2
+    weight = ((share > 0.003) & (share < 0.4)).float() + 1e-6 * (area > 0)
+    weight[:, 0] = 1e-9
+    weight[:, 1 + tissues :] *= 4  # closed objects more often than organic regions
+    return torch.multinomial(weight, 1, generator=generator)
+
+
+def part_of(labels: Tensor, chosen: Tensor, generator: Generator) -> Tensor:
+    """Of a structure per volume the connected part around a random one of its pixels on slice 0.
 
     Args:
         labels: int64 (B, T, N, N).
+        chosen: int64 (B, 1), their values.
 
     Returns:
         bool (B, T, N, N).
     """
     batch, _, size, _ = labels.shape
-    first = labels[:, 0].flatten(1)
-    area = torch.zeros((batch, settings.labels), device=labels.device)
-    area.scatter_add_(1, first, torch.ones_like(first, dtype=area.dtype))
-    share = area / size**2
-    weight = ((share > 0.003) & (share < 0.4)).float() + 1e-6 * (area > 0)
-    weight[:, 0] = 1e-9
-    weight[:, 1 + settings.tissues :] *= 4  # closed objects more often than organic regions
-    chosen = torch.multinomial(weight, 1, generator=generator)
-    candidates = (first == chosen).float()
+    candidates = (labels[:, 0].flatten(1) == chosen).float()
     seed = F.one_hot(torch.multinomial(candidates, 1, generator=generator)[:, 0], size**2)
     region = labels == chosen.view(batch, 1, 1, 1)
     seeds = torch.zeros_like(region)

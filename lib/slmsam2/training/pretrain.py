@@ -17,7 +17,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from slmsam2.errors import CheckpointError, ConfigurationError
 from slmsam2.files import write_whole
 from slmsam2.modeling import SLMSAM2, build_model
-from slmsam2.synthesis import AnatomySettings, Clip, synthetic_clips
+from slmsam2.synthesis import AnatomySettings, Clip, LabelMaps, joined, mapped_clips, synthetic_clips
 from slmsam2.training.clip import encode_clips, run_clip
 from slmsam2.training.graphs import GraphedLoss
 from slmsam2.training.losses import FOCAL_ALPHA, ClipLoss, clip_loss
@@ -32,12 +32,14 @@ Report = Callable[[int, dict[str, float]], None]
 class Stage:
     """Part of the curriculum: for ``steps`` steps, ``clips`` clips of ``slices`` slices each, prompted as given.
 
+    ``mapped`` of the clips are cut from label maps, see :mod:`slmsam2.synthesis.label_maps`.
     ``absent_pixels``, ``focal_alpha``, ``presence_weight``: see :func:`slmsam2.training.losses.clip_loss`.
     """
 
     steps: int
     clips: int
     slices: int
+    mapped: int = 0
     absent_pixels: float = 1.0
     focal_alpha: float = FOCAL_ALPHA
     presence_weight: float = 1.0
@@ -85,6 +87,9 @@ class Pretrainer:
         self._graphs = graphs and self.device.type == "cuda"
         self._graphed: tuple[Stage, GraphedLoss] | None = None
         torch.manual_seed(config.seed)
+        self._maps = None
+        if any(stage.mapped for stage in self.stages):
+            self._maps = LabelMaps(Path(config.label_maps), self.device)
         self.overrides = dict(config.get("overrides", {}))
         self.model = build_model(
             config.model,
@@ -101,6 +106,14 @@ class Pretrainer:
     @property
     def total_steps(self) -> int:
         return sum(stage.steps for stage in self.stages)
+
+    @property
+    def data(self) -> str:
+        """What is trained on, for people."""
+        if self._maps is None:
+            return "synthetic volumes only"
+        sources = self.config.get("label_maps_from", "sources not stated")
+        return f"synthetic images of label maps ({sources}) and of shapes"
 
     def run(self, report: Report, until: Callable[[], bool] = lambda: False) -> None:
         """Train to the last step, or until ``until()`` is true; ``report`` gets each step's losses."""
@@ -132,15 +145,14 @@ class Pretrainer:
         stage = self._stage(step)
         seed = self.config.seed * 1_000_003 + step + self.workers.rank * 1_000_000_007
         generator = torch.Generator(self.device).manual_seed(seed)
-        clip = synthetic_clips(
-            stage.clips,
-            stage.slices,
-            self.model.image_size,
-            generator,
-            structures=self.config.structures,
-            settings=stage.anatomy,
-        )
-        return clip, generator
+        size, given = self.model.image_size, {"structures": self.config.structures, "settings": stage.anatomy}
+        parts = []
+        if stage.mapped < stage.clips:
+            made_up = stage.clips - stage.mapped
+            parts.append(synthetic_clips(made_up, stage.slices, size, generator, **given))
+        if self._maps is not None and stage.mapped:
+            parts.append(mapped_clips(stage.mapped, stage.slices, size, generator, self._maps, **given))
+        return joined(parts), generator
 
     def _gradients(self, clip: Clip, stage: Stage, generator: Generator) -> ClipLoss:
         """A step's losses; the parameters' gradients are theirs."""

@@ -1,0 +1,100 @@
+"""Clips cut from label maps: seeded, around a structure, in labels that the renderer takes."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+
+from slmsam2.errors import ConfigurationError
+from slmsam2.synthesis import AnatomySettings, LabelMaps, mapped_clips
+from slmsam2.synthesis.label_maps import number_of_labels
+
+pytestmark = pytest.mark.unit
+
+SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "label_maps.py"
+CPU = torch.device("cpu")
+SETTINGS = AnatomySettings(slice_step=(0.02, 0.05))
+
+
+def prepare(labels, output, *, spacing=(1.0, 1.5, 2.0)):
+    path = output.parent / "map.nii.gz"
+    nib.save(nib.Nifti1Image(labels, np.diag([*spacing, 1.0])), path)
+    return subprocess.run(
+        [sys.executable, SCRIPT, path, "--output", output], capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A ball with a core, a rod through everything, and a speck that is too small to follow."""
+    i, j, k = np.mgrid[:60, :50, :40]
+    distance = np.sqrt((i - 30) ** 2 + (1.5 * (j - 25)) ** 2 + (2.0 * (k - 20)) ** 2)
+    labels = np.where(distance < 25, 3, 0)
+    labels[distance < 12] = 700
+    labels[(i - 8) ** 2 + (j - 8) ** 2 < 20] = 9
+    labels[50, 40, 35] = 5
+    base = tmp_path_factory.mktemp("maps")
+    done = prepare(labels.astype(np.int16), base / "made_up")
+    assert done.returncode == 0, done.stderr
+    return base
+
+
+def test_what_the_script_keeps(folder):
+    with np.load(folder / "made_up" / "map.npz") as kept:
+        assert kept["structures"].tolist() == [3, 9, 700]
+        np.testing.assert_allclose(kept["spacing"], [1, 1.5, 2])
+        for value, box in zip(kept["structures"], kept["boxes"], strict=True):
+            inside = tuple(slice(*edges) for edges in box)
+            assert (kept["labels"] == value).sum() == (kept["labels"][inside] == value).sum() > 0
+
+
+@pytest.mark.parametrize(("labels", "said"), [(np.zeros((9, 9, 9), np.uint8), "no structure")])
+def test_a_map_of_nothing_is_refused(tmp_path, labels, said):
+    done = prepare(labels, tmp_path / "nothing")
+    assert done.returncode == 2
+    assert said in done.stderr
+
+
+def test_a_folder_without_maps_is_refused(tmp_path):
+    with pytest.raises(ConfigurationError, match=r"scripts/label_maps\.py"):
+        LabelMaps(tmp_path, CPU)
+
+
+def draw(folder, seed, batch=4):
+    maps = LabelMaps(folder, CPU)
+    generator = torch.Generator().manual_seed(seed)
+    return mapped_clips(batch, 6, 64, generator, maps, structures=2, settings=SETTINGS)
+
+
+def test_same_seed_same_clips(folder):
+    first, again, other = draw(folder, 1), draw(folder, 1), draw(folder, 2)
+    assert torch.equal(first.frames, again.frames)
+    assert torch.equal(first.masks, again.masks)
+    assert not torch.equal(first.frames, other.frames)
+
+
+def test_structures_are_on_the_first_slice_and_change(folder):
+    clip = draw(folder, 3, batch=12)
+    assert clip.frames.shape == (12, 6, 3, 64, 64)
+    assert clip.masks.shape == (12, 2, 6, 64, 64)
+    area = clip.masks[:, 0].float().mean(dim=(2, 3))
+    assert ((area[:, 0] > 0) & (area[:, 0] <= 0.45)).all()
+    assert (area[:, 0] != area[:, -1]).float().mean() > 0.8
+    assert torch.isfinite(clip.frames).all()
+
+
+def test_labels_follow_the_map(folder):
+    maps, generator = LabelMaps(folder, CPU), torch.Generator().manual_seed(5)
+    for _ in range(10):
+        labels, value = maps.draw(4, 64, generator, SETTINGS)
+        assert labels.shape == (4, 64, 64)
+        assert labels.dtype == torch.int64
+        assert set(labels.unique().tolist()) <= set(range(number_of_labels(SETTINGS)))
+        assert value > SETTINGS.tissues
+        share = (labels[0] == value).float().mean()
+        assert 0.002 <= share <= 0.45
+        assert len(labels[labels > SETTINGS.tissues].unique()) <= 4  # what the map has
