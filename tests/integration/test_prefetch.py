@@ -111,12 +111,16 @@ def test_a_damaged_image_is_passed_over(models, image, tmp_path):
     wait_for(lambda: len(workspace.features) > 0)
 
 
-def test_a_network_that_looks_at_regions_has_nothing_to_prepare(image, monkeypatch):
-    asked, loaded = [], []
-    models = ModelStore("slm_sam2_nano")
-    load = models.get
-    monkeypatch.setattr(models, "get", lambda *which: loaded.append(load(*which)) or loaded[-1])
-    Prefetcher(models, Workspace(), "cpu").opened(lambda: asked.append(1) or image)
-    wait_for(lambda: loaded)
-    time.sleep(0.3)
-    assert not asked
+def test_for_a_network_that_looks_at_regions_the_image_is_only_read(image):
+    models, workspace = ModelStore("slm_sam2_nano"), Workspace()
+
+    def prepare():
+        Prefetcher(models, workspace, "cpu").opened(lambda: image)
+        wait_for(lambda: len(workspace.volumes) == 1)
+        time.sleep(0.3)
+
+    assert encoded_by(models.get("cpu"), prepare) == 0
+    image.write_bytes(image.read_bytes())  # another time of change: what is kept is not taken for it
+    assert len(workspace.features) == 0
+    assert workspace.read(image).shape == SHAPE
+    assert len(workspace.volumes) == 2
