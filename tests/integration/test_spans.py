@@ -64,6 +64,29 @@ def test_with_a_workspace_the_answer_is_the_same_and_only_the_span_is_computed(
     assert torch.allclose(with_it.agreement, without.agreement, equal_nan=True)
 
 
+def test_ways_from_the_prompts_before_are_cut_off_and_not_gone_again(
+    network, frames, square, other, monkeypatch
+):
+    workspace, steps = Workspace(), []
+    advance = ObjectTracker.advance
+    monkeypatch.setattr(
+        ObjectTracker,
+        "advance",
+        lambda self, index, **how: steps.append(index) or advance(self, index, **how),
+    )
+    for prompts, gone in (
+        ({2: square}, [*range(3, 12), 1, 0]),
+        ({2: square, 8: other}, [*range(9, 12), *range(7, 2, -1)]),
+        ({2: square}, []),
+        ({2: square, 5: square, 8: other}, [6, 7, 4, 3]),
+        ({5: square}, [*range(6, 12), *range(4, -1, -1)]),
+    ):
+        steps.clear()
+        found = run(network, frames, {1: prompts}, workspace)
+        assert sorted(steps) == sorted(gone)
+        assert torch.equal(found.low_res, run(network, frames, {1: prompts}).low_res)
+
+
 def test_a_workspace_tells_networks_images_and_settings_apart(network, frames, square):
     workspace = Workspace()
     run(network, frames, {1: {2: square}}, workspace)

@@ -1,7 +1,7 @@
 """Propagation by spans: the slices between two neighbouring prompts, or beyond the outermost ones.
 
-What is found in a span depends on the prompts at its ends alone, so a new prompt changes only the span it lies in, and
-passes found before are taken from the workspace.
+What is found on a way through a span depends on the prompt that it starts from alone. So a new prompt changes only the
+span it lies in; there, the ways from the prompts before are only cut off at it, and those are taken from the workspace.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor
 from slmsam2.engine.features import FeatureCache
 from slmsam2.engine.settings import END_OF_RANGE, END_OF_STRUCTURE, SAID_ABSENT, Settings, Stop
 from slmsam2.engine.tracker import ObjectTracker, absent_output, is_absent
-from slmsam2.engine.walk import Walk
+from slmsam2.engine.walk import Walk, absent_at_the_end
 from slmsam2.engine.workspace import tensor_bytes
 from slmsam2.modeling import SLMSAM2, Moments
 from slmsam2.modeling.network import SliceOutput
@@ -35,6 +35,26 @@ class Span:
     high: int | None
     first: int
     last: int
+
+
+@dataclass(frozen=True)
+class Way:
+    """What was found on a way from a prompt, kept for later requests.
+
+    Attributes:
+        outputs: slice -> what was found, in order, until the end of the object or of the way.
+        seen: fingerprints of the slices that it was to go over.
+        ended: whether the object was found to end.
+    """
+
+    outputs: dict[int, SliceOutput]
+    seen: list[bytes]
+    ended: bool
+
+    def covers(self, seen: list[bytes]) -> bool:
+        """Whether it says all of a way over these slices."""
+        both = min(len(seen), len(self.seen))
+        return self.seen[:both] == seen[:both] and (both == len(seen) or self.ended)
 
 
 @dataclass(frozen=True)
@@ -158,53 +178,69 @@ class SpanTracker:
         up = self._settings.up and span.low in present
         down = self._settings.down and span.high in present
         return (
-            self._pass(span, span.low, span.high, slices, tick) if up else None,  # type: ignore[arg-type]
-            self._pass(span, span.high, span.low, slices[::-1], tick) if down else None,  # type: ignore[arg-type]
+            self._pass(span.low, span.high, slices, tick) if up else None,  # type: ignore[arg-type]
+            self._pass(span.high, span.low, slices[::-1], tick) if down else None,  # type: ignore[arg-type]
         )
 
-    def _pass(self, span: Span, start: int, end: int | None, route: range, tick: Callable[[], None]) -> Pass:
-        """One way through a span, computed now or before."""
-        model, settings = self._model, self._settings
-        ends = [index for index in (start, end) if index in self._present()]
-        seen = [self._features.digest(index) for index in route] if self._features.workspace else []
-        how = [span, route, settings.stop_after, len(self._features)]
-        how += [model.recent_n, model.short_branch, model.stride]
-        how += [self._looks.digest()] if self._looks else []
-        key = ("pass", _digest([*how, *seen, *(self._digests[index] for index in ends)]))
-        made = False
-
-        def travel() -> Pass:
-            nonlocal made
-            made = True
-            tracker = ObjectTracker(model, self._features, self._looks)
-            tracker.bank["cond_frame_outputs"] = {index: self._outputs[index] for index in ends}
-            return self._travel(tracker, start, end, route, tick)
-
-        done: Pass = self._kept(key, travel, lambda way: sum(map(_output_bytes, way.outputs.values())))
-        if made:
-            self._result.redone.update(done.outputs)
-        for _ in range(0 if made else len(route)):
-            tick()
-        return done
-
-    def _travel(
-        self, tracker: ObjectTracker, start: int, end: int | None, route: range, tick: Callable[[], None]
-    ) -> Pass:
-        """Follow the object along ``route`` until its end."""
+    def _pass(self, start: int, end: int | None, route: range, tick: Callable[[], None]) -> Pass:
+        """One way through a span: as far as an earlier one from the same prompt went, or computed now."""
+        way = self._known(start, route)
+        if way is None:
+            way = self._travel(start, route, tick)
+            self._result.redone.update(way.outputs)
+        else:
+            for _ in route:
+                tick()
+        outputs = {index: way.outputs[index] for index in route if index in way.outputs}
+        absent = absent_at_the_end(outputs)
         stop = Stop(route[-1] if len(route) else start, END_OF_RANGE)
         if end is not None and end not in self._present():
             stop = Stop(end, SAID_ABSENT)
+        if self._ends(absent):
+            stop = Stop(list(outputs)[-absent], END_OF_STRUCTURE)
+        return Pass(outputs, stop)
+
+    def _ends(self, absent: int) -> bool:
+        """Whether an object that was not found on so many slices in a row has ended."""
+        return self._settings.stop_after is not None and absent >= self._settings.stop_after
+
+    def _known(self, start: int, route: range) -> Way | None:
+        """A way found before that says all of this one."""
+        workspace = self._features.workspace
+        way: Way | None = workspace.passes.get(self._key(start, route)) if workspace else None
+        return way if way is not None and way.covers(self._seen(route)) else None
+
+    def _travel(self, start: int, route: range, tick: Callable[[], None]) -> Way:
+        """Follow the object along ``route`` until its end, and keep what is found."""
+        tracker = ObjectTracker(self._model, self._features, self._looks)
+        tracker.bank["cond_frame_outputs"] = {start: self._outputs[start]}
         walk = Walk(tracker, start, self._outputs[start], route.step, self._model.stride)
         ended = False
         for index in route:
             if not ended:
                 walk.to(index)
                 tracker.forget_beyond((index, start))
-                absent = walk.absent
-                if self._settings.stop_after is not None and absent >= self._settings.stop_after:
-                    ended, stop = True, Stop(index - route.step * (absent - 1), END_OF_STRUCTURE)
+                ended = self._ends(walk.absent)
             tick()
-        return Pass(walk.outputs, stop)
+        way = Way(walk.outputs, self._seen(route), ended)
+        workspace = self._features.workspace
+        if workspace is not None:
+            workspace.passes.put(self._key(start, route), way, sum(map(_output_bytes, way.outputs.values())))
+        return way
+
+    def _key(self, start: int, route: range) -> tuple:
+        """What a way is kept under: all that it depends on but the slices that it goes over."""
+        model = self._model
+        how: list[Any] = [start, route.step, self._settings.stop_after, len(self._features)]
+        how += [model.recent_n, model.short_branch, model.stride]
+        how += [self._looks.digest()] if self._looks else []
+        if model.stride > 1:  # slices passed by before one that is looked at depend on it
+            how += [route]
+        number = self._features.workspace.number_of(model) if self._features.workspace else 0
+        return number, "way", _digest([*how, self._digests[start]])
+
+    def _seen(self, route: range) -> list[bytes]:
+        return [self._features.digest(index) for index in route] if self._features.workspace else []
 
     def _kept(self, key: tuple, make: Callable[[], Any], size: Callable[[Any], int]) -> Any:
         """What the workspace keeps under ``key`` for this network, else made now."""

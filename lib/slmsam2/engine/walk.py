@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import takewhile
 
 from slmsam2.engine.tracker import ObjectTracker, found_on, is_absent
@@ -61,4 +62,9 @@ class Walk:
     @property
     def absent(self) -> int:
         """On how many slices in a row, up to this one, the object was not found."""
-        return sum(1 for _ in takewhile(is_absent, reversed(self.outputs.values())))
+        return absent_at_the_end(self.outputs)
+
+
+def absent_at_the_end(outputs: Mapping[int, SliceOutput]) -> int:
+    """On how many slices in a row, up to the last one, an object was not found."""
+    return sum(1 for _ in takewhile(is_absent, reversed(list(outputs.values()))))
