@@ -13,6 +13,7 @@ from slmsam2.engine import Workspace, propagate_volume
 from slmsam2.evaluation.tasks import Task
 from slmsam2.metrics import dice, only_slice
 from slmsam2.modeling import SLMSAM2
+from slmsam2.volume import Window, choose_window
 
 
 @dataclass(frozen=True)
@@ -99,9 +100,10 @@ def annotate(
     """
     random = np.random.default_rng(seed)
     given, proposal = [task.slice], None
+    window = choose_window(task.image, task.painted, task.axis)  # as the server keeps it
     for count in range(corrections + 1):
         begin = time.process_time()
-        proposal = _propose(task, model, given, proposal, workspace)
+        proposal = _propose(task, model, given, window, proposal, workspace)
         seconds = time.process_time() - begin
         yield _round(task, strategy, given, proposal, seconds), _slices(task, strategy, given, proposal)
         chosen = STRATEGIES[strategy](task, proposal, given, random) if count < corrections else None
@@ -111,7 +113,12 @@ def annotate(
 
 
 def _propose(
-    task: Task, model: SLMSAM2, given: list[int], before: Proposal | None, workspace: Workspace
+    task: Task,
+    model: SLMSAM2,
+    given: list[int],
+    window: Window,
+    before: Proposal | None,
+    workspace: Workspace,
 ) -> Proposal:
     label = np.zeros(task.reference.shape, np.uint8)
     for index in given:
@@ -122,17 +129,11 @@ def _propose(
         model=model,
         axis=task.axis,
         prompt_slices=given,
-        window=_level_and_width(before.report["window"]) if before else None,  # as the server keeps them
-        regions={"structure_1": before.facts["region"]} if before else None,
+        window=[window.level, window.width],
+        regions={"structure_1": before.facts["region"]} if before else None,  # as the server keeps it
         workspace=workspace,
     )
     return Proposal(label > 0, report, report["structures"]["structure_1"])
-
-
-def _level_and_width(window: list[float]) -> list[float]:
-    """Of a window that is given by its ends."""
-    low, high = window
-    return [(low + high) / 2, high - low]
 
 
 def _round(task: Task, strategy: str, given: list[int], proposal: Proposal, seconds: float) -> Round:

@@ -34,6 +34,8 @@ class Window:
     width: float
 
     def __post_init__(self) -> None:
+        for name, value in (("level", self.level), ("width", self.width)):
+            object.__setattr__(self, name, float(value))  # equal windows are to be written alike, too
         if not (math.isfinite(self.level) and math.isfinite(self.width) and self.width > 0):
             raise ConfigurationError(
                 f"The window {self.level}/{self.width} cannot be used: give level/width, the width "
