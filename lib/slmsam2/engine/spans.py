@@ -18,7 +18,7 @@ from slmsam2.engine.features import FeatureCache
 from slmsam2.engine.settings import END_OF_RANGE, END_OF_STRUCTURE, SAID_ABSENT, Settings, Stop
 from slmsam2.engine.tracker import ObjectTracker, absent_output, is_absent
 from slmsam2.engine.walk import Walk, absent_at_the_end
-from slmsam2.engine.workspace import tensor_bytes
+from slmsam2.engine.workspace import Workspace, tensor_bytes
 from slmsam2.modeling import SLMSAM2, Moments
 from slmsam2.modeling.network import SliceOutput
 from slmsam2.prompts import Marks, Prompt, is_empty
@@ -207,7 +207,9 @@ class SpanTracker:
     def _known(self, start: int, route: range) -> Way | None:
         """A way found before that says all of this one."""
         workspace = self._features.workspace
-        way: Way | None = workspace.passes.get(self._key(start, route)) if workspace else None
+        if workspace is None:
+            return None
+        way: Way | None = workspace.passes.get(self._key(workspace, start, route))
         return way if way is not None and way.covers(self._seen(route)) else None
 
     def _travel(self, start: int, route: range, tick: Callable[[], None]) -> Way:
@@ -225,10 +227,11 @@ class SpanTracker:
         way = Way(walk.outputs, self._seen(route), ended)
         workspace = self._features.workspace
         if workspace is not None:
-            workspace.passes.put(self._key(start, route), way, sum(map(_output_bytes, way.outputs.values())))
+            size = sum(map(_output_bytes, way.outputs.values()))
+            workspace.passes.put(self._key(workspace, start, route), way, size)
         return way
 
-    def _key(self, start: int, route: range) -> tuple:
+    def _key(self, workspace: Workspace, start: int, route: range) -> tuple:
         """What a way is kept under: all that it depends on but the slices that it goes over."""
         model = self._model
         how: list[Any] = [start, route.step, self._settings.stop_after, len(self._features)]
@@ -236,8 +239,7 @@ class SpanTracker:
         how += [self._looks.digest()] if self._looks else []
         if model.stride > 1:  # slices passed by before one that is looked at depend on it
             how += [route]
-        number = self._features.workspace.number_of(model) if self._features.workspace else 0
-        return number, "way", _digest([*how, self._digests[start]])
+        return workspace.number_of(model), "way", _digest([*how, self._digests[start]])
 
     def _seen(self, route: range) -> list[bytes]:
         return [self._features.digest(index) for index in route] if self._features.workspace else []
