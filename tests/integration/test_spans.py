@@ -113,6 +113,17 @@ def test_features_are_shared_between_requests(network, frames, square, other, mo
     assert len(small.features) == 1
 
 
+def test_one_prompt_encodes_each_slice_once_and_keeps_none(network, frames, square, monkeypatch):
+    """The given slice's features serve the looks of it on both ways."""
+    encoded = []
+    encode = FeatureCache._encode
+    monkeypatch.setattr(FeatureCache, "_encode", lambda self, i: encoded.append(i) or encode(self, i))
+    monkeypatch.setitem(network.info["inference"], "appearance", True)
+    features = FeatureCache(network, frames, max_bytes=0)
+    propagate_frames(network, frames, {1: {5: square}}, out_size=(40, 50), features=features)
+    assert sorted(encoded) == list(range(12))
+
+
 def test_of_two_ways_the_nearer_and_the_one_that_expects_more_counts_more():
     def found(logit, overlap):
         score = torch.full((1, 1), logit)

@@ -14,6 +14,7 @@ from typing import Any
 
 from torch import Tensor
 
+from slmsam2.engine.appearance import Appearance
 from slmsam2.engine.features import FeatureCache
 from slmsam2.engine.settings import END_OF_RANGE, END_OF_STRUCTURE, SAID_ABSENT, Settings, Stop
 from slmsam2.engine.tracker import ObjectTracker, absent_output, is_absent
@@ -110,6 +111,7 @@ class SpanTracker:
         self._bounds, self._tick = bounds, tick
         self._outputs: dict[int, SliceOutput] = {}
         self._digests: dict[int, bytes] = {}
+        self._appearances: dict[frozenset[int], Appearance] = {}
         self._result = Tracked()
 
     def run(self, prompts: dict[int, Prompt]) -> Tracked:
@@ -214,7 +216,7 @@ class SpanTracker:
 
     def _travel(self, start: int, route: range, tick: Callable[[], None]) -> Way:
         """Follow the object along ``route`` until its end, and keep what is found."""
-        tracker = ObjectTracker(self._model, self._features, self._looks)
+        tracker = ObjectTracker(self._model, self._features, self._looks, self._appearances)
         tracker.bank["cond_frame_outputs"] = {start: self._outputs[start]}
         walk = Walk(tracker, start, self._outputs[start], route.step, self._model.stride)
         ended = False

@@ -30,9 +30,16 @@ class ObjectTracker:
         model: the network in eval mode.
         features: features of the volume's slices.
         looks: of the object in other volumes, where they were learnt.
+        appearances: what the object looks like on sets of prompted slices, for trackers that share them.
     """
 
-    def __init__(self, model: SLMSAM2, features: FeatureCache, looks: Moments | None = None):
+    def __init__(
+        self,
+        model: SLMSAM2,
+        features: FeatureCache,
+        looks: Moments | None = None,
+        appearances: dict[frozenset[int], Appearance] | None = None,
+    ):
         self._model = model
         self._features = features
         self.least_overlap: float = model.info["inference"].get("least_overlap", 0.0)
@@ -40,7 +47,7 @@ class ObjectTracker:
         self._marks_outlined: bool = model.info["inference"].get("outline_marks", False)
         self._by_appearance: bool = model.info["inference"].get("appearance", False)
         self._looks = looks
-        self._appearance: tuple[frozenset[int], Appearance] | None = None
+        self._appearances = {} if appearances is None else appearances
         self.bank: MemoryBank = {
             "cond_frame_outputs": {},
             "non_cond_frame_outputs": {},
@@ -144,13 +151,14 @@ class ObjectTracker:
         With ``appearance`` masks are corrected by what the structure looks like on the prompted slices: the one that is
         carried on a little, as that adds up from slice to slice, and the one that is returned more.
         """
+        # first: the prompted slice's features may be the last ones that were kept
+        appearance = self._appearance_of_prompts() if self._by_appearance else None
         carried = self._model.carried_mask(
             index, self._features[index].thumbnail, self.bank, track_in_reverse=reverse
         )
         out = self._step(index, carried=carried, is_prompt=False, reverse=reverse)
         out["maskmem_features"] = out["maskmem_features"].to(torch.bfloat16)
         self.bank["non_cond_frame_outputs"][index] = out
-        appearance = self._appearance_of_prompts() if self._by_appearance else None
         if appearance is None:
             return out
         own = out["pred_masks"]
@@ -164,10 +172,11 @@ class ObjectTracker:
         given = {index: out["pred_masks"] for index, out in outputs if (out["pred_masks"] > 0).any()}
         if not given:
             return None
-        if self._appearance is None or self._appearance[0] != given.keys():
-            pairs = ((self._features[index], logits) for index, logits in given.items())
-            self._appearance = frozenset(given), Appearance(pairs, self._looks)
-        return self._appearance[1]
+        if (known := self._appearances.get(frozenset(given))) is not None:
+            return known
+        pairs = ((self._features[index], logits) for index, logits in given.items())
+        appearance = self._appearances[frozenset(given)] = Appearance(pairs, self._looks)
+        return appearance
 
     def carry(self, index: int, last: SliceOutput, *, reverse: bool) -> SliceOutput:
         """Go to slice ``index`` without looking at it: masks of its neighbour are moved along with the image.
