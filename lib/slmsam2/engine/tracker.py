@@ -172,11 +172,11 @@ class ObjectTracker:
         given = {index: out["pred_masks"] for index, out in outputs if (out["pred_masks"] > 0).any()}
         if not given:
             return None
-        if (known := self._appearances.get(frozenset(given))) is not None:
-            return known
-        pairs = ((self._features[index], logits) for index, logits in given.items())
-        appearance = self._appearances[frozenset(given)] = Appearance(pairs, self._looks)
-        return appearance
+        key = frozenset(given)
+        if key not in self._appearances:
+            pairs = ((self._features[index], logits) for index, logits in given.items())
+            self._appearances[key] = Appearance(pairs, self._looks)
+        return self._appearances[key]
 
     def carry(self, index: int, last: SliceOutput, *, reverse: bool) -> SliceOutput:
         """Go to slice ``index`` without looking at it: masks of its neighbour are moved along with the image.
