@@ -4,15 +4,16 @@
     python scripts/label_maps.py heads/*.nii.gz --output runs/label_maps/head
     python scripts/pretrain.py --config refine_nano_maps --output runs/maps
 
-NIfTI, NRRD, MetaImage. No image is needed: contrasts are random. Call it once for each kind of anatomy, with a folder
-of its own within one: as many clips are cut from each kind. Voxels smaller than --least-spacing in two directions are
-thinned out.
+NIfTI, NRRD, MetaImage. No image is needed: contrasts are random. With --images, what was labelled is shown as well.
+Call it once for each kind of anatomy, with a folder of its own within one: as many clips are cut from each kind. Voxels
+smaller than --least-spacing in two directions are thinned out.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +23,12 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
 from slmsam2.errors import SlmSam2Error, VolumeError
-from slmsam2.volume import Volume, read_label
+from slmsam2.volume import Volume, label_on_grid, read_label, read_volume
 
 LEAST_EXTENT, LEAST_LONGEST = 3.0, 8.0  # mm, of a structure worth following
 BORDER = 8  # voxels around everything that is labelled
+LARGEST = 65535  # value
+OUTLIERS = (0.001, 0.999)  # of an image's intensities
 
 
 def main() -> int:
@@ -33,33 +36,56 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("labels", nargs="+", type=Path, help="label volumes")
+    parser.add_argument("--images", nargs="+", type=Path, help="what was labelled, in the same order")
     parser.add_argument("--output", type=Path, required=True, help="folder for this kind of anatomy")
     parser.add_argument("--least-spacing", type=float, default=0.5, help="mm (%(default)s)", metavar="MM")
+    parser.add_argument(
+        "--highest", type=int, default=LARGEST, help="larger values are left out (%(default)s)"
+    )
+    parser.add_argument(
+        "--magnify", type=float, default=1.0, help="voxels count as so many times as large (a mouse's: 10)"
+    )
     args = parser.parse_args()
+    images = args.images or [None] * len(args.labels)
+    if len(images) != len(args.labels):
+        parser.error(f"there are {len(args.labels)} label volumes, but {len(images)} images")
     args.output.mkdir(parents=True, exist_ok=True)
     try:
-        for path in tqdm(args.labels, unit="map"):
-            facts = label_map(read_label(path), args.least_spacing)
-            np.savez_compressed(args.output / f"{path.name.split('.')[0]}.npz", **facts)
+        written: Counter[str] = Counter()
+        for path, image in tqdm(list(zip(args.labels, images, strict=True)), unit="map"):
+            facts = label_map(read_label(path), args, image and read_volume(image))
+            name = path.name.split(".")[0]
+            written[name] += 1
+            number = f"_{written[name]}" if written[name] > 1 else ""
+            np.savez_compressed(args.output / f"{name}{number}.npz", **facts)
     except (SlmSam2Error, OSError) as error:
         print(f"label_maps: {error}", file=sys.stderr)
         return 2
     return 0
 
 
-def label_map(volume: Volume, least_spacing: float) -> dict[str, np.ndarray]:
+def label_map(volume: Volume, args: argparse.Namespace, image: Volume | None = None) -> dict[str, np.ndarray]:
     """What is kept of a label volume, see :mod:`slmsam2.synthesis.label_maps`.
 
     Raises:
         VolumeError: nothing in it is large enough to be followed, or it has values above 65535.
+        GridError: it lies elsewhere than its image.
     """
-    if volume.array.max() > np.iinfo(np.uint16).max:
-        raise VolumeError(f"'{volume.path}' has values above 65535. Number its structures anew.")
-    thinning = [max(round(least_spacing / each), 1) for each in volume.spacing]
-    labels = volume.array[tuple(slice(None, None, each) for each in thinning)].astype(np.uint16)
-    for around in find_objects(labels > 0):
-        labels = labels[tuple(slice(max(part.start - BORDER, 0), part.stop + BORDER) for part in around)]
-    spacing = np.array(volume.spacing) * thinning
+    if volume.array.max() > LARGEST:
+        raise VolumeError(f"'{volume.path}' has values above {LARGEST}. Number its structures anew.")
+    grid = image or volume
+    spacing = np.array(grid.spacing) * args.magnify
+    thinning = [max(round(args.least_spacing / each), 1) for each in spacing]
+    thinned = tuple(slice(None, None, each) for each in thinning)
+    labels = (label_on_grid(volume, image) if image else volume.array)[thinned].astype(np.uint16)
+    labels[labels > args.highest] = 0
+    kept: dict[str, np.ndarray] = {}
+    if image is not None:
+        kept["image"] = _scaled(image.array[thinned])
+    else:
+        for around in find_objects(labels > 0):
+            labels = labels[tuple(slice(max(part.start - BORDER, 0), part.stop + BORDER) for part in around)]
+    spacing = spacing * thinning
     structures, boxes = [], []
     for value, box in enumerate(find_objects(labels), start=1):
         if box is None:
@@ -71,12 +97,18 @@ def label_map(volume: Volume, least_spacing: float) -> dict[str, np.ndarray]:
             boxes.append(edges)
     if not structures:
         raise VolumeError(f"'{volume.path}' has no structure of {LEAST_EXTENT:g} mm in every direction.")
-    return {
+    return kept | {
         "labels": labels,
         "spacing": spacing,
         "structures": np.array(structures, np.int64),
         "boxes": np.array(boxes, np.int64).reshape(-1, 3, 2),
     }
+
+
+def _scaled(image: np.ndarray) -> np.ndarray:
+    """An image as float16, all but its outliers from 0 to 1."""
+    low, high = np.quantile(image, OUTLIERS)
+    return ((image - low) / max(high - low, 1e-6)).clip(-1, 2).astype(np.float16)
 
 
 if __name__ == "__main__":

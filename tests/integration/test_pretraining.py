@@ -73,13 +73,8 @@ def test_clips_of_label_maps_are_learnt_from(config, tmp_path):
     labels[10:20, 10:20, 8:22] = 2
     boxes = [[[5, 25]] * 3, [[10, 20], [10, 20], [8, 22]]]
     (tmp_path / "maps" / "cubes").mkdir(parents=True)
-    np.savez(
-        tmp_path / "maps" / "cubes" / "one.npz",
-        labels=labels,
-        spacing=np.ones(3),
-        structures=[1, 2],
-        boxes=boxes,
-    )
+    file, facts = tmp_path / "maps" / "cubes" / "one.npz", {"structures": [1, 2], "boxes": boxes}
+    np.savez(file, labels=labels, spacing=np.ones(3), **facts)
 
     def run(maps):
         settings = config()
@@ -93,6 +88,10 @@ def test_clips_of_label_maps_are_learnt_from(config, tmp_path):
     assert "label maps" in data
     assert run(0)[0] != curve
     assert run(0)[1] == "synthetic volumes only"
+    np.savez(file, labels=labels, spacing=np.ones(3), image=np.float16(labels / 2), **facts)
+    pictured, data = run(1)
+    assert pictured != curve
+    assert data.startswith("synthetic and real images of label maps")
 
 
 def test_same_seed_same_curve_and_resuming_goes_on_with_it(config, tmp_path):

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from slmsam2.errors import ConfigurationError
+from slmsam2.normalisation import IMAGENET_MEAN, IMAGENET_STD
 from slmsam2.synthesis import AnatomySettings, LabelMaps, mapped_clips
 from slmsam2.synthesis.label_maps import number_of_labels
 
@@ -20,12 +21,15 @@ CPU = torch.device("cpu")
 SETTINGS = AnatomySettings(slice_step=(0.02, 0.05))
 
 
-def prepare(labels, output, *, spacing=(1.0, 1.5, 2.0)):
-    path = output.parent / "map.nii.gz"
-    nib.save(nib.Nifti1Image(labels, np.diag([*spacing, 1.0])), path)
-    return subprocess.run(
-        [sys.executable, SCRIPT, path, "--output", output], capture_output=True, text=True, check=False
-    )
+def prepare(labels, output, *more, spacing=(1.0, 1.5, 2.0)):
+    path = save(output.parent / "map.nii.gz", labels, spacing)
+    command = [sys.executable, SCRIPT, path, "--output", output, *more]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def save(path, array, spacing=(1.0, 1.5, 2.0)):
+    nib.save(nib.Nifti1Image(array, np.diag([*spacing, 1.0])), path)
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +94,9 @@ def test_structures_are_on_the_first_slice_and_change(folder):
 def test_labels_follow_the_map(folder):
     maps, generator = LabelMaps(folder, CPU), torch.Generator().manual_seed(5)
     for _ in range(10):
-        labels, value = maps.draw(4, 64, generator, SETTINGS)
+        drawn = maps.draw(4, 64, generator, SETTINGS)
+        labels, value = drawn.labels, drawn.structure
+        assert drawn.image is None
         assert labels.shape == (4, 64, 64)
         assert labels.dtype == torch.int64
         assert set(labels.unique().tolist()) <= set(range(number_of_labels(SETTINGS)))
@@ -98,3 +104,55 @@ def test_labels_follow_the_map(folder):
         share = (labels[0] == value).float().mean()
         assert 0.002 <= share <= 0.45
         assert len(labels[labels > SETTINGS.tissues].unique()) <= 4  # what the map has
+
+
+@pytest.fixture(scope="module")
+def pictured(tmp_path_factory):
+    """A dark rod in bright surroundings that get brighter along it, and its image; a value that is left out."""
+    i, j, k = np.mgrid[:40, :40, :40]
+    rod = (i - 20) ** 2 + (j - 18) ** 2 < 60
+    labels = np.where(rod, 4, 0).astype(np.int16)
+    labels[:, 30:38] = 900
+    image = np.where(rod, 100.0, 600.0 + 5 * k)
+    base = tmp_path_factory.mktemp("pictured")
+    shown = save(base / "image.nii.gz", image.astype(np.float32), (0.1, 0.15, 0.2))
+    more = "--images", shown, "--highest", "800", "--magnify", "10"
+    done = prepare(labels, base / "kind", *more, spacing=(0.1, 0.15, 0.2))
+    assert done.returncode == 0, done.stderr
+    return base
+
+
+def test_what_the_script_keeps_of_an_image(pictured):
+    with np.load(pictured / "kind" / "map.npz") as kept:
+        assert kept["structures"].tolist() == [4]
+        assert set(np.unique(kept["labels"])) == {0, 4}
+        np.testing.assert_allclose(kept["spacing"], [1, 1.5, 2], rtol=1e-6)
+        image, inside = kept["image"].astype(np.float32), kept["labels"] == 4
+    assert image.shape == inside.shape == (40, 40, 40)
+    assert image[inside].max() < 0.1
+    assert image[~inside].min() > 0.5
+
+
+def test_clips_show_the_image_where_there_is_one(pictured):
+    maps, generator = LabelMaps(pictured, CPU), torch.Generator().manual_seed(5)
+    drawn = [maps.draw(4, 192, generator, SETTINGS) for _ in range(24)]
+    images = [one.image for one in drawn]
+    assert 8 < sum(image is not None for image in images) < 24
+    for one in drawn:
+        if one.image is None:
+            continue
+        assert one.image.shape == one.labels.shape
+        inside = one.labels == one.structure
+        dark = one.image < 0.3  # outlines, too, lie where the image has them
+        assert 2 * (dark & inside).sum() / (dark.sum() + inside.sum()) > 0.9
+    clip = mapped_clips(6, 4, 64, generator, maps, settings=SETTINGS)
+    assert torch.isfinite(clip.frames).all()
+    shown = clip.frames[:, :, 0] * IMAGENET_STD[0] + IMAGENET_MEAN[0]
+    assert shown.amin() > -1e-5
+    assert shown.amax() < 1 + 1e-5
+
+
+def test_as_many_images_as_label_maps(pictured):
+    done = prepare(np.ones((9, 9, 9), np.uint8), pictured / "two", "--images", "a.nii", "b.nii")
+    assert done.returncode == 2
+    assert "1 label volumes, but 2 images" in done.stderr

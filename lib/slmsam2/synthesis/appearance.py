@@ -10,6 +10,11 @@ from slmsam2.synthesis.noise import chance, log_uniform, smooth_field, uniform
 
 RESOLUTIONS = 12  # groups of volumes in a batch, each imaged at a resolution of its own
 LEAST_RESOLUTION = 0.08  # of the slice's pixels: a small structure in a crop, strongly enlarged
+# of real images:
+CUT_OFF = (0.002, 0.08)  # share of the pixels that the window cuts off, at either end
+LEAST_WINDOW = 0.2  # of the whole range
+MORE_NOISE = 0.05  # standard deviation at most, of the window
+INVERTED = 0.2
 
 
 def render(labels: Tensor, num_labels: int, generator: Generator) -> Tensor:
@@ -31,6 +36,32 @@ def render(labels: Tensor, num_labels: int, generator: Generator) -> Tensor:
     image = _stretch(image)
     gamma = log_uniform((batch, 1, 1, 1), 0.6, 1.6, generator)
     return _narrow(image.clamp(1e-4, 1).pow(gamma), generator)
+
+
+def shown(images: Tensor, generator: Generator) -> Tensor:
+    """Real images as another scanner and another window might have shown them.
+
+    Args:
+        images: float32 (B, T, N, N), in any scale.
+
+    Returns:
+        float32 (B, T, N, N) in 0..1.
+    """
+    batch = len(images)
+    image = images * _bias_field(images.shape, generator)
+    image = _thick_slices(image, generator)
+    cut = log_uniform((2, batch), *CUT_OFF, generator)
+    thinned = image[..., ::4, ::4].flatten(1)
+    low = torch.stack([one.quantile(q) for one, q in zip(thinned, cut[0], strict=True)])
+    high = torch.stack([one.quantile(1 - q) for one, q in zip(thinned, cut[1], strict=True)])
+    least = LEAST_WINDOW * (thinned.amax(dim=1) - thinned.amin(dim=1))
+    width = torch.maximum(high - low, least).clamp_min(1e-6)
+    image = (image - low.view(-1, 1, 1, 1)) / width.view(-1, 1, 1, 1)
+    noise = torch.randn(image.shape, generator=generator, device=image.device)
+    image = (image + uniform((batch, 1, 1, 1), 0.0, MORE_NOISE, generator) * noise).clamp(1e-4, 1)
+    image = torch.where(chance((batch, 1, 1, 1), INVERTED, generator), 1 - image, image)
+    gamma = log_uniform((batch, 1, 1, 1), 0.6, 1.6, generator)
+    return _narrow(image.clamp_min(1e-4).pow(gamma), generator)
 
 
 def _contrast(labels: Tensor, num_labels: int, generator: Generator) -> Tensor:

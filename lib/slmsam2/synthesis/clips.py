@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 
 from slmsam2.normalisation import IMAGENET_MEAN, IMAGENET_STD
 from slmsam2.synthesis.anatomy import AnatomySettings, label_volumes
-from slmsam2.synthesis.appearance import render
+from slmsam2.synthesis.appearance import render, shown
 from slmsam2.synthesis.label_maps import LabelMaps, number_of_labels
 from slmsam2.synthesis.noise import chance
 
@@ -44,7 +44,7 @@ def synthetic_clips(
     """Draw clips on the generator's device; the same generator state gives the same clips."""
     settings = settings or AnatomySettings()
     labels = label_volumes(batch, slices, size, generator, settings)
-    frames = _frames(labels, settings.labels, generator)
+    frames = _normalised(render(labels, settings.labels, generator))
     chosen = (
         choose_structure(labels, settings.labels, settings.tissues, generator) for _ in range(structures)
     )
@@ -61,13 +61,20 @@ def mapped_clips(
     structures: int = 1,
     settings: AnatomySettings | None = None,
 ) -> Clip:
-    """Draw clips of label maps, in random contrast; the first structure is what each was cut around."""
+    """Draw clips of label maps, in random contrast or as their images show them.
+
+    The first structure is what each was cut around.
+    """
     settings = settings or AnatomySettings()
     drawn = [maps.draw(slices, size, generator, settings) for _ in range(batch)]
-    labels = torch.stack([volume for volume, _ in drawn])
+    labels = torch.stack([one.labels for one in drawn])
     count = number_of_labels(settings)
-    frames = _frames(labels, count, generator)
-    chosen = [torch.tensor([[value] for _, value in drawn], device=labels.device)]
+    images = render(labels, count, generator)
+    for number, one in enumerate(drawn):
+        if one.image is not None:
+            images[number] = shown(one.image[None], generator)[0]
+    frames = _normalised(images)
+    chosen = [torch.tensor([[one.structure] for one in drawn], device=labels.device)]
     for _ in range(structures - 1):
         chosen.append(choose_structure(labels, count, settings.tissues, generator))
     return Clip(frames, torch.stack([part_of(labels, values, generator) for values in chosen], dim=1))
@@ -78,9 +85,8 @@ def joined(clips: Sequence[Clip]) -> Clip:
     return Clip(torch.cat([clip.frames for clip in clips]), torch.cat([clip.masks for clip in clips]))
 
 
-def _frames(labels: Tensor, num_labels: int, generator: Generator) -> Tensor:
-    """Images of labels int64 (B, T, N, N), normalised: float32 (B, T, 3, N, N)."""
-    images = render(labels, num_labels, generator)
+def _normalised(images: Tensor) -> Tensor:
+    """Images (B, T, N, N), 0 to 1, as the network wants them: float32 (B, T, 3, N, N)."""
     mean, std = (
         torch.tensor(v, device=images.device).view(1, 1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD)
     )

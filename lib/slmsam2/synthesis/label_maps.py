@@ -2,7 +2,8 @@
 
 A folder holds a folder for each kind of label maps, and in it a file for each map, as ``scripts/label_maps.py`` writes
 them: ``labels`` (I, J, K) uint16, 0 where nothing is known; ``spacing`` (3) in mm; ``structures`` (n), the values worth
-following; ``boxes`` (n, 3, 2), the voxels that each extends over.
+following; ``boxes`` (n, 3, 2), the voxels that each extends over; and where there is one, ``image`` (I, J, K) float16,
+what was labelled, about 0 to 1.
 """
 
 from __future__ import annotations
@@ -30,16 +31,34 @@ SHARES = (0.002, 0.45)  # of the first slice that a structure takes
 LEAST_PIXELS = 12  # of a structure on the first slice, in the map
 LEAST_WIDTH = 4  # of a structure there, in voxels
 FILLED = 0.6  # of the clips have tissue where nothing is known
+REAL = 0.7  # of the clips of a map with an image show it
 
 
 @dataclass(frozen=True, eq=False)
 class LabelMap:
-    """One map: ``labels`` int32 (I, J, K), ``spacing`` (3) in mm, ``structures`` (n) and their ``boxes`` (n, 3, 2)."""
+    """One map: ``labels`` int32 (I, J, K), ``spacing`` (3) in mm, ``structures`` (n) and their ``boxes`` (n, 3, 2);
+    ``image`` float16 (I, J, K), when there is one."""
 
     labels: Tensor
     spacing: Tensor
     structures: list[int]
     boxes: list[list[list[int]]]
+    image: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Cutting:
+    """One clip's worth of a map.
+
+    Attributes:
+        labels: int64 (T, N, N), 0 air, then tissues, then structures, below :func:`number_of_labels`.
+        structure: the value of what it was cut around, which is on slice 0.
+        image: float32 (T, N, N), in any scale, where the true image is to be shown.
+    """
+
+    labels: Tensor
+    structure: int
+    image: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,19 +99,18 @@ class LabelMaps:
                 f"There are no label maps in '{folder}'. Make some: scripts/label_maps.py."
             )
 
-    def draw(
-        self, slices: int, size: int, generator: Generator, settings: AnatomySettings
-    ) -> tuple[Tensor, int]:
-        """The labels of one clip.
+    @property
+    def pictured(self) -> bool:
+        """Whether any map has an image."""
+        return any(one.image is not None for maps in self._kinds for one in maps)
+
+    def draw(self, slices: int, size: int, generator: Generator, settings: AnatomySettings) -> Cutting:
+        """What one clip is made of.
 
         Args:
             slices, size: T and N.
             generator: on the maps' device.
             settings: how far apart slices are, how much they move, and how many tissues there are.
-
-        Returns:
-            int64 (T, N, N), 0 air, then tissues, then structures, below :func:`number_of_labels`; and the value of
-            the structure that it was cut around, which is on slice 0.
         """
         while True:
             kind = self._kinds[_below(len(self._kinds), generator)]
@@ -104,7 +122,7 @@ class LabelMaps:
             labels, value = _cut(source, place, points, generator, settings)
             share = float((labels[0] == value).float().mean())
             if SHARES[0] <= share <= SHARES[1]:
-                return labels, value
+                return Cutting(labels, value, _image(source, place, points, generator))
 
 
 def number_of_labels(settings: AnatomySettings) -> int:
@@ -116,7 +134,8 @@ def _read(path: Path, device: torch.device) -> LabelMap:
     with np.load(path) as file:
         labels = torch.from_numpy(file["labels"].astype(np.int32)).to(device)
         spacing = torch.from_numpy(file["spacing"].astype(np.float32)).to(device)
-        return LabelMap(labels, spacing, file["structures"].tolist(), file["boxes"].tolist())
+        image = torch.from_numpy(file["image"]).to(device) if "image" in file else None
+        return LabelMap(labels, spacing, file["structures"].tolist(), file["boxes"].tolist(), image)
 
 
 def _place(source: LabelMap, generator: Generator) -> _Place | None:
@@ -175,8 +194,7 @@ def _cut(
     source: LabelMap, place: _Place, points: Tensor, generator: Generator, settings: AnatomySettings
 ) -> tuple[Tensor, int]:
     """The map at ``points``, outlines smooth, its values renumbered; (T, N, N) and the structure's value."""
-    voxels = (place.centre + place.half * (points @ place.frame)) / source.spacing - 0.5
-    block, grid = _block(source.labels, voxels)
+    block, grid = _block(source.labels, _voxels(source, place, points))
     near = F.grid_sample(
         block[None, None].float(), grid, mode="nearest", padding_mode="border", align_corners=False
     )
@@ -196,21 +214,35 @@ def _cut(
     return labels[0], int(new[0])
 
 
-def _block(labels: Tensor, voxels: Tensor) -> tuple[Tensor, Tensor]:
-    """The part of a map around ``voxels`` (T, n, n, 3), and where they lie in it, for ``grid_sample``."""
-    shape = torch.tensor(labels.shape, device=labels.device)
+def _image(source: LabelMap, place: _Place, points: Tensor, generator: Generator) -> Tensor | None:
+    """The map's image at ``points``, on the slices' own grid, (T, N, N); None where it has none, or by chance."""
+    if source.image is None or not bool(chance((1,), REAL, generator)):
+        return None
+    fine = enlarged(points.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+    block, grid = _block(source.image, _voxels(source, place, fine))
+    return _sampled(block, grid)[0]
+
+
+def _voxels(source: LabelMap, place: _Place, points: Tensor) -> Tensor:
+    """Where in a map ``points`` (T, n, n, 3) are, in voxels."""
+    return (place.centre + place.half * (points @ place.frame)) / source.spacing - 0.5
+
+
+def _block(volume: Tensor, voxels: Tensor) -> tuple[Tensor, Tensor]:
+    """The part of a volume around ``voxels`` (T, n, n, 3), and where they lie in it, for ``grid_sample``."""
+    shape = torch.tensor(volume.shape, device=volume.device)
     low = torch.minimum(voxels.flatten(0, 2).amin(dim=0).floor().long().clamp_min(0), shape - 1)
     high = torch.minimum(voxels.flatten(0, 2).amax(dim=0).ceil().long() + 1, shape)
     high = torch.maximum(high, low + 1)
     first, last = low.tolist(), high.tolist()
-    block = labels[first[0] : last[0], first[1] : last[1], first[2] : last[2]]
+    block = volume[first[0] : last[0], first[1] : last[1], first[2] : last[2]]
     grid = (voxels - low + 0.5) / (high - low) * 2 - 1
     return block, grid.flip(-1)[None]  # the last axis is x
 
 
-def _sampled(region: Tensor, grid: Tensor) -> Tensor:
-    """How much of a region (i, j, k), bool, is at each point: (1, T, n, n), 0 to 1."""
-    volume = region[None, None].float()
+def _sampled(block: Tensor, grid: Tensor) -> Tensor:
+    """A block (i, j, k) at each point, (1, T, n, n); of a region, bool, how much of it is there, 0 to 1."""
+    volume = block[None, None].float()
     return F.grid_sample(volume, grid, mode="bilinear", padding_mode="border", align_corners=False)[:, 0]
 
 

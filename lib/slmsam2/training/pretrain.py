@@ -113,7 +113,8 @@ class Pretrainer:
         if self._maps is None:
             return "synthetic volumes only"
         sources = self.config.get("label_maps_from", "sources not stated")
-        return f"synthetic images of label maps ({sources}) and of shapes"
+        images = "synthetic and real images" if self._maps.pictured else "synthetic images"
+        return f"{images} of label maps ({sources}), synthetic ones of shapes"
 
     def run(self, report: Report, until: Callable[[], bool] = lambda: False) -> None:
         """Train to the last step, or until ``until()`` is true; ``report`` gets each step's losses."""
