@@ -69,7 +69,10 @@ def mapped_clips(
     drawn = [maps.draw(slices, size, generator, settings) for _ in range(batch)]
     labels = torch.stack([one.labels for one in drawn])
     count = number_of_labels(settings)
-    images = render(labels, count, generator)
+    images = torch.empty(labels.shape, device=labels.device)
+    made_up = [number for number, one in enumerate(drawn) if one.image is None]
+    if made_up:
+        images[made_up] = render(labels[made_up], count, generator)
     for number, one in enumerate(drawn):
         if one.image is not None:
             images[number] = shown(one.image[None], generator)[0]
