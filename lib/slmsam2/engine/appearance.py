@@ -27,6 +27,7 @@ FAR = 0.1  # weight of a pixel farther away, relative to one of the surroundings
 NEAR = 3  # mask pixels around a mask, in which it may change
 LIMIT = 1.5  # of the classifier's values, which are fitted to 1 and -1
 LEARNT = 3.0  # how much looks that explain the given slices wholly would count, relative to these
+CHANCE = 0.3  # agreement with the given slices up to which looks do not count: that of other people's is about it
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,8 @@ class Appearance:
         pixels, targets, weights = (torch.cat(parts) for parts in zip(*slices, strict=True))
         moments = Moments.of(pixels, targets, weights)
         if learnt is not None:
-            counted = LEARNT * _agreement(learnt, pixels, targets, weights)
+            agreement = _agreement(learnt, pixels, targets, weights)
+            counted = LEARNT * max(0.0, (agreement - CHANCE) / (1 - CHANCE))
             moments = moments.mixed(learnt, counted / (1 + counted))
         self._weights, self._constant = moments.ridge()
 
@@ -95,10 +97,10 @@ def looks_of(features: SliceFeatures, logits: Tensor) -> Moments:
 
 
 def _agreement(learnt: Moments, pixels: Tensor, targets: Tensor, weights: Tensor) -> float:
-    """How much of what is what on the given slices the learnt looks alone can tell: 0 (nothing) to 1 (all)."""
+    """How much of what is what on the given slices the learnt looks alone can tell: 1 (all), 0 (nothing), or less."""
     coefficients, constant = learnt.ridge()
     told = (pixels @ coefficients + constant).clamp(-LIMIT, LIMIT)
-    return max(0.0, 1 - float(weights @ (told - targets).square() / weights.sum()))
+    return 1 - float(weights @ (told - targets).square() / weights.sum())
 
 
 def _levels(features: SliceFeatures) -> list[Tensor]:
