@@ -10,6 +10,7 @@ import torch.nn.functional as F
 
 from slmsam2.engine.appearance import (
     CARRIED_ON,
+    CHANCE,
     IN_RESULT,
     LIMIT,
     NEAR,
@@ -152,6 +153,18 @@ def test_looks_that_disagree_with_the_painted_slice_do_not_count() -> None:
     inverse = looks_of(features_of(STRUCTURE, 6), -logits_of(STRUCTURE))
     seen = features_of(STRUCTURE, 7)
     assert torch.equal(Appearance(given, inverse).of(seen, SIZE), Appearance(given).of(seen, SIZE))
+
+
+@pytest.mark.parametrize(("agreement", "counts"), [(CHANCE, False), (CHANCE + 0.01, True)])
+def test_looks_that_agree_little_do_not_count(
+    agreement: float, counts: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of other people agree a little with anybody's painted slice, and cost more than they bring."""
+    monkeypatch.setattr("slmsam2.engine.appearance._agreement", lambda *of: agreement)
+    given = [(features_of(STRUCTURE, 5), logits_of(STRUCTURE))]
+    learnt, seen = looks_of(with_neighbour(6), logits_of(STRUCTURE)), with_neighbour(7)
+    alike = torch.equal(Appearance(given, learnt).of(seen, SIZE), Appearance(given).of(seen, SIZE))
+    assert alike is not counts
 
 
 def test_a_slice_past_an_end_is_all_surroundings() -> None:
