@@ -43,7 +43,7 @@ def run(network, stack, monkeypatch):
 
     def propagate(prompts, margin, progress=None):
         monkeypatch.setitem(network.info, "inference", {"crop_margin": margin})
-        return propagate_structures(network, stack, WINDOW, prompts, (1.0, 1.0), Settings(), progress)
+        return propagate_structures(network, stack, WINDOW, prompts, (1.0, 1.0, 1.0), Settings(), progress)
 
     return propagate
 
@@ -63,7 +63,7 @@ def test_a_network_may_be_shown_more_contrast(network, stack, painted, monkeypat
         "Frames",
         lambda stack, window, size: windows.append((window.low, window.high)) or make(stack, window, size),
     )
-    propagate_structures(network, stack, WINDOW, {1: {1: painted}}, (1.0, 1.0), Settings())
+    propagate_structures(network, stack, WINDOW, {1: {1: painted}}, (1.0, 1.0, 1.0), Settings())
     assert windows == [(10, 90)]
 
 

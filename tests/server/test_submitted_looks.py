@@ -1,4 +1,4 @@
-"""What a structure looks like in one person's label is known in the next image, by the stock client."""
+"""What is known of a structure from others' labels helps in the next image, by the stock client."""
 
 import time
 
@@ -15,13 +15,13 @@ from slmsam2.volume import read_label
 
 pytestmark = pytest.mark.server
 
-LEARNT, OTHER, NEXT = 0, 1, 10_001  # subjects
+LEARNT, OTHER, THIRD, NEXT, LAST = 0, 1, 2, 10_001, 10_006  # subjects
 SECONDS = 120
 
 
 @pytest.fixture(scope="module")
 def subjects():
-    return {number: make_subject(number) for number in (LEARNT, OTHER, NEXT)}
+    return {number: make_subject(number) for number in (LEARNT, OTHER, THIRD, NEXT, LAST)}
 
 
 @pytest.fixture(scope="module")
@@ -60,21 +60,21 @@ class Annotator:
         params = {"label_info": [{"name": name, "idx": 1}]}
         self.client.save_label(f"subject_{number}", str(path), tag="final", params=params)
 
-    def propagate(self, given, name="wall"):
-        """Dice of the wall in the next subject, from some of its slices; and the report."""
-        wall = self.wall(NEXT)
+    def propagate(self, given, name="wall", number=NEXT):
+        """Dice of the wall in another subject, from some of its slices; and the report."""
+        wall = self.wall(number)
         painted = np.logical_or.reduce([only_slice(wall, 2, index) for index in given])
         path = write_nifti(
-            self.folder / "painted.nii.gz", painted.astype(np.uint8), self.subjects[NEXT].affine
+            self.folder / "painted.nii.gz", painted.astype(np.uint8), self.subjects[number].affine
         )
         params = {"label_info": [{"name": name, "id": 1}], "result_extension": ".nii.gz"}
-        file, reply = self.client.infer("slmsam2", f"subject_{NEXT}", params, label_in=str(path))
+        file, reply = self.client.infer("slmsam2", f"subject_{number}", params, label_in=str(path))
         return dice(read_label(file).array > 0, wall), reply["report"]
 
-    def wait_for(self, volumes):
+    def wait_for(self, volumes, what="looks"):
         deadline = time.monotonic() + SECONDS
-        while self.client.info()["looks"] != volumes:
-            assert time.monotonic() < deadline, self.client.info()["looks"]
+        while self.client.info()[what] != volumes:
+            assert time.monotonic() < deadline, self.client.info()[what]
             time.sleep(0.5)
 
 
@@ -112,9 +112,31 @@ def test_the_next_image_gains_and_others_do_not_disturb_what_is_under_way(
     berta.wait_for({"wall": 1, "renamed": 1})
 
 
+def test_its_length_tells_the_ends_once_three_volumes_have_it(annotator, own_server, subjects, tmp_path):
+    start = largest_slice(annotator.wall(LAST), 2)
+    _, report = annotator.propagate([start], number=LAST)
+    assert report["lengths"] == []
+    for number in (LEARNT, OTHER, THIRD):
+        annotator.submit(number)
+    annotator.wait_for({"wall": 3}, "lengths")
+
+    # as with looks, what is under way stays
+    assert annotator.propagate([start, start - 6], number=LAST)[1]["lengths"] == []
+    other = tmp_path / "other"
+    other.mkdir()
+    berta = Annotator(own_server, subjects, other, "berta")
+    _, report = berta.propagate([start], number=LAST)
+    assert report["lengths"] == ["wall"]
+    facts = report["structures"]["wall"]
+    there = np.flatnonzero(annotator.wall(LAST).any(axis=(0, 1)))
+    assert there[0] - 3 <= facts["first"] < start < facts["last"] <= there[-1] + 3
+    assert berta.propagate([start], name="something else", number=LAST)[1]["lengths"] == []
+
+
 @pytest.mark.parametrize("own_server", [["--conf", "looks", "false"]], indirect=True)
 def test_it_can_be_switched_off(annotator, tmp_path):
     annotator.submit(LEARNT)
     time.sleep(3)
     assert annotator.client.info()["looks"] == {}
+    assert annotator.client.info()["lengths"] == {}
     assert not (tmp_path / "model" / "checkpoints" / "learned").exists()

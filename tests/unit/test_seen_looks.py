@@ -9,7 +9,9 @@ import torch
 from slmsam2.modeling import Moments
 from slmsam2.modeling.checkpoint import write_looks
 from slmsam2.server import looks as module
+from slmsam2.server import shelf as shelf_module
 from slmsam2.server.looks import SeenLooks
+from slmsam2.server.shelf import Shelf
 
 pytestmark = pytest.mark.unit
 
@@ -45,7 +47,7 @@ def put(folder):
     """Put looks of an image on the shelf, as another server may have done."""
 
     def put(image, age=0, **looks):
-        path = folder / module._file_name(image)
+        path = Shelf(folder, ".pt").path_of(image)
         write_looks(path, looks)
         os.utime(path, ns=(10**18 - age, 10**18 - age))
         return path
@@ -101,11 +103,12 @@ def test_a_model_that_uses_no_looks_gets_none(shelf, network, put):
 
 
 def test_what_is_not_wanted_any_more_is_cleared_away(folder, put, monkeypatch):
-    monkeypatch.setattr(module, "MOST_VOLUMES", 2)
+    monkeypatch.setattr(shelf_module, "MOST_VOLUMES", 2)
     paths = {name: put(name, age=age, liver=looks_of(age)) for age, name in enumerate(NAMES)}
     older = folder.parent / "learned_0"
     older.mkdir()
-    module._clear_up(folder, {module._file_name(name) for name in "bcd"})
+    module._forget_other_weights(folder)
+    Shelf(folder, ".pt").clear_up("bcd")
     assert sorted(folder.iterdir()) == sorted(
         [paths["b"], paths["c"]]
     )  # d is the oldest, a is not labelled now
@@ -114,17 +117,17 @@ def test_what_is_not_wanted_any_more_is_cleared_away(folder, put, monkeypatch):
 
 def test_images_are_caught_up_with_as_far_as_there_is_room(shelf, network, put, monkeypatch):
     """Of many labelled images those on the shelf stay, the one submitted is learnt, and no more than fit."""
-    monkeypatch.setattr(module, "MOST_VOLUMES", 3)
+    monkeypatch.setattr(shelf_module, "MOST_VOLUMES", 3)
     put("a", liver=looks_of(1))
     network.info["trained"] = {"labels": {"b": "digest"}}
     shelf._models.get = lambda device: network
     monkeypatch.setattr(module, "submitted_images", lambda datastore: ["a", "b", "c", "d", "e"])
     learnt = []
     monkeypatch.setattr(SeenLooks, "_learn_one", lambda self, image, *of: learnt.append(image))
-    shelf._learn({"e"})
+    shelf.learn({"e"})
     assert learnt == ["e", "c"]
     put("c", liver=looks_of(2))
     put("e", liver=looks_of(3))
     learnt.clear()
-    shelf._learn({"d"})
+    shelf.learn({"d"})
     assert learnt == ["d"]

@@ -27,7 +27,7 @@ FAR = 0.1  # weight of a pixel farther away, relative to one of the surroundings
 NEAR = 3  # mask pixels around a mask, in which it may change
 LIMIT = 1.5  # of the classifier's values, which are fitted to 1 and -1
 LEARNT = 3.0  # how much looks that explain the given slices wholly would count, relative to these
-CHANCE = 0.3  # agreement with the given slices up to which looks do not count: that of other people's is about it
+CHANCE = 0.3  # agreement with the given slices up to which looks do not count; other people's is about that
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +19,7 @@ from slmsam2.engine.settings import Settings
 from slmsam2.engine.structures import propagate_structures
 from slmsam2.engine.workspace import Workspace
 from slmsam2.modeling import SLMSAM2, Moments
-from slmsam2.volume import SliceView, Volume, Window
+from slmsam2.volume import Profile, SliceView, Volume, Window
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,8 @@ class Job:
         cleaning: post-processing.
         regions: value -> region of an earlier request.
         looks: value -> what the structure looks like in other volumes; None: as far as the network knows.
+        profiles: value -> how large the structure is from slice to slice in other volumes; those along other axes do
+            not count.
     """
 
     view: SliceView
@@ -45,6 +47,7 @@ class Job:
     cleaning: Cleaning = field(default_factory=Cleaning)
     regions: Mapping[int, Region] = field(default_factory=dict)
     looks: Mapping[int, Moments] | None = None
+    profiles: Mapping[int, Sequence[Profile]] = field(default_factory=dict)
 
 
 def solve(
@@ -73,17 +76,22 @@ def solve(
     view, looks = job.view, job.looks
     if looks is None:
         looks = {value: network.looks[name] for name, value in names.items() if name in network.looks}
+    profiles = {
+        value: [one for one in known if one.patient_axis == view.patient_axis]
+        for value, known in job.profiles.items()
+    }
     found = propagate_structures(
         network,
         view.to_stack(volume.array),
         job.window,
         job.prompts,
-        view.spacing[1:],
+        view.spacing,
         job.settings,
         progress,
         workspace,
         job.regions,
         looks,
+        profiles,
     )
     result = np.zeros_like(volume.array, dtype=job.given.dtype)  # stored alike: slices lie together in both
     stack = view.to_stack(result)
@@ -91,6 +99,7 @@ def solve(
     clean(stack, job.prompts, job.cleaning, job.settings)
     calibration = read_calibration(network.info.get("confidence"))
     reports = structure_reports(found, job.prompts, stack, names, view, calibration)
+    ended = {value for part in found for value in part.propagation.ended_by_length}
     encoding = sum(part.encode_seconds for part in found)
     finished = time.perf_counter()
     report = {
@@ -101,6 +110,7 @@ def solve(
         "version": network.info["version"],
         "speed": network.info["speed"],
         "looks": [name for name, value in names.items() if value in looks],
+        "lengths": [name for name, value in names.items() if value in ended],
         "structures": reports,
         "latencies": {
             "load": round(loaded - start, 4),

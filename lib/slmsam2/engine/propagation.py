@@ -40,6 +40,7 @@ class Propagation:
         stops: per object, "up" and "down" -> where and why that direction ended.
         spans: per object, the slices between its prompts and beyond them.
         redone: per object, the slices that were computed now and not taken from a request before.
+        ended_by_length: the objects of which the usual length told the ends.
     """
 
     objects: list[int]
@@ -52,6 +53,7 @@ class Propagation:
     stops: dict[int, dict[str, Stop]] = field(default_factory=dict)
     spans: dict[int, list[Span]] = field(default_factory=dict)
     redone: dict[int, set[int]] = field(default_factory=dict)
+    ended_by_length: set[int] = field(default_factory=set)
 
     def slice_logits(self, index: int) -> Tensor:
         """Mask logits of one slice at the slices' own size, float32 (O, h, w)."""

@@ -7,6 +7,7 @@ from typing import Literal
 
 Order = Literal["independent", "published"]
 END_OF_RANGE, END_OF_STRUCTURE, SAID_ABSENT = "end of the range", "end of the structure", "marked as absent"
+USUAL_LENGTH = "usual length"
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Stop:
-    """Where and why a direction ended: "end of the structure", "end of the range", or "marked as absent"."""
+    """Where and why a direction ended: see the constants at the top."""
 
     slice: int
     reason: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from slmsam2.engine.features import DEFAULT_CACHE_BYTES, FeatureCache
 from slmsam2.engine.interpolation import fill, taper, widen
+from slmsam2.engine.lengths import end_by_length
 from slmsam2.engine.propagation import Progress, Prompts, Propagation, propagate_frames
 from slmsam2.engine.regions import Region, region_around, twice_as_wide, whole_slices
 from slmsam2.engine.settings import Settings
@@ -20,7 +21,7 @@ from slmsam2.engine.workspace import Workspace
 from slmsam2.modeling import SLMSAM2, Moments
 from slmsam2.modeling.logits import peaks
 from slmsam2.prompts import Marks, Prompt, extent_of
-from slmsam2.volume import Frames, Window
+from slmsam2.volume import Frames, Profile, Window
 
 SMOOTHED_LIMIT = 1.5  # mask logits count as this much at most when they are smoothed
 SMOOTHED_OUTSIDE = 2.2  # the surest outside a mask, before it is cut off to that
@@ -54,12 +55,13 @@ def propagate_structures(
     stack: np.ndarray,
     window: Window,
     prompts: Prompts,
-    spacing: tuple[float, float],
+    spacing: tuple[float, float, float],
     settings: Settings,
     progress: Progress | None = None,
     workspace: Workspace | None = None,
     regions: Mapping[int, Region] | None = None,
     looks: Mapping[int, Moments] | None = None,
+    profiles: Mapping[int, Sequence[Profile]] | None = None,
 ) -> list[Found]:
     """Propagate each structure.
 
@@ -67,16 +69,18 @@ def propagate_structures(
     around what was painted, so that a small structure gets more of their few tokens; a structure that comes to the
     region's edge is propagated again in one twice as wide. Structures in the same region share the image encoder.
     Networks with ``interpolation`` get the shape between two prompts where they found nothing, masks too small for it
-    widened, and ends where areas fall towards them; those with ``smoothing`` mask logits smoothed across slices.
+    widened, and ends where areas fall towards them; those with ``smoothing`` mask logits smoothed across slices. A
+    structure whose length is known from other volumes ends accordingly.
 
     Args:
         stack: (S, H, W), real numbers.
         prompts: {value: {slice: bool (H, W), or marks}}.
-        spacing: between rows and between columns, in mm.
+        spacing: between slices, between rows and between columns, in mm.
         progress: called with (slices done, slices to do as known so far).
         workspace: what earlier requests left, and later ones may use.
         regions: value -> region of an earlier request, to be kept while all prompts lie in it.
         looks: value -> what the structure looks like in other volumes.
+        profiles: value -> how large it is there, along these slices.
     """
     inference = network.info["inference"]
     margin = inference.get("crop_margin")
@@ -84,7 +88,7 @@ def propagate_structures(
     waiting: dict[Region, list[int]] = {}
     for value, given in prompts.items():
         earlier = (regions or {}).get(value)
-        region = _region(network, stack, window, given, spacing, margin, earlier, workspace)
+        region = _region(network, stack, window, given, spacing[1:], margin, earlier, workspace)
         waiting.setdefault(region, []).append(value)
     found: list[Found] = []
     counter = _Counter(progress, len(waiting))
@@ -114,8 +118,10 @@ def propagate_structures(
         if interpolated:
             widen(result)
             taper(result)
+        if profiles:
+            end_by_length(result, profiles, (spacing[0], *_mask_spacing(result, spacing[1:])))
         if not region.is_whole and _is_cut_off(result, region):
-            waiting.setdefault(twice_as_wide(region, spacing), []).extend(values)
+            waiting.setdefault(twice_as_wide(region, spacing[1:]), []).extend(values)
             counter.runs += 1
             continue
         found.append(Found(result, region, features.seconds))
@@ -194,6 +200,15 @@ def _limited(logits: Tensor) -> Tensor:
     inside, outside = (peak[:, 0] for peak in peaks(logits[:, None]))
     slopes = torch.where(logits > 0, SMOOTHED_LIMIT / inside, SMOOTHED_OUTSIDE / outside).clamp_max(1)
     return (slopes * logits).clamp(-SMOOTHED_LIMIT, SMOOTHED_LIMIT)
+
+
+def _mask_spacing(result: Propagation, spacing: tuple[float, float]) -> tuple[float, float]:
+    """Between the rows and columns of masks as the network gives them, in mm."""
+    rows, columns = (
+        size * between / result.low_res.shape[-1]
+        for size, between in zip(result.out_size, spacing, strict=True)
+    )
+    return rows, columns
 
 
 def _is_cut_off(result: Propagation, region: Region) -> bool:

@@ -70,7 +70,7 @@ def volume_samples(
         prompts = {VALUE: {index: reference[index] for index in given}}
         settings = Settings(stop_after=STOP_AFTER)
         (found,) = propagate_structures(
-            network, stack, Window(0.5, 1.0), prompts, (1.0, 1.0), settings, workspace=workspace
+            network, stack, Window(0.5, 1.0), prompts, (1.0, 1.0, 1.0), settings, workspace=workspace
         )
         facts = slice_facts(found.propagation, VALUE, prompts[VALUE])
         masks = {int(s): found.slice_logits(int(s))[VALUE] > 0 for s in facts.slices}

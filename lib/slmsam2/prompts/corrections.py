@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from slmsam2.modeling import Moments
 from slmsam2.prompts.marks import Marks, Prompt, is_empty
+
+if TYPE_CHECKING:  # pre-training, which needs prompts, must do without what reads volumes
+    from slmsam2.volume import Profile
 
 UNCHANGED = (
     0.5  # a label is an edited proposal when more than this share of the proposal's slices is as it was
@@ -28,6 +32,7 @@ class Known:
         window: (level, width) of the intensities that were shown.
         version: of the network.
         looks: of the structure in other volumes, in features of that version.
+        profiles: of the structure in other volumes.
     """
 
     axis: int
@@ -38,6 +43,7 @@ class Known:
     window: tuple[float, float] | None = None
     version: str = ""
     looks: Moments | None = None
+    profiles: tuple[Profile, ...] = ()
 
 
 def corrected_slices(came: np.ndarray, hidden: np.ndarray, returned: np.ndarray) -> list[int] | None:

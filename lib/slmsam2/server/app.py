@@ -20,6 +20,7 @@ from monailabel.utils.sessions import Sessions
 
 from slmsam2.engine import Workspace
 from slmsam2.errors import SlmSam2Error
+from slmsam2.modeling.build import learnt_folder
 from slmsam2.server.answers import refusal, unreachable
 from slmsam2.server.auto_train import AutoTrainer
 from slmsam2.server.background import Background
@@ -27,6 +28,7 @@ from slmsam2.server.configuration import read_configuration
 from slmsam2.server.folder import FolderDatastore
 from slmsam2.server.infer import KINDS, STUDY, SlmSam2Infer
 from slmsam2.server.kept_sessions import KeptSessions
+from slmsam2.server.lengths import SeenLengths
 from slmsam2.server.line import line
 from slmsam2.server.looks import SeenLooks
 from slmsam2.server.memory import Memory
@@ -134,9 +136,12 @@ class SlmSam2App(MONAILabelApp):
         self._prefetcher = Prefetcher(
             self._models, workspace, conf.device, conf.preset, conf.speed, conf.most_voxels
         )
-        self._looks = None
+        self._looks = self._lengths = None
         if conf.looks:
             self._looks = SeenLooks(self._models, self.datastore, conf.device, conf.most_voxels)
+            folder = learnt_folder(conf.model, conf.model_dir) / "lengths"
+            self._lengths = SeenLengths(folder, self.datastore, conf.most_voxels)
+        self._submitted: Background[str] = Background("submitted labels", self._learn_from)
         return {
             name: SlmSam2Infer(
                 kind,
@@ -149,6 +154,7 @@ class SlmSam2App(MONAILabelApp):
                 conf.most_voxels,
                 conf.speed,
                 self._looks,
+                self._lengths,
             )
             for name, kind in KINDS.items()
         }
@@ -170,9 +176,10 @@ class SlmSam2App(MONAILabelApp):
         return {"dice": DiceScoring(self._proposals)}
 
     def info(self) -> dict[str, Any]:
-        """MONAI Label's description of the app, how much people still correct, and whose looks were learnt."""
-        looks = self._looks.volumes() if self._looks else {}
-        return {**super().info(), KEY: correction_summary(self.datastore()), "looks": looks}
+        """MONAI Label's description of the app, how much people still correct, and what was learnt of structures."""
+        seen = {"looks": self._looks, "lengths": self._lengths}
+        volumes = {what: one.volumes() if one else {} for what, one in seen.items()}
+        return {**super().info(), KEY: correction_summary(self.datastore()), **volumes}
 
     def infer(self, request: Mapping[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
         """Run an infer task on an image of the datastore, of a session or of an upload, and on nothing else.
@@ -226,9 +233,14 @@ class SlmSam2App(MONAILabelApp):
             self.async_scoring(None)
         if self._auto_trainer is not None:
             self._auto_trainer.label_saved()
-        if self._looks is not None and self._server_mode:
-            self._looks.label_saved(image_id)
+        if self._configuration.looks and self._server_mode:
+            self._submitted.add(image_id)
         return super().on_save_label(image_id, label_id)
+
+    def _learn_from(self, images: list[str]) -> None:
+        for seen in (self._lengths, self._looks):
+            if seen is not None:
+                seen.learn(images)
 
     def async_scoring(self, method: str | None, params: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """What MONAI Label scores by itself is scored in a thread of the server.

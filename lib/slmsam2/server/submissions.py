@@ -9,9 +9,11 @@ from typing import Any
 from monailabel.datastore.local import LocalDatastore
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 
+from slmsam2.server.inspection import inspect
 from slmsam2.server.painted import label_names
+from slmsam2.server.shortage import check_room
 from slmsam2.server.study import label_file
-from slmsam2.training.labelled import Submission
+from slmsam2.training.labelled import Case, Submission, read_case
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +40,19 @@ def submission_of(datastore: Datastore, image_id: str) -> Submission | None:
         return None
     info = datastore.get_label_info(label_id, FINAL)
     return Submission(image_id, image, label, label_names(info), _vouched(info))
+
+
+def read_submitted(datastore: Datastore, image_id: str, most_voxels: int) -> Case | None:
+    """The label of one image that is tagged final, read through; None when it or its image is gone.
+
+    Raises:
+        SlmSam2Error: it cannot be read, is too large, or there is no room for it in memory.
+    """
+    submission = submission_of(datastore, image_id)
+    if submission is None:
+        return None
+    check_room(max(inspect(path, most_voxels) for path in (submission.image, submission.label)))
+    return read_case(submission)
 
 
 def submitted_images(datastore: Datastore) -> list[str]:

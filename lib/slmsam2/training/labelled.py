@@ -14,6 +14,7 @@ import numpy as np
 from slmsam2.errors import SlmSam2Error
 from slmsam2.prompts import named_values
 from slmsam2.volume import (
+    Profile,
     SliceView,
     Volume,
     default_axis,
@@ -21,6 +22,7 @@ from slmsam2.volume import (
     painted_axis,
     read_label,
     read_volume,
+    whole_profile,
 )
 
 logger = logging.getLogger(__name__)
@@ -58,6 +60,7 @@ class Structure:
         axis: stored axis it was drawn along.
         areas: pixels on each slice of the stack (S,).
         known: whether the label can be trusted on a slice of the stack, bool (S,).
+        profile: how large it is from slice to slice; None where its ends are not known.
     """
 
     name: str
@@ -65,6 +68,7 @@ class Structure:
     axis: int
     areas: np.ndarray
     known: np.ndarray
+    profile: Profile | None = None
 
     @property
     def present(self) -> np.ndarray:
@@ -133,7 +137,9 @@ def read_case(submission: Submission) -> Case:
         areas = np.count_nonzero(view.to_stack(mask), axis=(1, 2))
         vouched = submission.vouched.get(name)
         stack_slices = None if vouched is None else [view.stack_index(s) for s in vouched]
-        structures[name] = Structure(name, value, axis, areas, known_slices(areas, stack_slices))
+        known = known_slices(areas, stack_slices)
+        profile = whole_profile(areas, known, view)
+        structures[name] = Structure(name, value, axis, areas, known, profile)
     return Case(submission, _digest(image, label, structures), structures)
 
 

@@ -4,12 +4,14 @@ from slmsam2.volume.files import label_values, read_label, read_volume, write_la
 from slmsam2.volume.frames import Frames
 from slmsam2.volume.grid import default_axis, label_on_grid, painted_axis
 from slmsam2.volume.intensity import PRESETS, Window, choose_window, parse_window
+from slmsam2.volume.profile import Profile, whole_profile
 from slmsam2.volume.slices import SliceView
 from slmsam2.volume.volume import Volume
 
 __all__ = [
     "PRESETS",
     "Frames",
+    "Profile",
     "SliceView",
     "Volume",
     "Window",
@@ -21,5 +23,6 @@ __all__ = [
     "parse_window",
     "read_label",
     "read_volume",
+    "whole_profile",
     "write_label",
 ]

@@ -38,6 +38,8 @@ class SliceView:
         self.axis = axis
         self.num_slices = int(shape[axis])
         self.slice_shape = (int(shape[row]), int(shape[column]))
+        self.patient_axis = int(patient_axis[axis])
+        """That the slices are along: 0 right, 1 anterior, 2 superior."""
         self._order = (axis, row, column)
         # Slices ascend along RAS+, rows and columns descend.
         self._flips = tuple(orientation[self._order, 1] * [1, -1, -1] < 0)
