@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
@@ -55,7 +54,7 @@ class SeenLengths:
 
     def volumes(self) -> dict[str, int]:
         """Structure -> in how many submitted volumes it was seen whole."""
-        return dict(Counter({name: len(profiles) for name, profiles in self.known().items()}))
+        return {name: len(profiles) for name, profiles in self.known().items()}
 
     def learn(self, changed: Collection[str]) -> None:
         """Learn from labels that were submitted now, and from those before that were not seen yet."""
