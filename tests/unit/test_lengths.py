@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from slmsam2.engine.lengths import end_by_length, have_a_length, usual_ends
+from slmsam2.engine.lengths import USUAL, follow_others, have_a_length, usual_in
 from slmsam2.engine.propagation import Propagation
 from slmsam2.engine.settings import END_OF_RANGE, USUAL_LENGTH, Stop
 from slmsam2.engine.spans import Span
@@ -39,9 +39,9 @@ def found(profile: Profile, first: int, beyond: int = 0) -> np.ndarray:
 
 
 def propagation(areas: np.ndarray, given: list[int]) -> Propagation:
-    """Masks with so many pixels on each slice."""
+    """Masks with so many pixels on each slice, surer the farther from their edge."""
     ranks = torch.arange(SIZE * SIZE).view(SIZE, SIZE)
-    logits = torch.stack([torch.where(ranks < int(area), 3.0, -3.0) for area in areas])[:, None]
+    logits = torch.stack([(int(area) - 0.5 - ranks) / 20 for area in areas])[:, None]
     facts = torch.ones(len(areas), 1)
     ends = [None, *given, None]
     spans = [
@@ -93,31 +93,36 @@ def test_the_ends_are_found_from_any_painted_slice(place: float) -> None:
     own = egg(48)
     areas = found(own, first=10, beyond=9)
     given = [10 + round(place * (len(own.areas) - 1))]
-    ends = usual_ends(KNOWN, areas, given, 3.0)
-    assert ends is not None
-    assert ends[0] == pytest.approx(10, abs=1)
-    assert ends[1] == pytest.approx(26, abs=1)
+    usual = usual_in(KNOWN, areas, given, 3.0)
+    assert usual is not None
+    assert usual.first == pytest.approx(10, abs=1)
+    assert usual.last == pytest.approx(26, abs=1)
+    assert usual.areas[given[0]] == pytest.approx(areas[given[0]])
+    assert usual.areas[12:24] == pytest.approx(areas[12:24], rel=0.15)
 
 
 def test_a_slice_given_as_empty_counts() -> None:
     own = egg(48)
     areas = found(own, first=10, beyond=9)
     areas[27:] = 0
-    assert usual_ends(KNOWN, areas, [15, 27], 3.0) == usual_ends(KNOWN, areas, [15], 3.0)
-    assert usual_ends(KNOWN, areas, [], 3.0) is None
-    assert usual_ends(KNOWN, np.zeros(SLICES), [27], 3.0) is None
+    with_it, without = usual_in(KNOWN, areas, [15, 27], 3.0), usual_in(KNOWN, areas, [15], 3.0)
+    assert with_it is not None
+    assert without is not None
+    assert (with_it.first, with_it.last) == (without.first, without.last)
+    assert usual_in(KNOWN, areas, [], 3.0) is None
+    assert usual_in(KNOWN, np.zeros(SLICES), [27], 3.0) is None
 
 
-def test_another_thing_of_that_name_has_no_usual_ends() -> None:
+def test_another_thing_of_that_name_has_no_usual_in() -> None:
     small = egg(12)
     areas = found(Profile(2, 3.0, small.areas / 9), first=10)
-    assert usual_ends(KNOWN, areas, [11], 3.0) is None
+    assert usual_in(KNOWN, areas, [11], 3.0) is None
 
 
 def test_what_runs_on_is_ended() -> None:
     own = egg(48)
     result = propagation(found(own, first=10, beyond=9) / 4, given=[15])
-    end_by_length(result, {7: KNOWN}, (3.0, 2.0, 2.0))
+    follow_others(result, {7: KNOWN}, (3.0, 2.0, 2.0))
     present = (result.low_res > 0).flatten(1).any(dim=1).nonzero().flatten().tolist()
     assert present == list(range(10, result.stops[7]["up"].slice))
     assert present[-1] == pytest.approx(26, abs=1)
@@ -126,19 +131,41 @@ def test_what_runs_on_is_ended() -> None:
     assert result.ended_by_length == {7}
 
 
+def test_masks_that_have_worn_down_are_made_larger() -> None:
+    own = egg(48)
+    areas = found(own, first=10)
+    worn = areas.copy()
+    worn[18:] *= 0.7
+    result = propagation(worn / 4, given=[15])
+    follow_others(result, {7: KNOWN}, (3.0, 2.0, 2.0))
+    after = 4 * (result.low_res > 0).flatten(1).sum(dim=1).numpy()
+    assert after[18:24] == pytest.approx(areas[18:24] * 0.7 ** (1 - USUAL), rel=0.15)
+    assert after[15] == int(worn[15] / 4) * 4
+
+
+def test_usual_areas_pass_through_what_was_given() -> None:
+    areas = found(egg(48), first=10)
+    areas[20] *= 1.3
+    usual = usual_in(KNOWN, areas, [15, 20], 3.0)
+    assert usual is not None
+    assert usual.areas[[15, 20]] == pytest.approx(areas[[15, 20]])
+    assert usual.areas[22] == pytest.approx(1.3 * areas[22], rel=0.15)
+
+
 def test_what_the_user_painted_beyond_stays_and_goes_on() -> None:
     own = egg(48)
     areas = found(own, first=10, beyond=9) / 4
     result = propagation(areas, given=[15, 33])
-    before = result.low_res.clone()
-    end_by_length(result, {7: KNOWN}, (3.0, 2.0, 2.0))
-    assert torch.equal(result.low_res, before)
+    before = (result.low_res > 0).flatten(1).any(dim=1)
+    follow_others(result, {7: KNOWN}, (3.0, 2.0, 2.0))
+    assert torch.equal((result.low_res > 0).flatten(1).any(dim=1), before)
+    assert result.stops[7]["up"].reason == END_OF_RANGE
 
 
 @pytest.mark.parametrize("known", [[], KNOWN[:2]])
 def test_without_a_length_nothing_changes(known: list[Profile]) -> None:
     result = propagation(found(egg(48), first=10, beyond=9) / 4, given=[15])
     before = result.low_res.clone()
-    end_by_length(result, {7: known}, (3.0, 2.0, 2.0))
+    follow_others(result, {7: known}, (3.0, 2.0, 2.0))
     assert torch.equal(result.low_res, before)
     assert not result.ended_by_length

@@ -65,7 +65,7 @@ def widen(result: Propagation) -> None:
             even = np.linspace(areas[span.low], areas[span.high], span.high - span.low + 1)
             for index in range(span.first, span.last + 1):
                 if 0 < areas[index] < even[index - span.low]:
-                    logits[index] -= _level(logits[index], np.sqrt(areas[index] * even[index - span.low]))
+                    logits[index] -= level(logits[index], np.sqrt(areas[index] * even[index - span.low]))
 
 
 def taper(result: Propagation) -> None:
@@ -114,10 +114,10 @@ def between(low: Shape, high: Shape, share: float) -> np.ndarray:
     centre = (1 - share) * low.centre + share * high.centre
     moved = [shift(shape.distance, centre - shape.centre, order=1, mode="nearest") for shape in (low, high)]
     mixed = (1 - share) * moved[0] + share * moved[1]
-    return mixed - _level(mixed, (1 - share) * low.area + share * high.area)
+    return mixed - level(mixed, (1 - share) * low.area + share * high.area)
 
 
-def _level(values: np.ndarray, area: float) -> float:
+def level(values: np.ndarray, area: float) -> float:
     """The level above which so many pixels of ``values`` (n, n) lie, one at least and not all."""
     count = min(max(round(area), 1), values.size - 1)
     return float(np.partition(values, (-count - 1, -count), axis=None)[[-count - 1, -count]].mean())

@@ -1,17 +1,18 @@
-"""Where a structure ends, told by its length in other volumes.
+"""Where a structure ends, and how large it is from slice to slice, told by other volumes.
 
-Most of what a first proposal gets wrong are the ends: a structure passes into what looks like it. People are alike, so
-the structure of that name in other volumes tells where it must end, once it is known which of its slices was painted:
-where areas there and nearby are those that were found here.
+Most of what a first proposal gets wrong are the ends: a structure passes into what looks like it. And masks wear down
+with the distance. People are alike, so the structure of that name in other volumes tells both, once it is known which
+of its slices was painted: where areas there and nearby are those that were found here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from slmsam2.engine.interpolation import BLEND_LIMIT
+from slmsam2.engine.interpolation import BLEND_LIMIT, level
 from slmsam2.engine.propagation import Propagation
 from slmsam2.engine.settings import USUAL_LENGTH, Stop
 from slmsam2.volume import Profile
@@ -25,39 +26,70 @@ SIZES = np.geomspace(1 / 1.5, 1.5, 9)  # areas, relative to those in another vol
 # mean differences of diameters, relative to the largest one
 SIZE_COSTS = 0.1  # which a size of e or 1 / e must make up for
 MOST_DIFFERENT = 0.12  # up to which a volume counts
+USUAL = 0.6  # how much the usual area counts on a slice, that of the mask found there the rest (in a geometric mean)
+MOST_RESIZED = 2.5  # times, to either side, that the usual area may be that of a mask
 
 
-def end_by_length(
+@dataclass(frozen=True)
+class Usual:
+    """A structure as it is in other volumes, laid upon the slices of this one.
+
+    Attributes:
+        first, last: slices of the stack, which may lie beyond it; the means over the volumes.
+        areas: mm² on each slice (S,), through the areas on given slices.
+    """
+
+    first: int
+    last: int
+    areas: np.ndarray
+
+
+def follow_others(
     result: Propagation,
     profiles: Mapping[int, Sequence[Profile]],
     spacing: tuple[float, float, float],
 ) -> None:
-    """Leave nothing of a structure beyond its usual length, in place; what was given stays.
+    """Leave nothing of a structure beyond its usual ends, and bring masks nearer to their usual areas, in place.
+
+    What was given stays, and a direction in which something was given beyond the usual end goes on.
 
     Args:
         result: says in ``stops`` and ``ended_by_length`` what was done.
         profiles: object id -> the object in other volumes, along these slices.
         spacing: between slices, and of the mask's rows and columns, mm.
     """
+    pixel = spacing[1] * spacing[2]
     for column, obj in enumerate(result.objects):
         known = profiles.get(obj, ())
         if not have_a_length(known):
             continue
-        logits = result.low_res[:, column]
-        areas = (logits > 0).sum(dim=(1, 2)).numpy() * spacing[1] * spacing[2]
+        logits = result.low_res[:, column].numpy()
+        areas = np.count_nonzero(logits > 0, axis=(1, 2)) * pixel
         given = {end for span in result.spans[obj] for end in (span.low, span.high) if end is not None}
-        ends = usual_ends(known, areas, given, spacing[0])
-        if ends is None:
+        usual = usual_in(known, areas, given, spacing[0])
+        if usual is None:
             continue
         result.ended_by_length.add(obj)
-        low, high = ends
-        present = [index for index in given if areas[index]]
-        if high >= max(present) and areas[high + 1 :].any():
-            logits[high + 1 :].clamp_(max=-BLEND_LIMIT)
-            result.stops[obj]["up"] = Stop(high + 1, USUAL_LENGTH)
-        if low <= min(present) and areas[: max(low, 0)].any():
-            logits[:low].clamp_(max=-BLEND_LIMIT)
-            result.stops[obj]["down"] = Stop(low - 1, USUAL_LENGTH)
+        result.stops[obj] |= _ended(logits, areas, given, usual)
+        for index in set(np.flatnonzero(areas)) - given:
+            if usual.areas[index] and (logits[index] > 0).any():
+                ratio = np.clip(usual.areas[index] / areas[index], 1 / MOST_RESIZED, MOST_RESIZED)
+                logits[index] -= level(logits[index], areas[index] / pixel * ratio**USUAL)
+
+
+def _ended(logits: np.ndarray, areas: np.ndarray, given: Collection[int], usual: Usual) -> dict[str, Stop]:
+    """End the mask logits (S, n, n) of one structure; returns the directions in which something was taken away."""
+    present = [index for index in given if areas[index]]
+    ends = {}
+    if usual.last >= max(present) and areas[usual.last + 1 :].any():
+        beyond = logits[usual.last + 1 :]
+        np.minimum(beyond, -BLEND_LIMIT, out=beyond)
+        ends["up"] = Stop(usual.last + 1, USUAL_LENGTH)
+    if usual.first <= min(present) and areas[: max(usual.first, 0)].any():
+        beyond = logits[: usual.first]
+        np.minimum(beyond, -BLEND_LIMIT, out=beyond)
+        ends["down"] = Stop(usual.first - 1, USUAL_LENGTH)
+    return ends
 
 
 def have_a_length(profiles: Sequence[Profile]) -> bool:
@@ -66,10 +98,10 @@ def have_a_length(profiles: Sequence[Profile]) -> bool:
     return len(lengths) >= LEAST_VOLUMES and bool(np.std(lengths, ddof=1) <= MOST_SPREAD * np.mean(lengths))
 
 
-def usual_ends(
+def usual_in(
     profiles: Sequence[Profile], areas: np.ndarray, given: Collection[int], spacing: float
-) -> tuple[int, int] | None:
-    """The first and the last slice that a structure is on, if it is as long as in other volumes.
+) -> Usual | None:
+    """The structure as it would be if it were as in other volumes.
 
     Args:
         profiles: of these volumes.
@@ -78,16 +110,16 @@ def usual_ends(
         spacing: between slices, mm.
 
     Returns:
-        Slices of the stack, which may lie beyond it; the means over the volumes. None where most volumes differ too
-        much from what was found, or nothing was given.
+        None where most volumes differ too much from what was found, or nothing was given.
     """
-    painted = [index for index in given if areas[index]]
+    painted = sorted(index for index in given if areas[index])
     if not painted:
         return None
     origin = max(painted, key=lambda index: areas[index])
-    distances = np.abs(np.subtract.outer(np.arange(len(areas)), painted)).min(axis=1) * spacing
-    from_origin = (np.arange(len(areas)) - origin) * spacing
-    offsets = []
+    slices = np.arange(len(areas))
+    distances = np.abs(np.subtract.outer(slices, painted)).min(axis=1) * spacing
+    from_origin = (slices - origin) * spacing
+    offsets, relative = [], []
     for profile in profiles:
         weights = np.clip(1 - distances / (REACH * profile.length + spacing), 0, 1)
         weights[areas == 0] *= NOTHING
@@ -95,10 +127,14 @@ def usual_ends(
         position, difference = _aligned(profile, areas, weights, from_origin, spacing)
         if difference <= MOST_DIFFERENT:
             offsets.append((-position, profile.length - position))
+            relative.append(profile.at(position + from_origin) / profile.at(np.array(position)))
     if 2 * len(offsets) <= len(profiles):
         return None
     low, high = (round(mean / spacing) for mean in np.mean(offsets, axis=0))
-    return origin + low, origin + high
+    usual = np.mean(relative, axis=0) * areas[origin]
+    fixed = [index for index in painted if usual[index]]
+    sizes = np.log(areas[fixed] / usual[fixed])
+    return Usual(origin + low, origin + high, usual * np.exp(np.interp(slices, fixed, sizes)))
 
 
 def _aligned(

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from slmsam2.engine.features import DEFAULT_CACHE_BYTES, FeatureCache
 from slmsam2.engine.interpolation import fill, taper, widen
-from slmsam2.engine.lengths import end_by_length
+from slmsam2.engine.lengths import follow_others
 from slmsam2.engine.propagation import Progress, Prompts, Propagation, propagate_frames
 from slmsam2.engine.regions import Region, region_around, twice_as_wide, whole_slices
 from slmsam2.engine.settings import Settings
@@ -70,7 +70,7 @@ def propagate_structures(
     region's edge is propagated again in one twice as wide. Structures in the same region share the image encoder.
     Networks with ``interpolation`` get the shape between two prompts where they found nothing, masks too small for it
     widened, and ends where areas fall towards them; those with ``smoothing`` mask logits smoothed across slices. A
-    structure whose length is known from other volumes ends accordingly.
+    structure known from other volumes ends, and is about as large, as it does and is there.
 
     Args:
         stack: (S, H, W), real numbers.
@@ -119,7 +119,7 @@ def propagate_structures(
             widen(result)
             taper(result)
         if profiles:
-            end_by_length(result, profiles, (spacing[0], *_mask_spacing(result, spacing[1:])))
+            follow_others(result, profiles, (spacing[0], *_mask_spacing(result, spacing[1:])))
         if not region.is_whole and _is_cut_off(result, region):
             waiting.setdefault(twice_as_wide(region, spacing[1:]), []).extend(values)
             counter.runs += 1
