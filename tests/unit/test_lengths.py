@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from slmsam2.engine.lengths import USUAL, follow_others, have_a_length, usual_in
+from slmsam2.engine.lengths import LEAST_VOLUMES, USUAL, follow_others, have_a_length, usual_in
 from slmsam2.engine.propagation import Propagation
 from slmsam2.engine.settings import END_OF_RANGE, USUAL_LENGTH, Stop
 from slmsam2.engine.spans import Span
@@ -150,6 +150,27 @@ def test_usual_areas_pass_through_what_was_given() -> None:
     assert usual is not None
     assert usual.areas[[15, 20]] == pytest.approx(areas[[15, 20]])
     assert usual.areas[22] == pytest.approx(1.3 * areas[22], rel=0.15)
+
+
+def test_a_tip_that_was_painted_says_little_of_sizes() -> None:
+    """Areas change much from one slice to the next there."""
+    own = egg(48)
+    areas = found(own, first=10)
+    areas[26] *= 2
+    usual = usual_in(KNOWN, areas, [15, 26], 3.0)
+    assert usual is not None
+    assert usual.areas[25] <= 1.75 * areas[25]
+    assert usual.areas[15] == pytest.approx(areas[15])
+
+
+def test_a_gap_in_other_volumes_does_no_harm() -> None:
+    broken = egg(48)
+    broken.areas[4:7] = 0
+    areas = np.zeros(SLICES)
+    areas[15] = 1.0
+    known = [broken] * LEAST_VOLUMES
+    usual = usual_in(known, areas, [15], 3.0)
+    assert usual is None or np.isfinite(usual.areas).all()
 
 
 def test_what_the_user_painted_beyond_stays_and_goes_on() -> None:

@@ -22,7 +22,8 @@ MOST_SPREAD = 0.2  # standard deviation of the lengths relative to their mean: a
 REACH = 0.5  # of the length: slices farther from the given ones do not count in the alignment
 GIVEN = 10.0  # how much a given slice counts in it, a found one next to it being 1
 NOTHING = 0.3  # how much a slice counts on which nothing was found, relative to others
-SIZES = np.geomspace(1 / 1.5, 1.5, 9)  # areas, relative to those in another volume: people differ
+LARGEST = 1.5  # areas, relative to those in other volumes, and the other way round: people differ
+SIZES = np.geomspace(1 / LARGEST, LARGEST, 9)
 # mean differences of diameters, relative to the largest one
 SIZE_COSTS = 0.1  # which a size of e or 1 / e must make up for
 MOST_DIFFERENT = 0.12  # up to which a volume counts
@@ -36,7 +37,7 @@ class Usual:
 
     Attributes:
         first, last: slices of the stack, which may lie beyond it; the means over the volumes.
-        areas: mm² on each slice (S,), through the areas on given slices.
+        areas: mm² on each slice (S,), nearly those of the given slices there.
     """
 
     first: int
@@ -119,7 +120,7 @@ def usual_in(
     slices = np.arange(len(areas))
     distances = np.abs(np.subtract.outer(slices, painted)).min(axis=1) * spacing
     from_origin = (slices - origin) * spacing
-    offsets, relative = [], []
+    offsets, there = [], []
     for profile in profiles:
         weights = np.clip(1 - distances / (REACH * profile.length + spacing), 0, 1)
         weights[areas == 0] *= NOTHING
@@ -127,14 +128,16 @@ def usual_in(
         position, difference = _aligned(profile, areas, weights, from_origin, spacing)
         if difference <= MOST_DIFFERENT:
             offsets.append((-position, profile.length - position))
-            relative.append(profile.at(position + from_origin) / profile.at(np.array(position)))
+            there.append(profile.at(position + from_origin))
     if 2 * len(offsets) <= len(profiles):
         return None
     low, high = (round(mean / spacing) for mean in np.mean(offsets, axis=0))
-    usual = np.mean(relative, axis=0) * areas[origin]
-    fixed = [index for index in painted if usual[index]]
-    sizes = np.log(areas[fixed] / usual[fixed])
-    return Usual(origin + low, origin + high, usual * np.exp(np.interp(slices, fixed, sizes)))
+    usual = np.mean(there, axis=0)
+    known = [index for index in painted if usual[index]]
+    if not known:  # painted where there is a gap elsewhere
+        return None
+    sizes = np.clip(areas[known] / usual[known], 1 / LARGEST, LARGEST)
+    return Usual(origin + low, origin + high, usual * np.exp(np.interp(slices, known, np.log(sizes))))
 
 
 def _aligned(
