@@ -112,25 +112,25 @@ def test_the_next_image_gains_and_others_do_not_disturb_what_is_under_way(
     berta.wait_for({"wall": 1, "renamed": 1})
 
 
-def test_its_length_tells_the_ends_once_three_volumes_have_it(annotator, own_server, subjects, tmp_path):
+def test_its_shape_tells_the_ends_once_three_volumes_have_it(annotator, own_server, subjects, tmp_path):
     start = largest_slice(annotator.wall(LAST), 2)
     _, report = annotator.propagate([start], number=LAST)
-    assert report["lengths"] == []
+    assert report["shapes"] == []
     for number in (LEARNT, OTHER, THIRD):
         annotator.submit(number)
-    annotator.wait_for({"wall": 3}, "lengths")
+    annotator.wait_for({"wall": 3}, "shapes")
 
     # as with looks, what is under way stays
-    assert annotator.propagate([start, start - 6], number=LAST)[1]["lengths"] == []
+    assert annotator.propagate([start, start - 6], number=LAST)[1]["shapes"] == []
     other = tmp_path / "other"
     other.mkdir()
     berta = Annotator(own_server, subjects, other, "berta")
     _, report = berta.propagate([start], number=LAST)
-    assert report["lengths"] == ["wall"]
+    assert report["shapes"] == ["wall"]
     facts = report["structures"]["wall"]
     there = np.flatnonzero(annotator.wall(LAST).any(axis=(0, 1)))
     assert there[0] - 3 <= facts["first"] < start < facts["last"] <= there[-1] + 3
-    assert berta.propagate([start], name="something else", number=LAST)[1]["lengths"] == []
+    assert berta.propagate([start], name="something else", number=LAST)[1]["shapes"] == []
 
 
 @pytest.mark.parametrize("own_server", [["--conf", "looks", "false"]], indirect=True)
@@ -138,5 +138,5 @@ def test_it_can_be_switched_off(annotator, tmp_path):
     annotator.submit(LEARNT)
     time.sleep(3)
     assert annotator.client.info()["looks"] == {}
-    assert annotator.client.info()["lengths"] == {}
+    assert annotator.client.info()["shapes"] == {}
     assert not (tmp_path / "model" / "checkpoints" / "learned").exists()

@@ -7,6 +7,7 @@ import torch
 from slmsam2.engine.confidence import (
     AHEAD,
     FACTS,
+    LIKENESS,
     PRESENCE,
     Calibration,
     SliceFacts,
@@ -68,6 +69,18 @@ def test_facts(facts):
     assert fact(facts, "area", 0) == -4
     # where nothing was found, a part of what is on the nearest prompt is at stake
     assert facts.areas.tolist() == [0.25 * AHEAD, 0.25, 0.25, 0.25, 0.25, 0.5, 0.25 * AHEAD]
+
+
+def test_likeness_to_other_volumes_counts(result, facts):
+    before = expected_dice(facts, None)
+    assert facts.likeness is None
+    result.likeness[4] = np.array([1, 1, 1, 1, 0.2, 1, 1, 1])
+    mask = np.zeros((SIZE, SIZE), bool)
+    mask[5:15, 5:15] = True
+    confidence = expected_dice(slice_facts(result, 4, {3: mask}), None)
+    assert confidence[3] == 1
+    assert confidence[4] == pytest.approx((before[4] + LIKENESS * 0.2) / (1 + LIKENESS))
+    assert confidence[2] > before[2]
 
 
 def test_without_a_calibration(facts):

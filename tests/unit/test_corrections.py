@@ -1,10 +1,13 @@
 """What counts as a correction of a proposal, and what the server remembers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from slmsam2.prompts import Known, Marks, corrected_slices, painted_prompts, with_marks, within, without_marks
 from slmsam2.server.memory import MOST_STEPS, Key, Memory
+from slmsam2.volume import Exemplar
 
 pytestmark = pytest.mark.unit
 
@@ -111,6 +114,16 @@ def test_memory_gives_back_what_it_was_given(known):
         assert memory.recall(other) is None
     memory.forget(key)
     assert memory.recall(key) is None
+
+
+def test_memory_shares_what_is_known_of_other_volumes(known):
+    exemplar = Exemplar(np.full((48, 48, 48), 255, np.uint8), (1.0, 1.0, 1.0))
+    memory, key = Memory(), Key("ct", "me", "liver")
+    memory.remember(key, replace(known, exemplars=(exemplar,)))
+    assert memory.recall(key).exemplars[0] is exemplar
+    alone = Memory()
+    alone.remember(key, known)
+    assert memory.bytes == pytest.approx(alone.bytes, abs=20)
 
 
 def test_memory_is_bounded_in_time_and_size(known):

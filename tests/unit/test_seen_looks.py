@@ -27,7 +27,7 @@ def looks_of(seed):
 @pytest.fixture
 def shelf(tmp_path):
     models = SimpleNamespace(name="nano", model_dir=tmp_path, facts=lambda: {"version": "learned/1"})
-    return SeenLooks(models, lambda: None)
+    return SeenLooks(models)
 
 
 @pytest.fixture
@@ -121,13 +121,7 @@ def test_images_are_caught_up_with_as_far_as_there_is_room(shelf, network, put, 
     put("a", liver=looks_of(1))
     network.info["trained"] = {"labels": {"b": "digest"}}
     shelf._models.get = lambda device: network
-    monkeypatch.setattr(module, "submitted_images", lambda datastore: ["a", "b", "c", "d", "e"])
-    learnt = []
-    monkeypatch.setattr(SeenLooks, "_learn_one", lambda self, image, *of: learnt.append(image))
-    shelf.learn({"e"})
-    assert learnt == ["e", "c"]
+    assert shelf.to_learn(["a", "b", "c", "d", "e"], {"e"}) == ["e", "c"]
     put("c", liver=looks_of(2))
     put("e", liver=looks_of(3))
-    learnt.clear()
-    shelf.learn({"d"})
-    assert learnt == ["d"]
+    assert shelf.to_learn(["a", "b", "c", "d", "e"], {"d"}) == ["d"]

@@ -28,6 +28,7 @@ FACTS = (
     "area",  # log of the areas of mask and prompt, within +-4
 )
 NOTHING = 1e-4  # area of an empty mask, as a share of the region
+LIKENESS = 1.5  # how much likeness to the shape in other volumes counts, the other facts together being 1
 # exponent of the confidence that gives the chance that a structure found beyond the prompts is there at all; the rest
 # of the confidence is overlap
 PRESENCE = 1 / 8
@@ -51,6 +52,7 @@ class SliceFacts:
             ``AHEAD``.
         distances: int (n), slices to the nearest prompt with something on it.
         painted: bool (n), given by the user as a mask.
+        likeness: float (n), Dice coefficient with the shape in other volumes; None where that is not known.
     """
 
     slices: np.ndarray
@@ -59,6 +61,7 @@ class SliceFacts:
     areas: np.ndarray
     distances: np.ndarray
     painted: np.ndarray
+    likeness: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,7 @@ def slice_facts(result: Propagation, value: int, prompts: Mapping[int, Prompt]) 
         areas=stakes,
         distances=np.abs(slices - nearest),
         painted=np.array([isinstance(prompts.get(int(s)), np.ndarray) for s in slices]),
+        likeness=None if value not in result.likeness else result.likeness[value][slices],
     )
 
 
@@ -129,7 +133,8 @@ def expected_dice(facts: SliceFacts, calibration: Calibration | None) -> np.ndar
     """Confidence per visited slice, float (n) in 0..1; 1 where the user painted.
 
     Without a calibration: where the structure was found, the probability that it is there times the overlap that the
-    network expects; where not, the probability that it is absent.
+    network expects; where not, the probability that it is absent. A shape that is known from other volumes counts
+    LIKENESS, the rest 1.
     """
     if calibration is None:
         present = 1 / (1 + np.exp(-10 * facts.facts[:, 0]))
@@ -138,6 +143,8 @@ def expected_dice(facts: SliceFacts, calibration: Calibration | None) -> np.ndar
         found, empty = (np.array(c) for c in (calibration.found, calibration.empty))
         chosen = np.where(facts.found[:, None], found, empty)
         sureness = 1 / (1 + np.exp(-(chosen[:, 0] + (chosen[:, 1:] * facts.facts).sum(axis=1))))
+    if facts.likeness is not None:
+        sureness = (sureness + LIKENESS * facts.likeness) / (1 + LIKENESS)
     return np.where(facts.painted, 1.0, sureness)
 
 

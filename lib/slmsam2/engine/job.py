@@ -19,7 +19,7 @@ from slmsam2.engine.settings import Settings
 from slmsam2.engine.structures import propagate_structures
 from slmsam2.engine.workspace import Workspace
 from slmsam2.modeling import SLMSAM2, Moments
-from slmsam2.volume import Profile, SliceView, Volume, Window
+from slmsam2.volume import Exemplar, SliceView, Volume, Window
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,7 @@ class Job:
         cleaning: post-processing.
         regions: value -> region of an earlier request.
         looks: value -> what the structure looks like in other volumes; None: as far as the network knows.
-        profiles: value -> how large the structure is from slice to slice in other volumes; those along other axes do
-            not count.
+        exemplars: value -> the structure in other volumes.
     """
 
     view: SliceView
@@ -47,7 +46,7 @@ class Job:
     cleaning: Cleaning = field(default_factory=Cleaning)
     regions: Mapping[int, Region] = field(default_factory=dict)
     looks: Mapping[int, Moments] | None = None
-    profiles: Mapping[int, Sequence[Profile]] = field(default_factory=dict)
+    exemplars: Mapping[int, Sequence[Exemplar]] = field(default_factory=dict)
 
 
 def solve(
@@ -76,9 +75,8 @@ def solve(
     view, looks = job.view, job.looks
     if looks is None:
         looks = {value: network.looks[name] for name, value in names.items() if name in network.looks}
-    profiles = {
-        value: [one for one in known if one.patient_axis == view.patient_axis]
-        for value, known in job.profiles.items()
+    others = {
+        value: [one.along(view.patient_axis) for one in known] for value, known in job.exemplars.items()
     }
     found = propagate_structures(
         network,
@@ -91,7 +89,7 @@ def solve(
         workspace,
         job.regions,
         looks,
-        profiles,
+        others,
     )
     result = np.zeros_like(volume.array, dtype=job.given.dtype)  # stored alike: slices lie together in both
     stack = view.to_stack(result)
@@ -99,7 +97,7 @@ def solve(
     clean(stack, job.prompts, job.cleaning, job.settings)
     calibration = read_calibration(network.info.get("confidence"))
     reports = structure_reports(found, job.prompts, stack, names, view, calibration)
-    ended = {value for part in found for value in part.propagation.ended_by_length}
+    told = {value for part in found for value in part.propagation.told_by_others}
     encoding = sum(part.encode_seconds for part in found)
     finished = time.perf_counter()
     report = {
@@ -110,7 +108,7 @@ def solve(
         "version": network.info["version"],
         "speed": network.info["speed"],
         "looks": [name for name, value in names.items() if value in looks],
-        "lengths": [name for name, value in names.items() if value in ended],
+        "shapes": [name for name, value in names.items() if value in told],
         "structures": reports,
         "latencies": {
             "load": round(loaded - start, 4),

@@ -7,15 +7,15 @@ of its slices was painted: where areas there and nearby are those that were foun
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import math
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from slmsam2.engine.interpolation import BLEND_LIMIT, level
-from slmsam2.engine.propagation import Propagation
 from slmsam2.engine.settings import USUAL_LENGTH, Stop
-from slmsam2.volume import Profile
+from slmsam2.volume import Sections
 
 LEAST_VOLUMES = 3  # of which the length must be known: what differs from one to another is then seen
 MOST_SPREAD = 0.2  # standard deviation of the lengths relative to their mean: a tumour has no usual length
@@ -32,80 +32,53 @@ MOST_RESIZED = 2.5  # times, to either side, that the usual area may be that of 
 
 
 @dataclass(frozen=True)
+class Placed:
+    """A structure of another volume, laid along the slices of this one.
+
+    Attributes:
+        sections: of that structure.
+        position: in it, of the slice of origin, mm.
+        difference: weighted mean difference of diameters here and there, relative to the largest one.
+    """
+
+    sections: Sections
+    position: float
+    difference: float
+
+
+@dataclass(frozen=True)
 class Usual:
-    """A structure as it is in other volumes, laid upon the slices of this one.
+    """A structure as it is in other volumes, laid along the slices of this one.
 
     Attributes:
         first, last: slices of the stack, which may lie beyond it; the means over the volumes.
         areas: mm² on each slice (S,), nearly those of the given slices there.
+        painted: slices of the stack that were given, ascending, without those on which it is not.
+        origin: that on which it is largest.
+        volumes: those that are like this one.
     """
 
     first: int
     last: int
     areas: np.ndarray
+    painted: tuple[int, ...]
+    origin: int
+    volumes: tuple[Placed, ...]
 
 
-def follow_others(
-    result: Propagation,
-    profiles: Mapping[int, Sequence[Profile]],
-    spacing: tuple[float, float, float],
-) -> None:
-    """Leave nothing of a structure beyond its usual ends, and bring masks nearer to their usual areas, in place.
-
-    What was given stays, and a direction in which something was given beyond the usual end goes on.
-
-    Args:
-        result: says in ``stops`` and ``ended_by_length`` what was done.
-        profiles: object id -> the object in other volumes, along these slices.
-        spacing: between slices, and of the mask's rows and columns, mm.
-    """
-    pixel = spacing[1] * spacing[2]
-    for column, obj in enumerate(result.objects):
-        known = profiles.get(obj, ())
-        if not have_a_length(known):
-            continue
-        logits = result.low_res[:, column].numpy()
-        areas = np.count_nonzero(logits > 0, axis=(1, 2)) * pixel
-        given = {end for span in result.spans[obj] for end in (span.low, span.high) if end is not None}
-        usual = usual_in(known, areas, given, spacing[0])
-        if usual is None:
-            continue
-        result.ended_by_length.add(obj)
-        result.stops[obj] |= _ended(logits, areas, given, usual)
-        for index in set(np.flatnonzero(areas)) - given:
-            if usual.areas[index] and (logits[index] > 0).any():
-                ratio = np.clip(usual.areas[index] / areas[index], 1 / MOST_RESIZED, MOST_RESIZED)
-                logits[index] -= level(logits[index], areas[index] / pixel * ratio**USUAL)
-
-
-def _ended(logits: np.ndarray, areas: np.ndarray, given: Collection[int], usual: Usual) -> dict[str, Stop]:
-    """End the mask logits (S, n, n) of one structure; returns the directions in which something was taken away."""
-    present = [index for index in given if areas[index]]
-    ends = {}
-    if usual.last >= max(present) and areas[usual.last + 1 :].any():
-        beyond = logits[usual.last + 1 :]
-        np.minimum(beyond, -BLEND_LIMIT, out=beyond)
-        ends["up"] = Stop(usual.last + 1, USUAL_LENGTH)
-    if usual.first <= min(present) and areas[: max(usual.first, 0)].any():
-        beyond = logits[: usual.first]
-        np.minimum(beyond, -BLEND_LIMIT, out=beyond)
-        ends["down"] = Stop(usual.first - 1, USUAL_LENGTH)
-    return ends
-
-
-def have_a_length(profiles: Sequence[Profile]) -> bool:
+def have_a_length(volumes: Sequence[Sections]) -> bool:
     """Whether there are enough volumes, and the structure is about as long in each."""
-    lengths = [profile.length for profile in profiles]
+    lengths = [sections.length for sections in volumes]
     return len(lengths) >= LEAST_VOLUMES and bool(np.std(lengths, ddof=1) <= MOST_SPREAD * np.mean(lengths))
 
 
 def usual_in(
-    profiles: Sequence[Profile], areas: np.ndarray, given: Collection[int], spacing: float
+    volumes: Sequence[Sections], areas: np.ndarray, given: Collection[int], spacing: float
 ) -> Usual | None:
     """The structure as it would be if it were as in other volumes.
 
     Args:
-        profiles: of these volumes.
+        volumes: the structure there.
         areas: mm² that were found on each slice (S,).
         given: slices that the user painted, some of which may be empty.
         spacing: between slices, mm.
@@ -118,39 +91,46 @@ def usual_in(
         return None
     origin = max(painted, key=lambda index: areas[index])
     slices = np.arange(len(areas))
-    distances = np.abs(np.subtract.outer(slices, painted)).min(axis=1) * spacing
     from_origin = (slices - origin) * spacing
-    offsets, there = [], []
-    for profile in profiles:
-        weights = np.clip(1 - distances / (REACH * profile.length + spacing), 0, 1)
+    placed = []
+    for sections in volumes:
+        weights = nearness(len(areas), painted, spacing, sections.length)
         weights[areas == 0] *= NOTHING
         weights[list(given)] += GIVEN
-        position, difference = _aligned(profile, areas, weights, from_origin, spacing)
-        if difference <= MOST_DIFFERENT:
-            offsets.append((-position, profile.length - position))
-            there.append(profile.at(position + from_origin))
-    if 2 * len(offsets) <= len(profiles):
+        one = _placed(sections, areas, weights, from_origin, spacing)
+        if one.difference <= MOST_DIFFERENT:
+            placed.append(one)
+    if 2 * len(placed) <= len(volumes):
         return None
-    low, high = (round(mean / spacing) for mean in np.mean(offsets, axis=0))
-    usual = np.mean(there, axis=0)
+    faces = [(-one.position, one.sections.length - one.position) for one in placed]
+    low, high = np.mean(faces, axis=0) / spacing
+    usual = np.mean([one.sections.areas_at(one.position + from_origin) for one in placed], axis=0)
     known = [index for index in painted if usual[index]]
     if not known:  # painted where there is a gap elsewhere
         return None
     sizes = np.clip(areas[known] / usual[known], 1 / LARGEST, LARGEST)
-    return Usual(origin + low, origin + high, usual * np.exp(np.interp(slices, known, np.log(sizes))))
+    usual = usual * np.exp(np.interp(slices, known, np.log(sizes)))
+    first, last = origin + math.ceil(low), origin + math.floor(high)
+    return Usual(first, last, usual, tuple(painted), origin, tuple(placed))
 
 
-def _aligned(
-    profile: Profile, areas: np.ndarray, weights: np.ndarray, from_origin: np.ndarray, spacing: float
-) -> tuple[float, float]:
-    """Where in the other volume's structure the slice of origin lies, in mm from its first slice; and the weighted mean
-    difference of diameters there, relative to the largest one."""
+def nearness(count: int, painted: Sequence[int], spacing: float, length: float) -> np.ndarray:
+    """How much each of so many slices tells of a structure of that length (mm), by its distance from the painted ones:
+    1 on these, 0 from REACH of the length on."""
+    distances = np.abs(np.subtract.outer(np.arange(count), painted)).min(axis=1) * spacing
+    return np.clip(1 - distances / (REACH * length + spacing), 0, 1)
+
+
+def _placed(
+    sections: Sections, areas: np.ndarray, weights: np.ndarray, from_origin: np.ndarray, spacing: float
+) -> Placed:
+    """A volume's structure, where areas there are most like those here."""
     counted = weights > 0
-    step = min(spacing, profile.spacing)
-    positions = np.arange(0, profile.length + step / 2, step)
-    there = np.sqrt(profile.at(positions[:, None] + from_origin[counted]))
+    step = min(spacing, sections.cell[0])
+    positions = np.arange(step / 2, sections.length, step)
+    there = np.sqrt(sections.areas_at(positions[:, None] + from_origin[counted]))
     here, shares = np.sqrt(areas[counted]), weights[counted] / weights.sum()
-    largest = np.sqrt(profile.areas.max())
+    largest = np.sqrt(sections.areas.max())
     differences = np.stack(
         [
             np.abs(scale * there - here) @ shares / (scale * largest) + SIZE_COSTS * abs(np.log(size))
@@ -158,4 +138,46 @@ def _aligned(
         ]
     ).min(axis=0)
     best = int(differences.argmin())
-    return float(positions[best]), float(differences[best])
+    return Placed(sections, float(positions[best]), float(differences[best]))
+
+
+def end(logits: np.ndarray, areas: np.ndarray, given: Collection[int], usual: Usual) -> dict[str, Stop]:
+    """Leave nothing of a structure beyond its usual ends, in place; a direction in which something was given beyond the
+    usual end goes on.
+
+    Args:
+        logits: of its masks, (S, n, n).
+        areas: of them (S,).
+        given: slices that the user painted.
+        usual: the structure in other volumes.
+
+    Returns:
+        The directions in which something was taken away.
+    """
+    present = [index for index in given if areas[index]]
+    beyond = {
+        "up": (slice(usual.last + 1, None), usual.last + 1, usual.last >= max(present)),
+        "down": (slice(0, max(usual.first, 0)), usual.first - 1, usual.first <= min(present)),
+    }
+    ends = {}
+    for direction, (slices, stop, ends_there) in beyond.items():
+        if ends_there and areas[slices].any():
+            np.minimum(logits[slices], -BLEND_LIMIT, out=logits[slices])
+            ends[direction] = Stop(stop, USUAL_LENGTH)
+    return ends
+
+
+def resize(logits: np.ndarray, areas: np.ndarray, given: Collection[int], usual: Usual, pixel: float) -> None:
+    """Bring masks that were found nearer to their usual areas, in place.
+
+    Args:
+        logits: of the masks, (S, n, n).
+        areas: mm² of them (S,).
+        given: slices that the user painted, which stay.
+        usual: the structure in other volumes.
+        pixel: mm².
+    """
+    for index in set(np.flatnonzero(areas)) - set(given):
+        if usual.areas[index] and (logits[index] > 0).any():
+            ratio = np.clip(usual.areas[index] / areas[index], 1 / MOST_RESIZED, MOST_RESIZED)
+            logits[index] -= level(logits[index], areas[index] / pixel * ratio**USUAL)

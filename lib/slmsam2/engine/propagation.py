@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -40,7 +41,8 @@ class Propagation:
         stops: per object, "up" and "down" -> where and why that direction ended.
         spans: per object, the slices between its prompts and beyond them.
         redone: per object, the slices that were computed now and not taken from a request before.
-        ended_by_length: the objects of which the usual length told the ends.
+        told_by_others: the objects of which other volumes told ends, areas and shape.
+        likeness: per object whose shape they told, Dice coefficients with it (S,).
     """
 
     objects: list[int]
@@ -53,7 +55,8 @@ class Propagation:
     stops: dict[int, dict[str, Stop]] = field(default_factory=dict)
     spans: dict[int, list[Span]] = field(default_factory=dict)
     redone: dict[int, set[int]] = field(default_factory=dict)
-    ended_by_length: set[int] = field(default_factory=set)
+    told_by_others: set[int] = field(default_factory=set)
+    likeness: dict[int, np.ndarray] = field(default_factory=dict)
 
     def slice_logits(self, index: int) -> Tensor:
         """Mask logits of one slice at the slices' own size, float32 (O, h, w)."""

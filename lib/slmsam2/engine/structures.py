@@ -12,7 +12,7 @@ from torch import Tensor
 
 from slmsam2.engine.features import DEFAULT_CACHE_BYTES, FeatureCache
 from slmsam2.engine.interpolation import fill, taper, widen
-from slmsam2.engine.lengths import follow_others
+from slmsam2.engine.others import follow_others
 from slmsam2.engine.propagation import Progress, Prompts, Propagation, propagate_frames
 from slmsam2.engine.regions import Region, region_around, twice_as_wide, whole_slices
 from slmsam2.engine.settings import Settings
@@ -21,7 +21,7 @@ from slmsam2.engine.workspace import Workspace
 from slmsam2.modeling import SLMSAM2, Moments
 from slmsam2.modeling.logits import peaks
 from slmsam2.prompts import Marks, Prompt, extent_of
-from slmsam2.volume import Frames, Profile, Window
+from slmsam2.volume import Frames, Sections, Window
 
 SMOOTHED_LIMIT = 1.5  # mask logits count as this much at most when they are smoothed
 SMOOTHED_OUTSIDE = 2.2  # the surest outside a mask, before it is cut off to that
@@ -61,7 +61,7 @@ def propagate_structures(
     workspace: Workspace | None = None,
     regions: Mapping[int, Region] | None = None,
     looks: Mapping[int, Moments] | None = None,
-    profiles: Mapping[int, Sequence[Profile]] | None = None,
+    others: Mapping[int, Sequence[Sections]] | None = None,
 ) -> list[Found]:
     """Propagate each structure.
 
@@ -70,7 +70,7 @@ def propagate_structures(
     region's edge is propagated again in one twice as wide. Structures in the same region share the image encoder.
     Networks with ``interpolation`` get the shape between two prompts where they found nothing, masks too small for it
     widened, and ends where areas fall towards them; those with ``smoothing`` mask logits smoothed across slices. A
-    structure known from other volumes ends, and is about as large, as it does and is there.
+    structure known from other volumes ends as it does there, and is about as large and of about that shape.
 
     Args:
         stack: (S, H, W), real numbers.
@@ -80,7 +80,7 @@ def propagate_structures(
         workspace: what earlier requests left, and later ones may use.
         regions: value -> region of an earlier request, to be kept while all prompts lie in it.
         looks: value -> what the structure looks like in other volumes.
-        profiles: value -> how large it is there, along these slices.
+        others: value -> the structure itself there, along these slices.
     """
     inference = network.info["inference"]
     margin = inference.get("crop_margin")
@@ -118,8 +118,8 @@ def propagate_structures(
         if interpolated:
             widen(result)
             taper(result)
-        if profiles:
-            follow_others(result, profiles, (spacing[0], *_mask_spacing(result, spacing[1:])))
+        if others:
+            follow_others(result, others, (spacing[0], *_mask_spacing(result, spacing[1:])))
         if not region.is_whole and _is_cut_off(result, region):
             waiting.setdefault(twice_as_wide(region, spacing[1:]), []).extend(values)
             counter.runs += 1

@@ -12,7 +12,7 @@ from slmsam2.modeling import Moments
 from slmsam2.prompts.marks import Marks, Prompt, is_empty
 
 if TYPE_CHECKING:  # pre-training, which needs prompts, must do without what reads volumes
-    from slmsam2.volume import Profile
+    from slmsam2.volume import Exemplar
 
 UNCHANGED = (
     0.5  # a label is an edited proposal when more than this share of the proposal's slices is as it was
@@ -32,7 +32,7 @@ class Known:
         window: (level, width) of the intensities that were shown.
         version: of the network.
         looks: of the structure in other volumes, in features of that version.
-        profiles: of the structure in other volumes.
+        exemplars: the structure in other volumes.
     """
 
     axis: int
@@ -43,7 +43,7 @@ class Known:
     window: tuple[float, float] | None = None
     version: str = ""
     looks: Moments | None = None
-    profiles: tuple[Profile, ...] = ()
+    exemplars: tuple[Exemplar, ...] = ()
 
 
 def corrected_slices(came: np.ndarray, hidden: np.ndarray, returned: np.ndarray) -> list[int] | None:

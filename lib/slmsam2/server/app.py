@@ -28,7 +28,7 @@ from slmsam2.server.configuration import read_configuration
 from slmsam2.server.folder import FolderDatastore
 from slmsam2.server.infer import KINDS, STUDY, SlmSam2Infer
 from slmsam2.server.kept_sessions import KeptSessions
-from slmsam2.server.lengths import SeenLengths
+from slmsam2.server.learning import learn_from
 from slmsam2.server.line import line
 from slmsam2.server.looks import SeenLooks
 from slmsam2.server.memory import Memory
@@ -50,6 +50,7 @@ from slmsam2.server.sampling import (
     record_confidence,
 )
 from slmsam2.server.scoring import KEY, DiceScoring, correction_summary
+from slmsam2.server.shapes import SeenShapes
 from slmsam2.server.shortage import default_bytes
 from slmsam2.server.study import LabelFrom, find_study
 from slmsam2.server.train import SlmSam2Train
@@ -136,11 +137,9 @@ class SlmSam2App(MONAILabelApp):
         self._prefetcher = Prefetcher(
             self._models, workspace, conf.device, conf.preset, conf.speed, conf.most_voxels
         )
-        self._looks = self._lengths = None
-        if conf.looks:
-            self._looks = SeenLooks(self._models, self.datastore, conf.device, conf.most_voxels)
-            folder = learnt_folder(conf.model, conf.model_dir) / "lengths"
-            self._lengths = SeenLengths(folder, self.datastore, conf.most_voxels)
+        learnt = learnt_folder(conf.model, conf.model_dir)
+        self._looks = SeenLooks(self._models, conf.device) if conf.looks else None
+        self._shapes = SeenShapes(learnt / "shapes") if conf.looks else None
         self._submitted: Background[str] = Background("submitted labels", self._learn_from)
         return {
             name: SlmSam2Infer(
@@ -154,7 +153,7 @@ class SlmSam2App(MONAILabelApp):
                 conf.most_voxels,
                 conf.speed,
                 self._looks,
-                self._lengths,
+                self._shapes,
             )
             for name, kind in KINDS.items()
         }
@@ -177,7 +176,7 @@ class SlmSam2App(MONAILabelApp):
 
     def info(self) -> dict[str, Any]:
         """MONAI Label's description of the app, how much people still correct, and what was learnt of structures."""
-        seen = {"looks": self._looks, "lengths": self._lengths}
+        seen = {"looks": self._looks, "shapes": self._shapes}
         volumes = {what: one.volumes() if one else {} for what, one in seen.items()}
         return {**super().info(), KEY: correction_summary(self.datastore()), **volumes}
 
@@ -238,9 +237,8 @@ class SlmSam2App(MONAILabelApp):
         return super().on_save_label(image_id, label_id)
 
     def _learn_from(self, images: list[str]) -> None:
-        for seen in (self._lengths, self._looks):
-            if seen is not None:
-                seen.learn(images)
+        learners = [one for one in (self._shapes, self._looks) if one is not None]
+        learn_from(self.datastore(), images, learners, self._configuration.most_voxels)
 
     def async_scoring(self, method: str | None, params: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """What MONAI Label scores by itself is scored in a thread of the server.

@@ -21,7 +21,6 @@ from slmsam2.server.assembly import Request, assemble
 from slmsam2.server.configuration import MOST_VOXELS
 from slmsam2.server.devices import resolve_device
 from slmsam2.server.inspection import inspect
-from slmsam2.server.lengths import SeenLengths
 from slmsam2.server.looks import SeenLooks
 from slmsam2.server.memory import Key, Memory
 from slmsam2.server.models import ModelStore
@@ -39,9 +38,10 @@ from slmsam2.server.points import parse_clicks
 from slmsam2.server.proposals import Proposals
 from slmsam2.server.results import write_result
 from slmsam2.server.runs import Run, mine, runs
+from slmsam2.server.shapes import SeenShapes
 from slmsam2.server.shortage import check_room, give_back, with_less
 from slmsam2.server.study import LabelFrom, Study
-from slmsam2.volume import PRESETS, Profile, SliceView, Volume, read_volume
+from slmsam2.volume import PRESETS, Exemplar, SliceView, Volume, read_volume
 
 logger = logging.getLogger(__name__)
 
@@ -113,7 +113,7 @@ class SlmSam2Infer(InferTask):
         speed: for requests that do not say how accurate and how fast.
         most_voxels: bound on images and labels.
         looks: of structures in submitted labels; None: those that the network was trained with.
-        lengths: of structures in submitted labels.
+        shapes: of structures in submitted labels.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ class SlmSam2Infer(InferTask):
         most_voxels: int = MOST_VOXELS,
         speed: str = QUALITY,
         looks: SeenLooks | None = None,
-        lengths: SeenLengths | None = None,
+        shapes: SeenShapes | None = None,
     ) -> None:
         super().__init__(
             type=kind.type,
@@ -143,7 +143,7 @@ class SlmSam2Infer(InferTask):
         self._preset = preset
         self._speed = speed
         self._most_voxels = most_voxels
-        self._looks, self._lengths = looks, lengths
+        self._looks, self._shapes = looks, shapes
 
     def info(self) -> dict[str, Any]:
         """MONAI Label's, and which weights there are."""
@@ -248,9 +248,8 @@ class SlmSam2Infer(InferTask):
     ) -> tuple[np.ndarray, dict[str, Any], Job]:
         job, names = assemble(asked)
         network = self._models.get(device, asked.parameters.speed)
-        job = replace(
-            job, looks=self._known_looks(network, asked, names), profiles=self._known_profiles(asked, names)
-        )
+        looks, exemplars = self._known_looks(network, asked, names), self._known_exemplars(asked, names)
+        job = replace(job, looks=looks, exemplars=exemplars)
         array, report = solve(network, asked.image, job, names, progress=run.progress, workspace=workspace)
         return array, report, job
 
@@ -265,13 +264,12 @@ class SlmSam2Infer(InferTask):
                     found[name] = facts.looks
         return {names[name]: one for name, one in found.items() if one is not None}
 
-    def _known_profiles(self, asked: Request, names: Mapping[str, int]) -> dict[int, tuple[Profile, ...]]:
-        """Value -> profiles in other volumes; as with looks, what is worked on goes on with those it began with."""
-        seen = self._lengths.known() if self._lengths else {}
-        found = {name: tuple(seen.get(name, ())) for name in names}
+    def _known_exemplars(self, asked: Request, names: Mapping[str, int]) -> dict[int, tuple[Exemplar, ...]]:
+        """Value -> the structure in other volumes; what is worked on goes on with those it began with."""
+        found = self._shapes.known(names) if self._shapes else {}
         if asked.parameters.prompt_slices is None:
-            found |= {name: asked.known[name].profiles for name in names if name in asked.known}
-        return {names[name]: profiles for name, profiles in found.items()}
+            found = found | {name: facts.exemplars for name, facts in asked.known.items()}
+        return {value: found[name] for name, value in names.items() if found.get(name)}
 
     def _remember(
         self, keys: Mapping[str, Key], asked: Request, job: Job, array: np.ndarray, report: dict[str, Any]
@@ -289,7 +287,7 @@ class SlmSam2Infer(InferTask):
                     window=(job.window.level, job.window.width),
                     version=report["version"],
                     looks=(job.looks or {}).get(value),
-                    profiles=tuple(job.profiles.get(value, ())),
+                    exemplars=tuple(job.exemplars.get(value, ())),
                 )
                 self._memory.remember(keys[name], known)
                 if facts["found"] > len(facts["painted"]):  # else most of it is the user's own

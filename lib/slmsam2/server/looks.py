@@ -7,21 +7,17 @@ import re
 import shutil
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from monailabel.interfaces.datastore import Datastore
-
-from slmsam2.errors import CheckpointError, SlmSam2Error
+from slmsam2.errors import CheckpointError
 from slmsam2.modeling import SLMSAM2, Moments
 from slmsam2.modeling.build import learnt_folder
 from slmsam2.modeling.checkpoint import read_looks, write_looks
-from slmsam2.server.configuration import MOST_VOXELS
 from slmsam2.server.devices import resolve_device
 from slmsam2.server.models import ModelStore
 from slmsam2.server.shelf import Shelf
-from slmsam2.server.submissions import read_submitted, submitted_images
-from slmsam2.training.labelled import CaseLoader
+from slmsam2.training.labelled import Case, CaseLoader
 from slmsam2.training.lessons import Lesson
 from slmsam2.training.looks import learn_looks, uses_looks
 
@@ -37,20 +33,11 @@ class SeenLooks:
 
     Args:
         models: where the network comes from.
-        datastore: where the labels are.
         device: that the network is on; None: the best there is.
-        most_voxels: bound on images and labels.
     """
 
-    def __init__(
-        self,
-        models: ModelStore,
-        datastore: Callable[[], Datastore],
-        device: str | None = None,
-        most_voxels: int = MOST_VOXELS,
-    ) -> None:
-        self._models, self._datastore = models, datastore
-        self._device, self._most_voxels = device, most_voxels
+    def __init__(self, models: ModelStore, device: str | None = None) -> None:
+        self._models, self._device = models, device
         self._reading = threading.Lock()
         self._sum: dict[str, Moments] = {}  # of the files that are named next
         self._volumes: Counter[str] = Counter()
@@ -86,33 +73,28 @@ class SeenLooks:
         self._summed = there
         return self._sum
 
-    def learn(self, changed: Collection[str]) -> None:
-        """Learn from labels that were submitted now, and from those before that were not seen yet, as soon as nobody
-        waits for the device."""
-        device = resolve_device(self._device)
-        network = self._models.get(device)
+    def to_learn(self, labelled: Sequence[str], changed: Collection[str]) -> list[str]:
+        """Forget images that are not labelled any more, and looks in features of other weights; the images to learn
+        from now."""
+        network = self._models.get(resolve_device(self._device))
         if not uses_looks(network):
-            return
+            return []
         shelf = self._shelf(network.info["version"])
-        labelled = submitted_images(self._datastore())
         _forget_other_weights(shelf.folder)
         shelf.clear_up(labelled)
         trained_on = network.info["trained"].get("labels", {})
-        wanted = [image for image in labelled if image in changed or image not in trained_on]
-        for image_id in shelf.to_learn(wanted, changed):
-            try:
-                self._learn_one(image_id, network, device, shelf.path_of(image_id))
-            except (SlmSam2Error, OSError, LookupError) as error:
-                logger.info("Looks of the structures in %s cannot be learnt: %s", image_id, error)
+        return shelf.to_learn(
+            [image for image in labelled if image in changed or image not in trained_on], changed
+        )
 
-    def _learn_one(self, image_id: str, network: SLMSAM2, device: str, file: Path) -> None:
-        case = read_submitted(self._datastore(), image_id, self._most_voxels)
-        if case is None:
-            return
+    def learn(self, case: Case, load: CaseLoader) -> None:
+        """Learn from one label, as soon as nobody waits for the device."""
+        device = resolve_device(self._device)
+        network = self._models.get(device)
         lessons = [Lesson(case, one, fresh=True) for one in case.structures.values() if one.drawn.size]
-        looks = learn_looks(lessons, network, CaseLoader(), lambda: self._models.idle(device))
-        write_looks(file, looks)
-        logger.info("Learnt what %s look like in %s", ", ".join(looks) or "no structures", image_id)
+        looks = learn_looks(lessons, network, load, lambda: self._models.idle(device))
+        write_looks(self._shelf(network.info["version"]).path_of(case.image_id), looks)
+        logger.info("Learnt what %s look like in %s", ", ".join(looks) or "no structures", case.image_id)
 
 
 def _forget_other_weights(folder: Path) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 
 from slmsam2.prompts.corrections import Known
 from slmsam2.server.masks import PackedMask
+from slmsam2.volume import Exemplar
 
 MOST_BYTES = 256 * 1024**2
 MOST_SECONDS = 4 * 3600.0  # since a structure was last worked on
@@ -39,23 +40,27 @@ class Key:
 
 @dataclass(frozen=True)
 class _Packed:
-    """A :class:`Known`, compressed; it never leaves this process."""
+    """A :class:`Known`, compressed; it never leaves this process.
+
+    Exemplars, which all share, are not copied.
+    """
 
     data: bytes
+    exemplars: tuple[Exemplar, ...]
 
     def unpack(self) -> Known:
         known, given, returned = pickle.loads(zlib.decompress(self.data))
-        return replace(known, given=given.unpack(), returned=returned.unpack())
+        return replace(known, given=given.unpack(), returned=returned.unpack(), exemplars=self.exemplars)
 
 
 def _pack(known: Known) -> _Packed:
     nothing = np.zeros(0, bool)
     content = (
-        replace(known, given=nothing, returned=nothing),
+        replace(known, given=nothing, returned=nothing, exemplars=()),
         PackedMask.of(known.given),
         PackedMask.of(known.returned),
     )
-    return _Packed(zlib.compress(pickle.dumps(content), 1))
+    return _Packed(zlib.compress(pickle.dumps(content), 1), known.exemplars)
 
 
 class Memory:

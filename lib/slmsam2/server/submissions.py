@@ -13,7 +13,7 @@ from slmsam2.server.inspection import inspect
 from slmsam2.server.painted import label_names
 from slmsam2.server.shortage import check_room
 from slmsam2.server.study import label_file
-from slmsam2.training.labelled import Case, Submission, read_case
+from slmsam2.training.labelled import Case, CaseLoader, Submission
 
 logger = logging.getLogger(__name__)
 
@@ -42,8 +42,8 @@ def submission_of(datastore: Datastore, image_id: str) -> Submission | None:
     return Submission(image_id, image, label, label_names(info), _vouched(info))
 
 
-def read_submitted(datastore: Datastore, image_id: str, most_voxels: int) -> Case | None:
-    """The label of one image that is tagged final, read through; None when it or its image is gone.
+def read_submitted(datastore: Datastore, image_id: str, load: CaseLoader, most_voxels: int) -> Case | None:
+    """The label of one image that is tagged final, read and kept by ``load``; None when it or its image is gone.
 
     Raises:
         SlmSam2Error: it cannot be read, is too large, or there is no room for it in memory.
@@ -52,7 +52,7 @@ def read_submitted(datastore: Datastore, image_id: str, most_voxels: int) -> Cas
     if submission is None:
         return None
     check_room(max(inspect(path, most_voxels) for path in (submission.image, submission.label)))
-    return read_case(submission)
+    return load.read(submission)
 
 
 def submitted_images(datastore: Datastore) -> list[str]:

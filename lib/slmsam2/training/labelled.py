@@ -14,7 +14,6 @@ import numpy as np
 from slmsam2.errors import SlmSam2Error
 from slmsam2.prompts import named_values
 from slmsam2.volume import (
-    Profile,
     SliceView,
     Volume,
     default_axis,
@@ -22,7 +21,6 @@ from slmsam2.volume import (
     painted_axis,
     read_label,
     read_volume,
-    whole_profile,
 )
 
 logger = logging.getLogger(__name__)
@@ -60,7 +58,6 @@ class Structure:
         axis: stored axis it was drawn along.
         areas: pixels on each slice of the stack (S,).
         known: whether the label can be trusted on a slice of the stack, bool (S,).
-        profile: how large it is from slice to slice; None where its ends are not known.
     """
 
     name: str
@@ -68,7 +65,6 @@ class Structure:
     axis: int
     areas: np.ndarray
     known: np.ndarray
-    profile: Profile | None = None
 
     @property
     def present(self) -> np.ndarray:
@@ -128,7 +124,10 @@ def read_case(submission: Submission) -> Case:
     Raises:
         VolumeError, GridError: the image or the label cannot be read, or they lie apart.
     """
-    image, label = load(submission)
+    return _case_of(submission, *load(submission))
+
+
+def _case_of(submission: Submission, image: Volume, label: np.ndarray) -> Case:
     structures = {}
     for name, value in named_values(submission.names, label).items():
         mask = label == value
@@ -137,9 +136,7 @@ def read_case(submission: Submission) -> Case:
         areas = np.count_nonzero(view.to_stack(mask), axis=(1, 2))
         vouched = submission.vouched.get(name)
         stack_slices = None if vouched is None else [view.stack_index(s) for s in vouched]
-        known = known_slices(areas, stack_slices)
-        profile = whole_profile(areas, known, view)
-        structures[name] = Structure(name, value, axis, areas, known, profile)
+        structures[name] = Structure(name, value, axis, areas, known_slices(areas, stack_slices))
     return Case(submission, _digest(image, label, structures), structures)
 
 
@@ -194,7 +191,21 @@ class CaseLoader:
     def __call__(self, case: Case) -> tuple[Volume, np.ndarray]:
         """The image, and the label on its grid, integers (I, J, K)."""
         loaded = self._kept.pop(case.digest, None) or load(case.submission)
+        self._keep(case, loaded)
+        return loaded
+
+    def read(self, submission: Submission) -> Case:
+        """Read one label through and keep it.
+
+        Raises:
+            VolumeError, GridError: the image or the label cannot be read, or they lie apart.
+        """
+        loaded = load(submission)
+        case = _case_of(submission, *loaded)
+        self._keep(case, loaded)
+        return case
+
+    def _keep(self, case: Case, loaded: tuple[Volume, np.ndarray]) -> None:
         self._kept[case.digest] = loaded
         if len(self._kept) > KEPT_VOLUMES:
             self._kept.popitem(last=False)
-        return loaded

@@ -1,0 +1,128 @@
+"""Whole structures in submitted labels: what is learnt, replaced, left out and forgotten; each label is read once."""
+
+import numpy as np
+import pytest
+
+from slmsam2.errors import VolumeError
+from slmsam2.server import learning
+from slmsam2.server.learning import learn_from
+from slmsam2.server.shapes import SeenShapes
+from slmsam2.training.labelled import Submission
+from slmsam2.volume import Volume, write_label
+
+pytestmark = pytest.mark.unit
+
+AFFINE = np.diag([1.0, 1.0, 2.0, 1.0])
+NAMES = {"liver": 1, "spleen": 2}
+ALL = list(NAMES)
+
+
+@pytest.fixture
+def labels():
+    """Image id -> label (12, 12, 20), to be put there."""
+    return {}
+
+
+@pytest.fixture
+def read(tmp_path, labels, monkeypatch):
+    """The images whose labels were read, in that order."""
+    images = []
+
+    def read_submitted(_datastore, image_id, load, _most_voxels):
+        images.append(image_id)
+        if labels[image_id] is None:
+            raise VolumeError("It is damaged.")
+        label, image = (tmp_path / f"{image_id}_{kind}.nii.gz" for kind in ("label", "image"))
+        for path in (label, image):
+            write_label(path, labels[image_id], Volume(labels[image_id], AFFINE))
+        return load.read(Submission(image_id, image, label, NAMES))
+
+    monkeypatch.setattr(learning, "submitted_images", lambda _datastore: list(labels))
+    monkeypatch.setattr(learning, "read_submitted", read_submitted)
+    return images
+
+
+@pytest.fixture
+def seen(tmp_path, read):
+    return SeenShapes(tmp_path / "shapes")
+
+
+@pytest.fixture
+def submit(seen):
+    return lambda *changed: learn_from(None, changed, [seen], 10**6)
+
+
+def label(liver, spleen=0):
+    """So many slices of each, from the fifth slice on, larger in the middle."""
+    array = np.zeros((12, 12, 20), np.uint8)
+    for value, (count, column) in enumerate([(liver, 1), (spleen, 7)], start=1):
+        array[2:5, column : column + 3, 4 : 4 + count] = value
+        array[2:8, column : column + 3, 5 : 3 + count] = value
+    return array
+
+
+def lengths(exemplars):
+    return [one.along(2).length for one in exemplars]
+
+
+def test_each_volume_counts(seen, submit, labels):
+    assert seen.known(ALL) == {"liver": (), "spleen": ()}
+    labels["a"] = label(liver=5, spleen=4)
+    submit("a")
+    labels["b"] = label(liver=7)
+    submit("b")
+    assert seen.volumes() == {"liver": 2, "spleen": 1}
+    first, second = seen.known(["liver"])["liver"]
+    assert lengths([first, second]) == [10.0, 14.0]
+    assert first.along(2).areas.tolist() == [9, 18, 18, 18, 9]
+    assert first.cells.shape == (6, 3, 5)
+    assert seen.known(["liver"])["liver"][0] is first  # one for all who ask
+
+
+def test_a_label_that_changes_or_goes_is_not_counted_any_more(seen, submit, labels):
+    labels |= {"a": label(5), "b": label(6)}
+    submit("a", "b")
+    assert lengths(seen.known(ALL)["liver"]) == [10.0, 12.0]
+    labels["a"] = label(8)
+    del labels["b"]
+    submit("a")
+    assert lengths(seen.known(ALL)["liver"]) == [16.0]
+
+
+def test_labels_from_before_are_caught_up_with(seen, submit, labels):
+    labels |= {"a": label(5), "b": label(6), "c": label(7)}
+    submit("c")
+    assert seen.volumes() == {"liver": 3}
+
+
+def test_what_is_cut_off_by_the_image_says_nothing(seen, submit, labels):
+    labels["a"] = label(liver=16, spleen=4)
+    submit("a")
+    assert seen.volumes() == {"spleen": 1}
+
+
+def test_a_damaged_label_or_file_is_left_out(seen, submit, labels, tmp_path, caplog):
+    labels |= {"a": label(5), "b": None, "c": label(6)}
+    submit("a", "b", "c")
+    assert seen.volumes() == {"liver": 2}
+    files = sorted((tmp_path / "shapes").glob("*.npz"))
+    files[0].write_bytes(b"PK nothing of the kind")
+    assert seen.volumes() == {"liver": 1}
+    assert "left out" in caplog.text
+    size = np.array([1.0, 1.0, 0.0])
+    with files[1].open("wb") as stream:
+        np.savez(stream, names=np.array(["liver"]), cells0=np.ones((2, 2, 2), np.uint8), size0=size)
+    assert seen.known(["liver"]) == {"liver": ()}
+
+
+def test_all_that_is_learnt_of_a_label_is_learnt_while_it_is_read(seen, labels, read, tmp_path):
+    other = SeenShapes(tmp_path / "other")
+    labels |= {"a": label(5), "b": label(6)}
+    learn_from(None, {"a"}, [seen, other], 10**6)
+    assert read == ["a", "b"]
+    labels["c"] = label(7)
+    learn_from(None, {"c"}, [seen], 10**6)
+    assert read == ["a", "b", "c"]
+    learn_from(None, {"a"}, [seen, other], 10**6)
+    assert read == ["a", "b", "c", "a", "c"]
+    assert seen.volumes() == other.volumes() == {"liver": 3}

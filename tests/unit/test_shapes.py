@@ -1,0 +1,153 @@
+"""Shapes in other volumes, laid upon what was found here."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from slmsam2.engine.lengths import usual_in
+from slmsam2.engine.others import follow_others
+from slmsam2.engine.propagation import Propagation
+from slmsam2.engine.settings import END_OF_RANGE, USUAL_LENGTH, Stop
+from slmsam2.engine.shapes import NEITHER, Vote, usual_shape
+from slmsam2.engine.spans import Span
+from slmsam2.metrics import dice
+from slmsam2.volume import Sections, SliceView, exemplar_of
+
+pytestmark = pytest.mark.unit
+
+SLICES, SIZE = 40, 48
+SPACING = (2.0, 1.0, 1.0)
+
+
+def banana(centre=(20.0, 24.0, 24.0), radii=(26.0, 9.0, 6.0), bend=8.0) -> np.ndarray:
+    """Bool (SLICES, SIZE, SIZE); bent along the slices. Centre in pixels, the rest in mm."""
+    z, y, x = (
+        (one - middle) * mm
+        for one, middle, mm in zip(np.indices((SLICES, SIZE, SIZE)), centre, SPACING, strict=True)
+    )
+    x = x - bend * (z / radii[0]) ** 2
+    return (z / radii[0]) ** 2 + (y / radii[1]) ** 2 + (x / radii[2]) ** 2 < 1
+
+
+def sections(stack: np.ndarray) -> Sections:
+    view = SliceView((SIZE, SIZE, SLICES), np.diag([1.0, 1.0, 2.0, 1.0]), 2)
+    exemplar = exemplar_of(stack, np.ones(SLICES, bool), view)
+    assert exemplar is not None
+    return exemplar.along(2)
+
+
+OTHERS = [
+    sections(banana(radii=(27, 9, 6))),
+    sections(banana(radii=(25, 10, 6.5))),
+    sections(banana(radii=(26, 9, 6), bend=9)),
+]
+
+
+def propagation(masks: np.ndarray, given: list[int]) -> Propagation:
+    logits = torch.from_numpy(np.where(masks, 1.0, -1.0).astype(np.float32))[:, None]
+    facts = torch.ones(len(masks), 1)
+    ends = [None, *given, None]
+    spans = [
+        Span(low, high, 0 if low is None else low + 1, len(masks) - 1 if high is None else high - 1)
+        for low, high in pairwise(ends)
+    ]
+    stops = {"up": Stop(len(masks) - 1, END_OF_RANGE), "down": Stop(0, END_OF_RANGE)}
+    return Propagation([7], logits, facts, facts, facts, facts > 0, (SIZE, SIZE), {7: stops}, {7: spans})
+
+
+def found_of(truth: np.ndarray) -> np.ndarray:
+    """What lost the bend on the way from the middle, and runs on."""
+    found = truth.copy()
+    for index in range(26, SLICES):
+        found[index] = truth[25]
+    return found
+
+
+@pytest.mark.parametrize(("column", "size"), [(24.0, 1.0), (20.0, 1.0), (26.0, 1.12)])
+def test_masks_come_nearer_to_the_shape_wherever_it_lies(column: float, size: float) -> None:
+    truth = banana(centre=(19.0, 25.0, column), radii=(26, 9 * size, 6 * size))
+    found = found_of(truth)
+    result = propagation(found, given=[19])
+    follow_others(result, {7: OTHERS}, SPACING)
+    masks = (result.low_res[:, 0] > 0).numpy()
+    assert dice(found, truth) < 0.85
+    assert dice(masks, truth) > dice(found, truth) + 0.05
+    assert np.array_equal(masks[19], truth[19])
+    assert result.told_by_others == {7}
+    assert result.stops[7]["up"].reason == USUAL_LENGTH
+    assert result.stops[7]["down"].reason == END_OF_RANGE
+
+
+def test_likeness_tells_where_the_mask_is_wrong() -> None:
+    truth = banana()
+    found = truth.copy()
+    found[12] = np.roll(truth[12], 7, axis=1)
+    result = propagation(found, given=[20])
+    follow_others(result, {7: OTHERS}, SPACING)
+    likeness = result.likeness[7]
+    assert likeness[12] < likeness[14] - 0.3
+    assert likeness[[0, SLICES - 1]].tolist() == [1, 1]
+    assert likeness.max() <= 1
+
+
+def test_the_place_along_the_slices_is_corrected() -> None:
+    """Areas that are the same throughout do not tell it, the bend does."""
+    truth = banana(centre=(19.0, 24.0, 24.0))
+    areas = truth.sum(axis=(1, 2)).astype(float)
+    usual = usual_in(OTHERS, areas, [19], 2.0)
+    assert usual is not None
+    moved = type(usual)(
+        usual.first,
+        usual.last,
+        usual.areas,
+        usual.painted,
+        usual.origin,
+        tuple(
+            type(one)(one.sections, one.position + 0.1 * one.sections.length, 0.0) for one in usual.volumes
+        ),
+    )
+    there, back = usual_shape(usual, truth, SPACING), usual_shape(moved, truth, SPACING)
+    assert there is not None
+    assert back is not None
+    assert dice(back.share > 0.5, truth) == pytest.approx(dice(there.share > 0.5, truth), abs=0.03)
+    assert dice(there.share > 0.5, truth) > 0.9
+
+
+def test_another_shape_has_no_say() -> None:
+    """A tube of the same areas, which goes the other way."""
+    truth = banana(bend=0)
+    tube = np.zeros_like(truth)
+    for index in range(SLICES):
+        rows = (
+            np.arange(SIZE * SIZE).reshape(SIZE, SIZE)
+            if index % 2
+            else np.arange(SIZE * SIZE).reshape(SIZE, SIZE).T
+        )
+        tube[index] = rows < truth[index].sum()
+    result = propagation(tube, given=[20])
+    follow_others(result, {7: OTHERS}, SPACING)
+    assert result.told_by_others == {7}
+    assert result.likeness == {}
+
+
+@pytest.mark.parametrize("known", [[], OTHERS[:2]])
+def test_without_enough_volumes_nothing_changes(known: list[Sections]) -> None:
+    result = propagation(found_of(banana()), given=[20])
+    before = result.low_res.clone()
+    follow_others(result, {7: known}, SPACING)
+    assert torch.equal(result.low_res, before)
+    assert not result.told_by_others
+    assert not result.likeness
+
+
+def test_votes_are_as_sure_as_they_agree() -> None:
+    share = np.array([[[0.0, 0.5, 1.0]]], np.float32)
+    few, many = Vote(share, 3, 0.5).logits[0, 0], Vote(share, 12, 0.5).logits[0, 0]
+    assert few == pytest.approx([-0.5 * np.log(7), 0, 0.5 * np.log(7)])
+    assert many[2] > few[2]
+    mask = np.array([[[False, True, True]]])
+    assert Vote(share, 3, 0.5).agreement(mask) == pytest.approx([(2 * 1.5 + NEITHER) / (2 + 1.5 + NEITHER)])
