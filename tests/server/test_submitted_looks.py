@@ -60,16 +60,21 @@ class Annotator:
         params = {"label_info": [{"name": name, "idx": 1}]}
         self.client.save_label(f"subject_{number}", str(path), tag="final", params=params)
 
-    def propagate(self, given, name="wall", number=NEXT):
-        """Dice of the wall in another subject, from some of its slices; and the report."""
+    def propagate(self, given, name="wall", number=NEXT, label=None):
+        """Dice of the wall in another subject, from some of its slices, or from a label as it was sent and corrected on
+        the last of these; and the report. The label that is sent stays in ``proposal``."""
         wall = self.wall(number)
         painted = np.logical_or.reduce([only_slice(wall, 2, index) for index in given])
+        if label is not None:
+            painted = label.copy()
+            painted[..., given[-1]] = wall[..., given[-1]]
         path = write_nifti(
             self.folder / "painted.nii.gz", painted.astype(np.uint8), self.subjects[number].affine
         )
         params = {"label_info": [{"name": name, "id": 1}], "result_extension": ".nii.gz"}
         file, reply = self.client.infer("slmsam2", f"subject_{number}", params, label_in=str(path))
-        return dice(read_label(file).array > 0, wall), reply["report"]
+        self.proposal = read_label(file).array > 0
+        return dice(self.proposal, wall), reply["report"]
 
     def wait_for(self, volumes, what="looks"):
         deadline = time.monotonic() + SECONDS
@@ -130,6 +135,15 @@ def test_its_shape_tells_the_ends_once_three_volumes_have_it(annotator, own_serv
     facts = report["structures"]["wall"]
     there = np.flatnonzero(annotator.wall(LAST).any(axis=(0, 1)))
     assert there[0] - 3 <= facts["first"] < start < facts["last"] <= there[-1] + 3
+    # a correction places the shapes anew, but changes the slices up to the next given one only
+    before = berta.proposal
+    _, report = berta.propagate([start - 6], number=LAST, label=before)
+    assert report["shapes"] == ["wall"]
+    facts = report["structures"]["wall"]
+    assert sorted({start, start - 6}) == facts["painted"]
+    changed = np.flatnonzero((berta.proposal != before).any(axis=(0, 1)))
+    assert set(changed) <= {*facts["redone"], start - 6}
+    assert max(changed) < start
     assert berta.propagate([start], name="something else", number=LAST)[1]["shapes"] == []
 
 

@@ -36,6 +36,8 @@ class Job:
         regions: value -> region of an earlier request.
         looks: value -> what the structure looks like in other volumes; None: as far as the network knows.
         exemplars: value -> the structure in other volumes.
+        before: value -> bool (S, H, W), as a plain job before returned it. Known shapes are laid upon all that is
+            given, but where nothing new is computed the structure stays, if this job is plain as well.
     """
 
     view: SliceView
@@ -47,6 +49,12 @@ class Job:
     regions: Mapping[int, Region] = field(default_factory=dict)
     looks: Mapping[int, Moments] | None = None
     exemplars: Mapping[int, Sequence[Exemplar]] = field(default_factory=dict)
+    before: Mapping[int, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def plain(self) -> bool:
+        """Whether it goes to all slices and cleans nothing."""
+        return not self.settings.bounded and self.cleaning == Cleaning()
 
 
 def solve(
@@ -93,11 +101,12 @@ def solve(
     )
     result = np.zeros_like(volume.array, dtype=job.given.dtype)  # stored alike: slices lie together in both
     stack = view.to_stack(result)
-    write_labels(found, job.prompts, job.given, stack, job.settings)
+    told = {value for part in found for value in part.propagation.told_by_others}
+    before = {value: mask for value, mask in job.before.items() if job.plain and value in told}
+    write_labels(found, job.prompts, job.given, stack, job.settings, before)
     clean(stack, job.prompts, job.cleaning, job.settings)
     calibration = read_calibration(network.info.get("confidence"))
     reports = structure_reports(found, job.prompts, stack, names, view, calibration)
-    told = {value for part in found for value in part.propagation.told_by_others}
     encoding = sum(part.encode_seconds for part in found)
     finished = time.perf_counter()
     report = {

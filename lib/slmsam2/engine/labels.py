@@ -11,9 +11,16 @@ from slmsam2.engine.settings import Settings
 from slmsam2.engine.structures import Found
 from slmsam2.prompts import Marks, Prompt
 
+HARDLY = 1e-3  # logit
+
 
 def write_labels(
-    found: Sequence[Found], prompts: Prompts, given: np.ndarray, result: np.ndarray, settings: Settings
+    found: Sequence[Found],
+    prompts: Prompts,
+    given: np.ndarray,
+    result: np.ndarray,
+    settings: Settings,
+    before: Mapping[int, np.ndarray],
 ) -> None:
     """Decide each voxel's structure and write it into ``result``.
 
@@ -27,6 +34,8 @@ def write_labels(
         given: integers (S, H, W), the label that came with the request.
         result: (S, H, W) of ``given``'s dtype, all 0; what is found is written into it.
         settings: how it was propagated.
+        before: value -> bool (S, H, W), as the structure was sent back; on slices that nothing new was computed of, it
+            stays so.
     """
     untouched = {value: untouched_slices(masks, settings, len(given)) for value, masks in prompts.items()}
     for index in range(len(given)):
@@ -45,6 +54,8 @@ def write_labels(
         for part in parts:
             for value, logits in part.slice_logits(index).items():
                 if value not in painted:
+                    if value in before and index not in part.propagation.redone[value]:
+                        _keep_mask(logits, before[value][index])
                     _keep_marks(logits, of_slice.get(value))
                     wins = free & (logits > best)
                     result[index][wins] = value
@@ -58,6 +69,11 @@ def untouched_slices(prompts: Mapping[int, Prompt], settings: Settings, num_slic
     low = low if settings.down else max(low, min(prompts))
     high = high if settings.up else min(high, max(prompts))
     return set(range(num_slices)) - set(range(low, high + 1))
+
+
+def _keep_mask(logits: np.ndarray, mask: np.ndarray) -> None:
+    """Make mask logits (H, W) say what a mask, bool (H, W), says, as surely as they do or hardly."""
+    np.copyto(logits, np.where(mask, np.maximum(logits, HARDLY), np.minimum(logits, 0)))
 
 
 def _keep_marks(logits: np.ndarray, prompt: Prompt | None) -> None:

@@ -29,6 +29,11 @@ class Settings:
     last: int | None = None
     stop_after: int | None = None
 
+    @property
+    def bounded(self) -> bool:
+        """Whether there are slices that it may not go to."""
+        return not (self.up and self.down and self.first is None and self.last is None)
+
 
 @dataclass(frozen=True)
 class Stop:

@@ -202,6 +202,7 @@ def slice_settings(
         raise ConfigurationError(f"Unknown direction {direction!r}: use 'both', 'forward' or 'backward'.")
     if stop_after is not None and (not isinstance(stop_after, int) or stop_after < 1):
         raise ConfigurationError("stop_after must be a number of slices, 1 or more.")
+    ranged = first_slice is not None or last_slice is not None
     ends = [
         stack_slice(0 if first_slice is None else first_slice, view),
         stack_slice(view.num_slices - 1 if last_slice is None else last_slice, view),
@@ -214,7 +215,7 @@ def slice_settings(
         order=order,
         up=backward if reversed_axis else forward,
         down=forward if reversed_axis else backward,
-        first=min(ends),
-        last=max(ends),
+        first=min(ends) if ranged else None,
+        last=max(ends) if ranged else None,
         stop_after=stop_after,
     )

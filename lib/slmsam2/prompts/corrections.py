@@ -33,6 +33,7 @@ class Known:
         version: of the network.
         looks: of the structure in other volumes, in features of that version.
         exemplars: the structure in other volumes.
+        plain: whether it was propagated to all slices, and not post-processed.
     """
 
     axis: int
@@ -44,6 +45,7 @@ class Known:
     version: str = ""
     looks: Moments | None = None
     exemplars: tuple[Exemplar, ...] = ()
+    plain: bool = False
 
 
 def corrected_slices(came: np.ndarray, hidden: np.ndarray, returned: np.ndarray) -> list[int] | None:

@@ -86,6 +86,7 @@ def assemble(request: Request) -> tuple[Job, dict[str, int]]:
     if not prompts:
         raise PromptError(_nothing_given(request))
     names = {name: value for name, value in request.painted.structures.items() if value in prompts}
+    worked_on = {names[name]: facts for name, facts in known.items() if name in names}
     job = Job(
         view=view,
         given=view.to_stack(request.painted.label),
@@ -94,10 +95,11 @@ def assemble(request: Request) -> tuple[Job, dict[str, int]]:
         settings=settings,
         cleaning=request.parameters.cleaning,
         regions={
-            names[name]: Region(*facts.region, shape=view.slice_shape)  # type: ignore[misc]
-            for name, facts in known.items()
-            if name in names and facts.region is not None
+            value: Region(*facts.region, shape=view.slice_shape)  # type: ignore[misc]
+            for value, facts in worked_on.items()
+            if facts.region is not None
         },
+        before={value: facts.returned for value, facts in worked_on.items() if facts.plain},
     )
     return job, names
 

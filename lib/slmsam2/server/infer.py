@@ -288,6 +288,7 @@ class SlmSam2Infer(InferTask):
                     version=report["version"],
                     looks=(job.looks or {}).get(value),
                     exemplars=tuple(job.exemplars.get(value, ())),
+                    plain=job.plain,
                 )
                 self._memory.remember(keys[name], known)
                 if facts["found"] > len(facts["painted"]):  # else most of it is the user's own

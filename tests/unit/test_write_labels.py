@@ -1,0 +1,79 @@
+"""What of the mask logits comes into the label volume, and what stays as it was."""
+
+import numpy as np
+import pytest
+import torch
+
+from slmsam2.engine.cleaning import Cleaning
+from slmsam2.engine.job import Job
+from slmsam2.engine.labels import write_labels
+from slmsam2.engine.propagation import Propagation
+from slmsam2.engine.regions import Region
+from slmsam2.engine.settings import Settings
+from slmsam2.engine.structures import Found
+
+pytestmark = pytest.mark.unit
+
+SIZE, SLICES = 8, 6
+
+
+def mask(low, high):
+    """Bool (SIZE, SIZE), some of the columns."""
+    array = np.zeros((SIZE, SIZE), bool)
+    array[:, low:high] = True
+    return array
+
+
+@pytest.fixture
+def found():
+    """Structure 1 on columns 0 to 3 of all slices, structure 2 on 4 to 7, less surely; computed anew are 3 to 5."""
+    low_res = torch.full((SLICES, 2, SIZE, SIZE), -2.0)
+    low_res[:, 0, :, :4] = 2.0
+    low_res[:, 1, :, 4:] = 0.5
+    rest = torch.ones(SLICES, 2)
+    propagation = Propagation([1, 2], low_res, rest, rest, rest, rest > 0, (SIZE, SIZE))
+    propagation.redone = {1: {3, 4, 5}, 2: {3, 4, 5}}
+    return Found(propagation, Region(0, SIZE, 0, SIZE, (SIZE, SIZE)), 0.0)
+
+
+def written(found, before):
+    given = np.zeros((SLICES, SIZE, SIZE), np.uint8)
+    prompts = {1: {0: mask(0, 4)}, 2: {0: mask(4, 8)}}
+    result = np.zeros_like(given)
+    write_labels([found], prompts, given, result, Settings(), before)
+    return result
+
+
+def test_the_surest_structure_has_a_voxel(found):
+    result = written(found, {})
+    assert (result[:, :, :4] == 1).all()
+    assert (result[:, :, 4:] == 2).all()
+
+
+def test_where_nothing_new_is_computed_a_structure_stays_as_it_was(found):
+    result = written(found, {1: np.repeat(mask(1, 5)[None], SLICES, axis=0)})
+    assert np.array_equal(result[1:3] == 1, np.repeat(mask(1, 4)[None], 2, axis=0))
+    assert (result[1:3, :, 4:] == 2).all()  # which is surer there
+    assert (result[1:3, :, 0] == 0).all()
+    assert (result[3:, :, :4] == 1).all()
+
+
+def test_it_may_have_been_larger(found):
+    found.propagation.low_res[:, 1] = -2.0
+    result = written(found, {1: np.repeat(mask(0, 6)[None], SLICES, axis=0)})
+    assert np.array_equal(result[1] == 1, mask(0, 6))
+    assert np.array_equal(result[4] == 1, mask(0, 4))
+
+
+@pytest.mark.parametrize(
+    ("settings", "cleaning", "plain"),
+    [
+        (Settings(stop_after=3), Cleaning(), True),
+        (Settings(up=False), Cleaning(), False),
+        (Settings(first=0), Cleaning(), False),
+        (Settings(last=4), Cleaning(), False),
+        (Settings(), Cleaning(fill_holes=True), False),
+    ],
+)
+def test_a_plain_job_goes_everywhere_and_cleans_nothing(settings, cleaning, plain):
+    assert Job(None, None, {}, None, settings, cleaning).plain is plain
