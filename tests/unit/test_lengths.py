@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from slmsam2.engine.lengths import LEAST_VOLUMES, USUAL, end, have_a_length, resize, usual_in
+from slmsam2.engine.lengths import LEAST_VOLUMES, USUAL, alike, end, resize, usual_in
 from slmsam2.engine.settings import USUAL_LENGTH
 from slmsam2.volume import Sections
 
@@ -43,11 +43,11 @@ def areas_of(logits: np.ndarray) -> np.ndarray:
     return 4.0 * np.count_nonzero(logits > 0, axis=(1, 2))
 
 
-def test_a_length_needs_volumes_that_are_alike() -> None:
-    assert have_a_length([egg(45), egg(51), egg(48)])
-    assert not have_a_length([egg(45), egg(48)])
-    assert not have_a_length([egg(45), egg(15), egg(90)])  # tumours
-    assert not have_a_length([])
+def test_structures_are_alike_when_they_are_about_as_long() -> None:
+    assert alike([egg(45), egg(51), egg(48)])
+    assert alike([egg(45)])
+    assert not alike([egg(45), egg(15), egg(90)])  # tumours
+    assert not alike([egg(45), egg(90)])
 
 
 KNOWN = [egg(45), egg(51), egg(48, spacing=1.5)]

@@ -134,8 +134,24 @@ def test_another_shape_has_no_say() -> None:
     assert result.likeness == {}
 
 
-@pytest.mark.parametrize("known", [[], OTHERS[:2]])
-def test_without_enough_volumes_nothing_changes(known: list[Sections]) -> None:
+def test_a_single_volume_votes_but_ends_nothing() -> None:
+    truth = banana()
+    found = found_of(truth)
+    result = propagation(found, given=[20])
+    follow_others(result, {7: OTHERS[:1]}, SPACING)
+    assert result.told_by_others == {7}
+    assert dice((result.low_res[:, 0] > 0).numpy(), truth) >= dice(found, truth)
+    assert (result.low_res[:, 0] > 0).any(dim=2).any(dim=1)[-1]
+    assert {stop.reason for stop in result.stops[7].values()} == {END_OF_RANGE}
+
+
+def longer() -> Sections:
+    """Half as long again."""
+    return Sections(OTHERS[0].filled, (3.0, 1.0, 1.0))
+
+
+@pytest.mark.parametrize("known", [[], [OTHERS[0], longer()], [*OTHERS, longer(), longer()]])
+def test_without_volumes_that_are_alike_nothing_changes(known: list[Sections]) -> None:
     result = propagation(found_of(banana()), given=[20])
     before = result.low_res.clone()
     follow_others(result, {7: known}, SPACING)

@@ -17,7 +17,7 @@ from slmsam2.engine.interpolation import BLEND_LIMIT, level
 from slmsam2.engine.settings import USUAL_LENGTH, Stop
 from slmsam2.volume import Sections
 
-LEAST_VOLUMES = 3  # of which the length must be known: what differs from one to another is then seen
+LEAST_VOLUMES = 3  # that tell ends and areas: what differs from one to another is then seen
 MOST_SPREAD = 0.2  # standard deviation of the lengths relative to their mean: a tumour has no usual length
 REACH = 0.5  # of the length: slices farther from the given ones do not count in the alignment
 GIVEN = 10.0  # how much a given slice counts in it, a found one next to it being 1
@@ -66,10 +66,10 @@ class Usual:
     volumes: tuple[Placed, ...]
 
 
-def have_a_length(volumes: Sequence[Sections]) -> bool:
-    """Whether there are enough volumes, and the structure is about as long in each."""
+def alike(volumes: Sequence[Sections]) -> bool:
+    """Whether the structure is about as long in each of some volumes."""
     lengths = [sections.length for sections in volumes]
-    return len(lengths) >= LEAST_VOLUMES and bool(np.std(lengths, ddof=1) <= MOST_SPREAD * np.mean(lengths))
+    return len(lengths) == 1 or bool(np.std(lengths, ddof=1) <= MOST_SPREAD * np.mean(lengths))
 
 
 def usual_in(

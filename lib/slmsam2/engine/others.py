@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from slmsam2.engine.lengths import end, have_a_length, resize, usual_in
+from slmsam2.engine.lengths import LEAST_VOLUMES, alike, end, resize, usual_in
 from slmsam2.engine.propagation import Propagation
 from slmsam2.engine.shapes import usual_shape
 from slmsam2.volume import Sections
@@ -19,7 +19,8 @@ def follow_others(
 ) -> None:
     """Leave nothing of a structure beyond its usual ends, and bring masks nearer to its usual areas and shape.
 
-    This is done in place. What was given stays; a direction in which something was given beyond the usual end goes on.
+    The former two need LEAST_VOLUMES. This is done in place. What was given stays; a direction in which something was
+    given beyond the usual end goes on.
 
     Args:
         result: says in ``stops`` and ``told_by_others`` what was done.
@@ -29,7 +30,7 @@ def follow_others(
     pixel = spacing[1] * spacing[2]
     for column, obj in enumerate(result.objects):
         known = others.get(obj, ())
-        if not have_a_length(known):
+        if not known or not alike(known):
             continue
         logits = result.low_res[:, column].numpy()
         areas = np.count_nonzero(logits > 0, axis=(1, 2)) * pixel
@@ -38,10 +39,12 @@ def follow_others(
         if usual is None:
             continue
         vote = usual_shape(usual, logits > 0, spacing)
-        result.told_by_others.add(obj)
-        result.stops[obj] |= end(logits, areas, given, usual)
-        resize(logits, areas, given, usual, pixel)
+        if len(known) >= LEAST_VOLUMES:
+            result.told_by_others.add(obj)
+            result.stops[obj] |= end(logits, areas, given, usual)
+            resize(logits, areas, given, usual, pixel)
         if vote is not None:
+            result.told_by_others.add(obj)
             free = [index for index in range(len(logits)) if index not in given]
             logits[free] += vote.logits[free]
             result.likeness[obj] = vote.agreement(logits > 0)
