@@ -20,10 +20,9 @@ from slmsam2.volume import Sections
 MOST_VOTES = 12  # those whose areas are most like what was found
 SHIFTS = (0.0, -0.1, -0.05, 0.05, 0.1)  # along the slices that are tried, relative to the length
 COARSE = 2  # every so many pixels and slices are looked at to find the best of them
-UNLIKE, ALIKE = (
-    0.55,
-    0.75,
-)  # overlap of shapes with what was found, up to and from which they count not at all and fully
+# overlap of shapes with what was found near the painted slices
+UNLIKE = 0.55  # up to which they do not count
+ALIKE = 0.75  # from which they count as much as they may
 VOTES_COUNT = 0.5  # of the log odds that votes give, in mask logits
 NEITHER = 1.0  # pixel: masks and votes of less are as good as none
 UNSEEN = 0.5  # votes that either side has beforehand
