@@ -161,9 +161,19 @@ def test_without_volumes_that_are_alike_nothing_changes(known: list[Sections]) -
 
 
 def test_votes_are_as_sure_as_they_agree() -> None:
-    share = np.array([[[0.0, 0.5, 1.0]]], np.float32)
-    few, many = Vote(share, 3, 0.5).logits[0, 0], Vote(share, 12, 0.5).logits[0, 0]
-    assert few == pytest.approx([-0.5 * np.log(7), 0, 0.5 * np.log(7)])
-    assert many[2] > few[2]
-    mask = np.array([[[False, True, True]]])
-    assert Vote(share, 3, 0.5).agreement(mask) == pytest.approx([(2 * 1.5 + NEITHER) / (2 + 1.5 + NEITHER)])
+    share = np.zeros((2, 40, 40), np.float32)
+    share[:, 10:30, 10:30] = 1
+    share[1, 10:20] = 0.5
+    weights = np.array([0.25, 0.5])
+    one, few, many = (Vote(share, count, weights).logits for count in (1, 3, 12))
+    assert few[0, 20, 20] == pytest.approx(0.25 * np.log(7), rel=1e-3)
+    assert few[1, 25, 20] == pytest.approx(0.5 * np.log(7), rel=0.05)
+    assert few[0, 0, 0] == pytest.approx(-0.25 * np.log(7), rel=1e-3)
+    assert few[1, 13, 20] == pytest.approx(0, abs=0.1)
+    assert one[0, 20, 20] < few[0, 20, 20] < many[0, 20, 20]
+    assert abs(one[0, 20, 11]) < abs(few[0, 20, 11]) / 2  # near its outline
+    mask = np.zeros((2, 40, 40), bool)
+    mask[0, 10:30, 10:20] = True
+    assert Vote(share, 3, weights).agreement(mask) == pytest.approx(
+        [(2 * 200 + NEITHER) / (200 + 400 + NEITHER), NEITHER / (300 + NEITHER)]
+    )

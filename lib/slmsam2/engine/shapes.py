@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import map_coordinates
+from scipy.ndimage import gaussian_filter, map_coordinates
 
 from slmsam2.engine.lengths import LARGEST, Placed, Usual, nearness
 from slmsam2.volume import Sections
@@ -24,6 +24,8 @@ COARSE = 2  # every so many pixels and slices are looked at to find the best of 
 UNLIKE = 0.55  # up to which they do not count
 ALIKE = 0.75  # from which they count as much as they may
 VOTES_COUNT = 0.5  # of the log odds that votes give, in mask logits
+BETWEEN = 0.5  # of that counts between painted slices, where both ways meet
+BLUR = 0.2  # standard deviation relative to the largest section's radius, of a single shape
 NEITHER = 1.0  # pixel: masks and votes of less are as good as none
 UNSEEN = 0.5  # votes that either side has beforehand
 
@@ -69,18 +71,23 @@ class Vote:
     Attributes:
         share: of the shapes that have it, float32 (S, n, n).
         count: of the shapes.
-        weight: of the log odds, in mask logits.
+        weights: of the log odds on each slice, in mask logits (S,).
     """
 
     share: np.ndarray
     count: int
-    weight: float
+    weights: np.ndarray
 
     @property
     def logits(self) -> np.ndarray:
-        """To be added to those of the masks, float32 (S, n, n)."""
-        votes = self.count * self.share
-        return self.weight * np.log((votes + UNSEEN) / (self.count - votes + UNSEEN))
+        """To be added to those of the masks, (S, n, n).
+
+        Near its outline one person's shape says little of another's, so votes are blurred, the less the more there are.
+        """
+        radius = np.sqrt(self.share.sum(axis=(1, 2)).max() / np.pi)
+        blur = BLUR * radius / np.sqrt(self.count)
+        votes = self.count * gaussian_filter(self.share, (0, blur, blur))
+        return self.weights[:, None, None] * np.log((votes + UNSEEN) / (self.count - votes + UNSEEN))
 
     def agreement(self, masks: np.ndarray) -> np.ndarray:
         """Dice coefficients of masks, bool (S, n, n), with what was voted for (S,); 1 where there is neither."""
@@ -107,7 +114,9 @@ def usual_shape(usual: Usual, masks: np.ndarray, spacing: tuple[float, float, fl
     weight = VOTES_COUNT * np.clip((fit - UNLIKE) / (ALIKE - UNLIKE), 0, 1)
     if not weight:
         return None
-    return Vote(np.mean([shape for shape, _ in fitted], axis=0), len(fitted), float(weight))
+    weights = np.full(len(masks), weight)
+    weights[usual.painted[0] : usual.painted[-1]] *= BETWEEN
+    return Vote(np.mean([shape for shape, _ in fitted], axis=0), len(fitted), weights)
 
 
 def _fitted(here: Here, placed: Placed) -> tuple[np.ndarray, float]:
