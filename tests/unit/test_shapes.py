@@ -163,7 +163,7 @@ def test_without_volumes_that_are_alike_nothing_changes(known: list[Sections]) -
 def test_votes_are_as_sure_as_they_agree() -> None:
     share = np.zeros((2, 40, 40), np.float32)
     share[:, 10:30, 10:30] = 1
-    share[1, 10:20] = 0.5
+    share[1, 10:20, 10:30] = 0.5
     weights = np.array([0.25, 0.5])
     one, few, many = (Vote(share, count, weights).logits for count in (1, 3, 12))
     assert few[0, 20, 20] == pytest.approx(0.25 * np.log(7), rel=1e-3)
