@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.ndimage import gaussian_filter, map_coordinates
@@ -46,6 +47,7 @@ class Here:
     origin: int
     spacing: tuple[float, float, float]
 
+    @cached_property
     def positions(self) -> np.ndarray:
         """Of all slices, mm from that of origin (S,)."""
         return (np.arange(len(self.masks)) - self.origin) * self.spacing[0]
@@ -54,6 +56,7 @@ class Here:
         """Where every so many rows (1) or columns (2) of masks lie, mm from the corner."""
         return (np.arange(self.masks.shape[axis])[step // 2 :: step] + 0.5) * self.spacing[axis]
 
+    @cached_property
     def painted_slices(self) -> tuple[np.ndarray, np.ndarray]:
         """Areas (P,), mm², and centres (P, 2), mm from the corner, of the painted slices."""
         masks = self.masks[list(self.painted)]
@@ -157,8 +160,8 @@ def _laid(here: Here, sections: Sections, position: float, slices: np.ndarray, s
     Returns:
         float32 (P, n / step, n / step), 0 to 1.
     """
-    positions = position + here.positions()
-    areas, centres = here.painted_slices()
+    positions = position + here.positions
+    areas, centres = here.painted_slices
     of_painted = positions[list(here.painted)]
     theirs = sections.areas_at(of_painted)
     counted = theirs > 0

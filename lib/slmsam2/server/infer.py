@@ -266,9 +266,10 @@ class SlmSam2Infer(InferTask):
 
     def _known_exemplars(self, asked: Request, names: Mapping[str, int]) -> dict[int, tuple[Exemplar, ...]]:
         """Value -> the structure in other volumes; what is worked on goes on with those it began with."""
-        found = self._shapes.known(names) if self._shapes else {}
-        if asked.parameters.prompt_slices is None:
-            found = found | {name: facts.exemplars for name, facts in asked.known.items()}
+        going_on = asked.known if asked.parameters.prompt_slices is None else {}
+        found = {name: facts.exemplars for name, facts in going_on.items()}
+        if self._shapes:
+            found |= self._shapes.known(names.keys() - going_on.keys())
         return {value: found[name] for name, value in names.items() if found.get(name)}
 
     def _remember(
