@@ -61,6 +61,11 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--strategies", nargs="+", choices=list(STRATEGIES), default=list(STRATEGIES))
     parser.add_argument("--corrections", type=int, default=5, help="slices to correct (%(default)s)")
+    parser.add_argument(
+        "--beside-kin",
+        action="store_true",
+        help="with the other one of a pair, and the others of a series, in the label already",
+    )
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (%(default)s)")
     parser.add_argument("--output", type=Path, required=True, help="folder for the files")
     return parser.parse_args(argv)
@@ -70,7 +75,7 @@ def simulate(args: argparse.Namespace) -> None:
     benchmark = benchmark_of(args.benchmark, args.volumes, BENCHMARKS)
     weights = args.checkpoint or checkpoint_path(args.model)
     model = build_model(args.model, checkpoint=weights, device=args.device)
-    rounds, slices = run(benchmark, model, args.strategies, args.corrections)
+    rounds, slices = run(benchmark, model, args.strategies, args.corrections, args.beside_kin)
     args.output.mkdir(parents=True, exist_ok=True)
     write_rows(args.output / "rounds.csv", rounds)
     write_rows(args.output / "slices.csv", slices)
@@ -80,7 +85,7 @@ def simulate(args: argparse.Namespace) -> None:
 
 
 def run(
-    benchmark: Benchmark, model: SLMSAM2, strategies: list[str], corrections: int
+    benchmark: Benchmark, model: SLMSAM2, strategies: list[str], corrections: int, beside_kin: bool
 ) -> tuple[list[Round], list[SliceScore]]:
     rounds: list[Round] = []
     slices: list[SliceScore] = []
@@ -90,7 +95,8 @@ def run(
                 bar.set_postfix_str(f"{volume}: {task.structure}")
                 workspace = Workspace()
                 for strategy in strategies:
-                    for done, scores in annotate(task, model, strategy, corrections, workspace):
+                    work = annotate(task, model, strategy, corrections, workspace, beside_kin=beside_kin)
+                    for done, scores in work:
                         rounds.append(done)
                         slices += scores
                 bar.update()

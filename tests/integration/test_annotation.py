@@ -22,7 +22,9 @@ pytestmark = pytest.mark.integration
 @pytest.fixture
 def task(ball_volume):
     reference = np.asarray(ball_volume.array) > 350
-    return Task("made up", "ball", "largest", ball_volume, reference, 2, 8)
+    return Task(
+        "made up", "ball", "largest", ball_volume, reference, 2, 8, reference.astype(int), {"ball": 1}
+    )
 
 
 @pytest.mark.parametrize("strategy", ["suggested", "random", "worst"])

@@ -24,7 +24,13 @@ def labels():
 
 
 @pytest.fixture
-def read(tmp_path, labels, monkeypatch):
+def names():
+    """Structure -> value in each of them."""
+    return dict(NAMES)
+
+
+@pytest.fixture
+def read(tmp_path, labels, names, monkeypatch):
     """The images whose labels were read, in that order."""
     images = []
 
@@ -35,7 +41,7 @@ def read(tmp_path, labels, monkeypatch):
         label, image = (tmp_path / f"{image_id}_{kind}.nii.gz" for kind in ("label", "image"))
         for path in (label, image):
             write_label(path, labels[image_id], Volume(labels[image_id], AFFINE))
-        return load.read(Submission(image_id, image, label, NAMES))
+        return load.read(Submission(image_id, image, label, names))
 
     monkeypatch.setattr(learning, "submitted_images", lambda _datastore: list(labels))
     monkeypatch.setattr(learning, "read_submitted", read_submitted)
@@ -66,33 +72,54 @@ def lengths(exemplars):
 
 
 def test_each_volume_counts(seen, submit, labels):
-    assert seen.known(ALL) == {"liver": (), "spleen": ()}
+    assert seen.known(ALL, None) == {"liver": (), "spleen": ()}
     labels["a"] = label(liver=5, spleen=4)
     submit("a")
     labels["b"] = label(liver=7)
     submit("b")
     assert seen.volumes() == {"liver": 2, "spleen": 1}
-    first, second = seen.known(["liver"])["liver"]
+    first, second = seen.known(["liver"], None)["liver"]
     assert lengths([first, second]) == [10.0, 14.0]
     assert first.along(2).areas.tolist() == [9, 18, 18, 18, 9]
     assert first.cells.shape == (6, 3, 5)
-    assert seen.known(["liver"])["liver"][0] is first  # one for all who ask
+    assert seen.known(["liver"], None)["liver"][0] is first  # one for all who ask
 
 
 def test_a_label_that_changes_or_goes_is_not_counted_any_more(seen, submit, labels):
     labels |= {"a": label(5), "b": label(6)}
     submit("a", "b")
-    assert lengths(seen.known(ALL)["liver"]) == [10.0, 12.0]
+    assert lengths(seen.known(ALL, None)["liver"]) == [10.0, 12.0]
     labels["a"] = label(8)
     del labels["b"]
     submit("a")
-    assert lengths(seen.known(ALL)["liver"]) == [16.0]
+    assert lengths(seen.known(ALL, None)["liver"]) == [16.0]
 
 
 def test_labels_from_before_are_caught_up_with(seen, submit, labels):
     labels |= {"a": label(5), "b": label(6), "c": label(7)}
     submit("c")
     assert seen.volumes() == {"liver": 3}
+
+
+def test_the_label_of_the_image_itself_does_not_count(seen, submit, labels):
+    labels |= {"a": label(5), "b": label(6)}
+    submit("a", "b")
+    assert lengths(seen.known(ALL, "a")["liver"]) == [12.0]
+    assert lengths(seen.known(ALL, "never submitted")["liver"]) == [10.0, 12.0]
+
+
+def test_a_volume_without_it_tells_what_its_kin_is_like(seen, submit, labels, names):
+    names.clear()
+    names |= {"Kidney left": 1, "kidney_right": 2}
+    labels |= {"a": label(5, spleen=4), "b": label(0, spleen=6), "c": label(7)}
+    submit("a", "b", "c")
+    known = seen.known(["Kidney left", "left kidney", "kidney_right", "kidney"], None)
+    assert lengths(known["Kidney left"]) == lengths(known["left kidney"]) == [10.0, 12.0, 14.0]
+    assert lengths(known["kidney_right"]) == [8.0, 12.0, 14.0]
+    assert known["kidney"] == ()
+    own, mirrored = known["kidney_right"][1], known["Kidney left"][1]
+    assert np.array_equal(mirrored.cells, own.cells[::-1])
+    assert not any(one.kin for ones in known.values() for one in ones)
 
 
 def test_what_is_cut_off_by_the_image_says_nothing(seen, submit, labels):
@@ -112,7 +139,7 @@ def test_a_damaged_label_or_file_is_left_out(seen, submit, labels, tmp_path, cap
     size = np.array([1.0, 1.0, 0.0])
     with files[1].open("wb") as stream:
         np.savez(stream, names=np.array(["liver"]), cells0=np.ones((2, 2, 2), np.uint8), size0=size)
-    assert seen.known(["liver"]) == {"liver": ()}
+    assert seen.known(["liver"], None) == {"liver": ()}
 
 
 def test_all_that_is_learnt_of_a_label_is_learnt_while_it_is_read(seen, labels, read, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -143,6 +144,25 @@ def test_a_single_volume_votes_but_ends_nothing() -> None:
     assert dice((result.low_res[:, 0] > 0).numpy(), truth) >= dice(found, truth)
     assert (result.low_res[:, 0] > 0).any(dim=2).any(dim=1)[-1]
     assert {stop.reason for stop in result.stops[7].values()} == {END_OF_RANGE}
+
+
+def test_the_other_one_of_a_pair_tells_the_ends_as_well() -> None:
+    truth = banana(radii=(25, 9, 6))
+    found = found_of(truth)
+    twin = replace(OTHERS[0], kin="twin")
+    results = [propagation(found, given=[20]) for _ in range(3)]
+    for result, known in zip(results, ([twin], [twin, OTHERS[1]], OTHERS[:1]), strict=True):
+        follow_others(result, {7: known}, SPACING)
+    paired, both, single = (dice((result.low_res[:, 0] > 0).numpy(), truth) for result in results)
+    assert min(paired, both) > single + 0.03
+    assert [result.stops[7]["up"].reason for result in results] == [USUAL_LENGTH, USUAL_LENGTH, END_OF_RANGE]
+
+
+def test_one_side_that_is_longer_leaves_other_volumes_their_say() -> None:
+    result = propagation(found_of(banana()), given=[20])
+    follow_others(result, {7: [*OTHERS, replace(longer(), kin="twin")]}, SPACING)
+    assert result.told_by_others == {7}
+    assert result.stops[7]["up"].reason == USUAL_LENGTH
 
 
 def longer() -> Sections:

@@ -67,9 +67,9 @@ class Usual:
 
 
 def alike(volumes: Sequence[Sections]) -> bool:
-    """Whether the structure is about as long in each of some volumes."""
-    lengths = [sections.length for sections in volumes]
-    return len(lengths) == 1 or bool(np.std(lengths, ddof=1) <= MOST_SPREAD * np.mean(lengths))
+    """Whether the structure is about as long in each of some volumes; one of the other side says nothing of it."""
+    lengths = [sections.length for sections in volumes if sections.kin != "twin"]
+    return len(lengths) <= 1 or bool(np.std(lengths, ddof=1) <= MOST_SPREAD * np.mean(lengths))
 
 
 def usual_in(

@@ -1,4 +1,4 @@
-"""What is known of a structure from other volumes: its usual ends, areas and shape."""
+"""What is known of a structure from others like it: its usual ends, areas and shape."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def follow_others(
 ) -> None:
     """Leave nothing of a structure beyond its usual ends, and bring masks nearer to its usual areas and shape.
 
-    The former two need LEAST_VOLUMES. This is done in place. What was given stays; a direction in which something was
-    given beyond the usual end goes on.
+    The former two need LEAST_VOLUMES, or the other one of a pair in the same body. This is done in place. What was
+    given stays; a direction in which something was given beyond the usual end goes on.
 
     Args:
         result: says in ``stops`` and ``told_by_others`` what was done.
-        others: object id -> the object in other volumes, along these slices.
+        others: object id -> the object in other volumes, or what is like it in this one, along these slices.
         spacing: between slices, and of the mask's rows and columns, mm.
     """
     pixel = spacing[1] * spacing[2]
@@ -39,7 +39,7 @@ def follow_others(
         if usual is None:
             continue
         vote = usual_shape(usual, logits > 0, spacing)
-        if len(known) >= LEAST_VOLUMES:
+        if len(known) >= LEAST_VOLUMES or any(one.kin == "twin" for one in known):
             result.told_by_others.add(obj)
             result.stops[obj] |= end(logits, areas, given, usual)
             resize(logits, areas, given, usual, pixel)

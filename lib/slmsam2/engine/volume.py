@@ -11,6 +11,7 @@ import numpy as np
 
 from slmsam2.engine.cleaning import Cleaning
 from slmsam2.engine.job import Job, solve
+from slmsam2.engine.kin import exemplars_of_kin
 from slmsam2.engine.propagation import Progress
 from slmsam2.engine.regions import Region
 from slmsam2.engine.settings import Order, Settings
@@ -68,7 +69,7 @@ def propagate_volume(
     Args:
         image: path, Volume, or array (I, J, K) as nibabel gives it.
         label: path, Volume, or integer array on the image's grid: 0 is background, a value per structure, only the
-            painted slices filled.
+            painted slices filled. Those that are whole tell what the other of a pair, or of a series, is like.
         model: name of a model in ``model_dir``, or a built network.
         axis: stored axis to go along; None: the one that was painted on, else the coarsest, else the axial one.
         structures: names or values to propagate; None for all that are painted.
@@ -108,8 +109,18 @@ def propagate_volume(
     prompts = prompts_from_label(given, values, prompt_slices=_stack_slices(prompt_slices, view))
     names = {name: value for name, value in names.items() if value in prompts}
     settings = slice_settings(view, direction, first_slice, last_slice, stop_after, order)
+    alike = exemplars_of_kin(given, view, label_names or {}, names)
     network = model if isinstance(model, SLMSAM2) else load_model(model, model_dir, device, speed)
-    job = Job(view, given, prompts, chosen, settings, cleaning or Cleaning(), _regions(regions, names, view))
+    job = Job(
+        view,
+        given,
+        prompts,
+        chosen,
+        settings,
+        cleaning or Cleaning(),
+        _regions(regions, names, view),
+        exemplars={names[name]: kin for name, kin in alike.items()},
+    )
     return solve(network, volume, job, names, progress=progress, workspace=workspace, start=start)
 
 

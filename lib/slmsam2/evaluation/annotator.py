@@ -88,7 +88,14 @@ STRATEGIES: dict[str, Choice] = {"suggested": suggested, "random": at_random, "w
 
 
 def annotate(
-    task: Task, model: SLMSAM2, strategy: str, corrections: int, workspace: Workspace, seed: int = 0
+    task: Task,
+    model: SLMSAM2,
+    strategy: str,
+    corrections: int,
+    workspace: Workspace,
+    seed: int = 0,
+    *,
+    beside_kin: bool = False,
 ) -> Iterator[tuple[Round, list[SliceScore]]]:
     """Annotate one structure.
 
@@ -97,13 +104,14 @@ def annotate(
         corrections: how many slices are corrected at most.
         workspace: for all that is done on this structure.
         seed: of the random choices.
+        beside_kin: see :meth:`Task.label`.
     """
     random = np.random.default_rng(seed)
     given, proposal = [task.slice], None
     window = choose_window(task.image, task.painted, task.axis)  # as the server keeps it
     for count in range(corrections + 1):
         begin = time.process_time()
-        proposal = _propose(task, model, given, window, proposal, workspace)
+        proposal = _propose(task, model, given, window, proposal, workspace, beside_kin)
         seconds = time.process_time() - begin
         yield _round(task, strategy, given, proposal, seconds), _slices(task, strategy, given, proposal)
         chosen = STRATEGIES[strategy](task, proposal, given, random) if count < corrections else None
@@ -119,21 +127,23 @@ def _propose(
     window: Window,
     before: Proposal | None,
     workspace: Workspace,
+    beside_kin: bool,
 ) -> Proposal:
-    label = np.zeros(task.reference.shape, np.uint8)
-    for index in given:
-        label |= only_slice(task.reference, task.axis, index).astype(np.uint8)
+    painted = np.logical_or.reduce([only_slice(task.reference, task.axis, index) for index in given])
     label, report = propagate_volume(
         task.image,
-        label,
+        task.label(painted, beside_kin=beside_kin),
         model=model,
         axis=task.axis,
+        structures=[task.structure],
+        label_names=dict(task.values),
         prompt_slices=given,
         window=[window.level, window.width],
-        regions={"structure_1": before.facts["region"]} if before else None,  # as the server keeps it
+        regions={task.structure: before.facts["region"]} if before else None,  # as the server keeps it
         workspace=workspace,
     )
-    return Proposal(label > 0, report, report["structures"]["structure_1"])
+    found = label == task.values[task.structure]
+    return Proposal(found, report, report["structures"][task.structure])
 
 
 def _round(task: Task, strategy: str, given: list[int], proposal: Proposal, seconds: float) -> Round:

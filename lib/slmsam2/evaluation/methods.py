@@ -1,10 +1,12 @@
-"""Ways to find a structure from one painted slice: the network, the network without its short memory, and baselines."""
+"""Ways to find a structure from one painted slice: the network, also beside structures that are alike and without its
+short memory, and baselines."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from skimage.registration import optical_flow_tvl1
@@ -29,12 +31,25 @@ class Outcome:
     cpu_seconds: float
 
 
-def network(task: Task, model: SLMSAM2) -> Outcome:
-    """Propagation with the default settings."""
+def network(task: Task, model: SLMSAM2, *, beside_kin: bool = False) -> Outcome:
+    """Propagation with the default settings.
+
+    Args:
+        beside_kin: see :meth:`Task.label`.
+    """
+    given = task.label(task.painted, beside_kin=beside_kin)
     start = time.process_time()
-    label, report = propagate_volume(task.image, task.painted.astype(np.int32), model=model, axis=task.axis)
+    label, report = propagate_volume(
+        task.image,
+        given,
+        model=model,
+        axis=task.axis,
+        structures=[task.structure],
+        label_names=dict(task.values),
+    )
     (structure,) = report["structures"].values()
-    return Outcome(label > 0, structure["found"] + structure["empty"], time.process_time() - start)
+    found = label == task.values[task.structure]
+    return Outcome(found, structure["found"] + structure["empty"], time.process_time() - start)
 
 
 def long_memory_only(task: Task, model: SLMSAM2) -> Outcome:
@@ -82,6 +97,7 @@ def _extent(task: Task) -> np.ndarray:
 
 METHODS: dict[str, Callable[[Task, SLMSAM2], Outcome]] = {
     "slm_sam2": network,
+    "beside_kin": partial(network, beside_kin=True),
     "long_memory_only": long_memory_only,
     "repeated_in_extent": repeated,
     "tvl1_flow_in_extent": optical_flow,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +14,7 @@ import yaml
 
 from slmsam2.errors import ConfigurationError
 from slmsam2.metrics import largest_slice, occupied_slices, only_slice
+from slmsam2.prompts import kin_of
 from slmsam2.volume import SliceView, Volume, default_axis, read_label, read_volume
 
 PROMPTS = ("largest", "quarter")
@@ -46,6 +47,8 @@ class Task:
         reference: bool (I, J, K), the whole structure.
         axis: stored axis of the slices.
         slice: stored number of the painted slice.
+        labels: integers (I, J, K), all structures of the volume.
+        values: name -> value in it.
     """
 
     volume_name: str
@@ -55,11 +58,25 @@ class Task:
     reference: np.ndarray
     axis: int
     slice: int
+    labels: np.ndarray
+    values: Mapping[str, int]
 
     @cached_property
     def painted(self) -> np.ndarray:
         """Bool (I, J, K), nothing but the painted slice."""
         return only_slice(self.reference, self.axis, self.slice)
+
+    def label(self, painted: np.ndarray, *, beside_kin: bool = False) -> np.ndarray:
+        """What an annotator sends, integers (I, J, K).
+
+        Args:
+            painted: bool (I, J, K), of the structure.
+            beside_kin: whether the other one of the pair, or the others of the series, are there already, whole.
+        """
+        alike = kin_of(self.structure, self.values.keys() - {self.structure}) if beside_kin else []
+        label = np.where(np.isin(self.labels, [self.values[one.name] for one in alike]), self.labels, 0)
+        label[painted] = self.values[self.structure]
+        return label
 
     @property
     def view(self) -> SliceView:
@@ -121,7 +138,7 @@ def tasks_of(benchmark: Benchmark, volume_name: str, prompts: tuple[str, ...] = 
             continue
         for prompt in prompts:
             index = largest_slice(reference, axis) if prompt == "largest" else _quarter(slices)
-            yield Task(volume_name, name, prompt, image, reference, axis, index)
+            yield Task(volume_name, name, prompt, image, reference, axis, index, label.array, values)
 
 
 def _quarter(slices: np.ndarray) -> int:

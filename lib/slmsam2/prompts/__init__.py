@@ -8,6 +8,7 @@ from slmsam2.prompts.corrections import (
     within,
     without_marks,
 )
+from slmsam2.prompts.kin import Kin, kin_of
 from slmsam2.prompts.marks import BOX_CORNERS, NEGATIVE, POSITIVE, Marks, Prompt, extent_of, is_empty
 from slmsam2.prompts.names import named_values
 from slmsam2.prompts.painted import MOST_STRUCTURES, painted_structures, prompts_from_label
@@ -17,12 +18,14 @@ __all__ = [
     "MOST_STRUCTURES",
     "NEGATIVE",
     "POSITIVE",
+    "Kin",
     "Known",
     "Marks",
     "Prompt",
     "corrected_slices",
     "extent_of",
     "is_empty",
+    "kin_of",
     "named_values",
     "painted_prompts",
     "painted_structures",

@@ -52,6 +52,7 @@ class Request:
         flat: whether one slice is asked for.
         parameters: the rest.
         known: structure name -> what is remembered of it.
+        image_id: of the image in the datastore; None for one that is not there.
     """
 
     image: Volume
@@ -60,6 +61,7 @@ class Request:
     flat: bool
     parameters: Parameters
     known: Mapping[str, Known]
+    image_id: str | None = None
 
 
 def assemble(request: Request) -> tuple[Job, dict[str, int]]:

@@ -14,6 +14,7 @@ from monailabel.utils.others.generic import device_list
 
 from slmsam2.engine import Workspace
 from slmsam2.engine.job import Job, solve
+from slmsam2.engine.kin import exemplars_of_kin
 from slmsam2.errors import ConfigurationError, PromptError
 from slmsam2.modeling import QUALITY, SLMSAM2, SPEEDS, Moments
 from slmsam2.prompts import Known
@@ -241,15 +242,15 @@ class SlmSam2Infer(InferTask):
                 known[name] = facts
         clicks = parse_clicks(request, image.shape) if self._kind.clicks else None
         flat = self._kind.dimension == 2
-        return Request(image, painted, clicks, flat, parameters, known)
+        return Request(image, painted, clicks, flat, parameters, known, request[STUDY].image_id)
 
     def _solve(
         self, asked: Request, device: str, run: Run, workspace: Workspace
     ) -> tuple[np.ndarray, dict[str, Any], Job]:
         job, names = assemble(asked)
         network = self._models.get(device, asked.parameters.speed)
-        looks, exemplars = self._known_looks(network, asked, names), self._known_exemplars(asked, names)
-        job = replace(job, looks=looks, exemplars=exemplars)
+        exemplars = self._known_exemplars(asked, job, names)
+        job = replace(job, looks=self._known_looks(network, asked, names), exemplars=exemplars)
         array, report = solve(network, asked.image, job, names, progress=run.progress, workspace=workspace)
         return array, report, job
 
@@ -264,12 +265,21 @@ class SlmSam2Infer(InferTask):
                     found[name] = facts.looks
         return {names[name]: one for name, one in found.items() if one is not None}
 
-    def _known_exemplars(self, asked: Request, names: Mapping[str, int]) -> dict[int, tuple[Exemplar, ...]]:
-        """Value -> the structure in other volumes; what is worked on goes on with those it began with."""
+    def _known_exemplars(
+        self, asked: Request, job: Job, names: Mapping[str, int]
+    ) -> dict[int, tuple[Exemplar, ...]]:
+        """Value -> what is like the structure, in other volumes and in this one.
+
+        Of others, those stay that were known when work on the structure began. Where it is known from others, its
+        neighbours in a series do not count.
+        """
         going_on = asked.known if asked.parameters.prompt_slices is None else {}
         found = {name: facts.exemplars for name, facts in going_on.items()}
-        if self._shapes:
-            found |= self._shapes.known(names.keys() - going_on.keys())
+        if self._shapes and not asked.flat:
+            found |= self._shapes.known(names.keys() - going_on.keys(), asked.image_id)
+            for name, kin in exemplars_of_kin(job.given, job.view, asked.painted.names, names).items():
+                here = [one for one in kin if one.kin == "twin" or not found[name]]
+                found[name] = (*found[name], *here)
         return {value: found[name] for name, value in names.items() if found.get(name)}
 
     def _remember(
@@ -288,7 +298,7 @@ class SlmSam2Infer(InferTask):
                     window=(job.window.level, job.window.width),
                     version=report["version"],
                     looks=(job.looks or {}).get(value),
-                    exemplars=tuple(job.exemplars.get(value, ())),
+                    exemplars=tuple(one for one in job.exemplars.get(value, ()) if one.kin is None),
                     plain=job.plain,
                 )
                 self._memory.remember(keys[name], known)

@@ -14,6 +14,7 @@ import numpy as np
 from cachetools import LRUCache
 
 from slmsam2.files import write_whole
+from slmsam2.prompts import kin_of
 from slmsam2.server.shelf import Shelf
 from slmsam2.training.labelled import Case, CaseLoader
 from slmsam2.volume import Exemplar, SliceView, exemplar_of
@@ -43,11 +44,16 @@ class SeenShapes:
             MOST_BYTES, getsizeof=lambda one: one.cells.nbytes if one else 0
         )
 
-    def known(self, names: Collection[str]) -> dict[str, tuple[Exemplar, ...]]:
-        """Structure -> what it is like in each volume, of those named here."""
+    def known(self, names: Collection[str], image_id: str | None) -> dict[str, tuple[Exemplar, ...]]:
+        """Structure -> what it is like in each volume but that of an image, of those named here.
+
+        A volume in which it was not seen whole tells what the other of the pair, or its neighbour in a series, is like.
+        """
+        own = None if image_id is None else self._shelf.path_of(image_id)
         with self._reading:
             self._look_for_files()
-            found = {name: [self._exemplar(file, name) for file in self._names] for name in names}
+            volumes = [file for file in self._names if file[1] != own]
+            found = {name: [self._alike(file, name) for file in volumes] for name in names}
         return {name: tuple(one for one in ones if one is not None) for name, ones in found.items()}
 
     def volumes(self) -> dict[str, int]:
@@ -62,9 +68,17 @@ class SeenShapes:
             for file in self._shelf.files()
         }
 
+    def _alike(self, file: File, name: str) -> Exemplar | None:
+        """The structure in one volume, or what is most like it there."""
+        if name in self._names[file]:
+            return self._exemplar(file, name)
+        for kin in kin_of(name, self._names[file])[:1]:
+            exemplar = self._exemplar(file, kin.name)
+            return exemplar.mirrored() if exemplar and kin.mirrored else exemplar
+        return None
+
     def _exemplar(self, file: File, name: str) -> Exemplar | None:
-        if name not in self._names[file]:
-            return None
+        """One of the structures in a volume."""
         if (file, name) not in self._exemplars:
             self._exemplars[file, name] = _exemplar_in(file[1], self._names[file].index(name))
         return self._exemplars[file, name]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 from skimage.transform import resize_local_mean
 
 from slmsam2.volume.slices import SliceView
+
+Kinship = Literal["twin", "neighbour"]  # the other one of a pair, mirrored; one of the same series
 
 MOST_CELLS = 48  # along each axis
 MOST_CUT_OFF = 0.5  # of its largest cross-section, that may lie at the border of slices
@@ -21,17 +24,23 @@ class Exemplar:
     Attributes:
         cells: uint8 (X, Y, Z), how much of each cell it fills, 255 being all; its bounding box and no more.
         size: of a cell, mm.
+        kin: what it is to the structure that it stands for in the same volume; None if it was seen in another one.
     """
 
     cells: np.ndarray
     size: tuple[float, float, float]
+    kin: Kinship | None = None
+
+    def mirrored(self) -> Exemplar:
+        """It as it would be on the other side of the body."""
+        return replace(self, cells=self.cells[::-1])
 
     def along(self, patient_axis: int) -> Sections:
         """Its cross-sections along an axis (0 right, 1 anterior, 2 superior), turned as a stack of slices is."""
         order = _stack_order(patient_axis)
         filled = self.cells.transpose(order)[:, ::-1, ::-1].astype(np.float32) / 255
         between, rows, columns = (self.size[axis] for axis in order)
-        return Sections(filled, (between, rows, columns))
+        return Sections(filled, (between, rows, columns), self.kin)
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,10 +53,12 @@ class Sections:
     Attributes:
         filled: float32 (D, h, w), how much of each cell the structure fills, 0 to 1.
         cell: distance between sections, rows and columns, mm.
+        kin: see :class:`Exemplar`.
     """
 
     filled: np.ndarray
     cell: tuple[float, float, float]
+    kin: Kinship | None = None
 
     @property
     def length(self) -> float:
@@ -82,22 +93,27 @@ class Sections:
         return np.stack(centres, axis=1)
 
 
-def exemplar_of(stack: np.ndarray, known: np.ndarray, view: SliceView) -> Exemplar | None:
+def exemplar_of(
+    stack: np.ndarray, known: np.ndarray, view: SliceView, *, cut_off: bool = False
+) -> Exemplar | None:
     """A structure as an exemplar; None unless it is known where it begins and ends.
 
     Args:
         stack: of the structure, bool (S, H, W).
         known: on which slices that can be trusted, bool (S,).
         view: of the stack.
+        cut_off: whether it may end with the image.
     """
     box = []
     for axis, at_the_border in enumerate((0.0, MOST_CUT_OFF, MOST_CUT_OFF)):
         sizes = np.count_nonzero(stack, axis=tuple({0, 1, 2} - {axis}))
         present = np.flatnonzero(sizes)
-        if not present.size or max(sizes[0], sizes[-1]) > at_the_border * sizes.max():
-            return None  # the image ends there
+        if not present.size:
+            return None
+        if not cut_off and max(sizes[0], sizes[-1]) > at_the_border * sizes.max():
+            return None
         box.append(slice(int(present[0]), int(present[-1]) + 1))
-    if not known[box[0].start - 1 : box[0].stop + 1].all():
+    if not known[max(box[0].start - 1, 0) : box[0].stop + 1].all():
         return None
     cut = stack[tuple(box)]
     shape = tuple(min(length, MOST_CELLS) for length in cut.shape)
