@@ -17,10 +17,11 @@ function touchedOn(value, ...slices) {
 const result = (labels, reply, ranges, touched) =>
   [...applied(labels, merge(labels, reply, DIMS, { axis: 2, ranges }, touched))];
 
-test('only the prompts are sent', () => {
-  const labels = bytes(1, 2, 1, 2, 1, 2, 1, 2);
-  const sent = promptLabels(labels, DIMS, 2, new Map([[1, [0, 3]], [2, [1]]]));
-  assert.deepEqual([...sent], [1, 0, 0, 2, 0, 0, 1, 0]);
+test('of what is asked for only the prompts are sent, of the rest all', () => {
+  const labels = bytes(1, 2, 1, 2, 1, 2, 0, 2);
+  const sent = (...prompts) => [...promptLabels(labels, DIMS, 2, new Map(prompts))];
+  assert.deepEqual(sent([1, [0, 3]], [2, [1]]), [1, 0, 0, 2, 0, 0, 0, 0]);
+  assert.deepEqual(sent([1, [0, 3]]), [1, 2, 0, 2, 0, 2, 0, 2]);
 });
 
 test('the result comes in, painted slices stay', () => {

@@ -15,7 +15,7 @@ function touchedOn(axis, slices) {
 }
 
 const planned = (choice, touched) =>
-  plan({ structures: [LIVER, SPLEEN], direction: 'both', limit: null, ...choice }, touched, DIMS);
+  plan({ structures: [LIVER, SPLEEN], named: [LIVER, SPLEEN], direction: 'both', limit: null, ...choice }, touched, DIMS);
 
 test('painted structures are asked for, with their slices', () => {
   const { axis, prompts, ranges, params } = planned({}, touchedOn(2, { 1: [12, 7], 5: [3] }));
@@ -24,7 +24,7 @@ test('painted structures are asked for, with their slices', () => {
   assert.deepEqual([...ranges], [[1, [0, 29]]]);
   assert.deepEqual(params.structures, ['liver']);
   assert.deepEqual(params.prompt_slices, { liver: [7, 12] });
-  assert.deepEqual(params.label_info, [{ name: 'liver', id: 1 }]);
+  assert.deepEqual(params.label_info, [{ name: 'liver', id: 1 }, { name: 'spleen', id: 2 }]);
   assert.equal(params.axis, '2');
 });
 

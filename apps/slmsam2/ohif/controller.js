@@ -151,7 +151,8 @@ export class Controller extends EventTarget {
     const { scope, direction, limit } = this.choice;
     const { session } = this;
     if (!session || this.propagation) return;
-    const structures = scope === 'active' ? [this.activeStructure] : this.structures;
+    const named = this.structures;
+    const structures = scope === 'active' ? [this.activeStructure] : named;
     this.propagation = new Propagation(this.server, MODEL, progress => {
       this.progress = progress;
       this.#changed();
@@ -159,7 +160,7 @@ export class Controller extends EventTarget {
     this.progress = { done: 0, total: 0 };
     this.#say('');
     await this.#try(async () => {
-      const { reply } = await this.propagation.run(session, { structures, direction, limit });
+      const { reply } = await this.propagation.run(session, { structures, named, direction, limit });
       this.#say(found(reply));
     });
     this.propagation = null;

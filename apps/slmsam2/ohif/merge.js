@@ -13,7 +13,8 @@
  */
 
 /**
- * The label map to send: the structures on the slices that are to be their prompts, and nothing else.
+ * The label map to send: the structures on the slices that are to be their prompts, and those not asked for whole, which
+ * tell what structures like them look like.
  * @param {Uint8Array} labels
  * @param {Dims} dims
  * @param {Axis} axis
@@ -25,7 +26,7 @@ export function promptLabels(labels, dims, axis, prompts) {
   const result = new Uint8Array(labels.length);
   forEachVoxel(dims, (voxel, ijk) => {
     const value = labels[voxel];
-    if (value && taken.get(value)?.has(ijk[axis])) result[voxel] = value;
+    if (taken.get(value)?.has(ijk[axis]) ?? true) result[voxel] = value;
   });
   return result;
 }

@@ -6,6 +6,7 @@
  * @typedef {'both'|'forward'|'backward'} Direction
  * @typedef {object} Choice
  * @property {Structure[]} structures to propagate
+ * @property {Structure[]} named all there are
  * @property {Direction} direction forward: towards higher slice numbers
  * @property {number|null} limit the last slice to go to; null: as far as the structure goes
  * @typedef {object} Plan
@@ -23,7 +24,7 @@
  * @returns {Plan}
  * @throws {Error} with a sentence for the user: nothing is painted, or the limit does not fit
  */
-export function plan({ structures, direction, limit }, touched, dims) {
+export function plan({ structures, named, direction, limit }, touched, dims) {
   const painted = structures.filter(({ value }) => touched.lastAxis.has(value));
   if (painted.length === 0) {
     const names = structures.map(({ name }) => name).join(', ') || 'a structure';
@@ -42,7 +43,7 @@ export function plan({ structures, direction, limit }, touched, dims) {
     ])];
   }));
   const params = {
-    label_info: asked.map(({ name, value }) => ({ name, id: value })),
+    label_info: named.map(({ name, value }) => ({ name, id: value })),
     structures: asked.map(({ name }) => name),
     prompt_slices: Object.fromEntries(asked.map(({ name, value }) => [name, prompts.get(value)])),
     axis: String(axis),

@@ -11,6 +11,7 @@ import numpy as np
 
 from slmsam2.engine.cleaning import Cleaning, clean
 from slmsam2.engine.confidence import read_calibration
+from slmsam2.engine.kin import follow_each_other
 from slmsam2.engine.labels import write_labels
 from slmsam2.engine.propagation import Progress, Prompts
 from slmsam2.engine.regions import Region
@@ -35,7 +36,8 @@ class Job:
         cleaning: post-processing.
         regions: value -> region of an earlier request.
         looks: value -> what the structure looks like in other volumes; None: as far as the network knows.
-        exemplars: value -> the structure in other volumes.
+        exemplars: value -> the structure in other volumes, and those like it in this one.
+        together: whether structures that are alike, and of which nothing is known, tell of each other.
         before: value -> bool (S, H, W), as a plain job before returned it. Known shapes are laid upon all that is
             given, but where nothing new is computed the structure stays, if this job is plain as well.
     """
@@ -49,6 +51,7 @@ class Job:
     regions: Mapping[int, Region] = field(default_factory=dict)
     looks: Mapping[int, Moments] | None = None
     exemplars: Mapping[int, Sequence[Exemplar]] = field(default_factory=dict)
+    together: bool = True
     before: Mapping[int, np.ndarray] = field(default_factory=dict)
 
     @property
@@ -99,6 +102,8 @@ def solve(
         looks,
         others,
     )
+    if job.together:
+        follow_each_other(found, job.prompts, names, view, others.keys())
     result = np.zeros_like(volume.array, dtype=job.given.dtype)  # stored alike: slices lie together in both
     stack = view.to_stack(result)
     told = {value for part in found for value in part.propagation.told_by_others}

@@ -1,4 +1,4 @@
-"""What the structures beside it tell of a structure: its other side, and its neighbours in a series."""
+"""What structures that are alike tell of one another: the two of a pair, and those of a series."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from dataclasses import replace
 import numpy as np
 from scipy.ndimage import find_objects
 
+from slmsam2.engine.others import follow_others
+from slmsam2.engine.propagation import Prompts
+from slmsam2.engine.structures import Found
 from slmsam2.metrics import occupied_slices
 from slmsam2.prompts import Kin, kin_of
 from slmsam2.volume import Exemplar, SliceView, exemplar_of
@@ -34,25 +37,66 @@ def exemplars_of_kin(
     if not alike:
         return {}
     boxes = find_objects(label, max_label=max(names[one.name] for one in alike))
-    whole = {one: _as_kin(label, names[one.name], boxes, view, one) for one in alike}
-    found = {name: tuple(exemplar for one in ones if (exemplar := whole[one])) for name, ones in kin.items()}
+    whole = {}
+    for one in alike:
+        box = boxes[names[one.name] - 1]
+        if box is not None:
+            around = tuple(slice(max(part.start - 1, 0), part.stop + 1) for part in box)
+            whole[one] = _exemplar(label[around] == names[one.name], view, one)
+    found = {
+        name: tuple(exemplar for one in ones if (exemplar := whole.get(one))) for name, ones in kin.items()
+    }
     return {name: ones for name, ones in found.items() if ones}
 
 
-def _as_kin(
-    label: np.ndarray, value: int, boxes: Sequence[tuple[slice, ...] | None], view: SliceView, kin: Kin
-) -> Exemplar | None:
-    """A structure of the label, if it is whole: on enough slices, and without a gap.
+def follow_each_other(
+    found: Sequence[Found],
+    prompts: Prompts,
+    names: Mapping[str, int],
+    view: SliceView,
+    known: Collection[int],
+) -> None:
+    """Let structures that are alike, and were found by one request, vote on each other; in place.
+
+    What was found is less than what a person made of it. So it counts only where nothing else is known, and for
+    structures that were given on as many slices at most.
+
+    Args:
+        found: propagations whose objects are label values.
+        prompts: {value: {slice: prompt}}, as propagated.
+        names: name -> value of these.
+        view: of the volume.
+        known: values of structures that are known from others like them already.
+    """
+    kin: dict[int, list[Kin]] = {}
+    for name, value in names.items():
+        if value not in known:
+            alike = kin_of(name, names.keys() - {name})
+            kin[value] = [one for one in alike if len(prompts[names[one.name]]) >= len(prompts[value])]
+    parts = {value: part for part in found for value in part.propagation.objects}
+    exemplars = {
+        one: _exemplar(parts[names[one.name]].mask(names[one.name]), view, one)
+        for one in {one for ones in kin.values() for one in ones}
+    }
+    others = {
+        value: [
+            replace(exemplar, kin=None).along(view.patient_axis)
+            for one in ones
+            if (exemplar := exemplars[one])
+        ]
+        for value, ones in kin.items()
+    }
+    for part in found:
+        follow_others(part.propagation, others, part.propagation.mask_spacing(view.spacing))
+
+
+def _exemplar(mask: np.ndarray, view: SliceView, kin: Kin) -> Exemplar | None:
+    """A structure, bool (S, h, w), as an exemplar of its kin, if it is whole: on enough slices, and without a gap.
 
     Where the image ends, both of a pair do; of a series one is cut off and the next one is not.
     """
-    box = boxes[value - 1]
-    if box is None:
-        return None
-    around = tuple(slice(max(part.start - 1, 0), part.stop + 1) for part in box)
-    mask = label[around] == value
-    count = box[0].stop - box[0].start
-    if count < LEAST_SLICES or len(occupied_slices(mask, axis=0)) < count:
+    present = occupied_slices(mask, axis=0)
+    if len(present) < LEAST_SLICES or np.ptp(present) >= len(present):
         return None
     exemplar = exemplar_of(mask, np.ones(len(mask), bool), view, cut_off=kin.mirrored)
     if exemplar is None:

@@ -58,6 +58,14 @@ class Propagation:
     told_by_others: set[int] = field(default_factory=set)
     likeness: dict[int, np.ndarray] = field(default_factory=dict)
 
+    def mask_spacing(self, spacing: tuple[float, float, float]) -> tuple[float, float, float]:
+        """Between slices, and of the rows and columns of masks as the network gives them, from that of the stack."""
+        rows, columns = (
+            size * between / self.low_res.shape[-1]
+            for size, between in zip(self.out_size, spacing[1:], strict=True)
+        )
+        return spacing[0], rows, columns
+
     def slice_logits(self, index: int) -> Tensor:
         """Mask logits of one slice at the slices' own size, float32 (O, h, w)."""
         low = self.low_res[index][:, None]

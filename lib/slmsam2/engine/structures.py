@@ -49,6 +49,12 @@ class Found:
             self.region.cut(logits[value])[:] = inside.numpy()
         return logits
 
+    def mask(self, value: int) -> np.ndarray:
+        """Where one structure was found, bool (S, h, w), in the region."""
+        column = self.propagation.objects.index(value)
+        slices = range(len(self.propagation.low_res))
+        return np.stack([(self.propagation.slice_logits(index)[column] > 0).numpy() for index in slices])
+
 
 def propagate_structures(
     network: SLMSAM2,
@@ -119,7 +125,7 @@ def propagate_structures(
             widen(result)
             taper(result)
         if others:
-            follow_others(result, others, (spacing[0], *_mask_spacing(result, spacing[1:])))
+            follow_others(result, others, result.mask_spacing(spacing))
         if not region.is_whole and _is_cut_off(result, region):
             waiting.setdefault(twice_as_wide(region, spacing[1:]), []).extend(values)
             counter.runs += 1
@@ -200,15 +206,6 @@ def _limited(logits: Tensor) -> Tensor:
     inside, outside = (peak[:, 0] for peak in peaks(logits[:, None]))
     slopes = torch.where(logits > 0, SMOOTHED_LIMIT / inside, SMOOTHED_OUTSIDE / outside).clamp_max(1)
     return (slopes * logits).clamp(-SMOOTHED_LIMIT, SMOOTHED_LIMIT)
-
-
-def _mask_spacing(result: Propagation, spacing: tuple[float, float]) -> tuple[float, float]:
-    """Between the rows and columns of masks as the network gives them, in mm."""
-    rows, columns = (
-        size * between / result.low_res.shape[-1]
-        for size, between in zip(result.out_size, spacing, strict=True)
-    )
-    return rows, columns
 
 
 def _is_cut_off(result: Propagation, region: Region) -> bool:

@@ -249,8 +249,12 @@ class SlmSam2Infer(InferTask):
     ) -> tuple[np.ndarray, dict[str, Any], Job]:
         job, names = assemble(asked)
         network = self._models.get(device, asked.parameters.speed)
-        exemplars = self._known_exemplars(asked, job, names)
-        job = replace(job, looks=self._known_looks(network, asked, names), exemplars=exemplars)
+        job = replace(
+            job,
+            looks=self._known_looks(network, asked, names),
+            exemplars=self._known_exemplars(asked, job, names),
+            together=self._shapes is not None,
+        )
         array, report = solve(network, asked.image, job, names, progress=run.progress, workspace=workspace)
         return array, report, job
 
