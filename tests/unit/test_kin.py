@@ -78,14 +78,18 @@ def test_others_are_not_alike(name, other):
     assert kin_of(name, [other]) == []
 
 
-def kidneys(left_slices=range(3, 12), margin=1):
-    """Two without any symmetry but that of left and right, x ascending to the right; the left one on a slice only."""
-    label = np.zeros((30, 16, 16), np.int32)
-    label[20:25, 4:8, 3:12] = label[23:28, 6:12, 5:8] = 2
-    label[:, :, : 3 - margin] = label[:, :, 13:] = 0
-    mirror = np.where(label[::-1] == 2, 1, 0)
+def ellipsoid(shape, centre, radii):
+    grid = np.indices(shape)
+    return sum(((g - c) / r) ** 2 for g, c, r in zip(grid, centre, radii, strict=True)) <= 1
+
+
+def kidneys(left_slices=range(16)):
+    """Two, without any symmetry but that of left and right; x ascends to the right. The left one on some slices."""
+    shape = (30, 16, 16)
+    right = ellipsoid(shape, (22, 7, 7), (4, 4, 5)) | ellipsoid(shape, (25, 9, 9), (3, 4, 2))
+    label = np.where(right, 2, 0).astype(np.int32)
     for k in left_slices:
-        label[..., k] += mirror[..., k]
+        label[..., k] += right[::-1, :, k]
     return label
 
 
@@ -117,13 +121,13 @@ def test_what_is_only_begun_tells_nothing():
     view = SliceView((30, 16, 16), np.eye(4), 2)
     label = kidneys(left_slices=[6])
     assert exemplars_of_kin(view.to_stack(label), view, NAMES, ["kidney_right", "liver"]) == {}
-    for some in ([5, 6, 7], [4, 5, 6, 8, 9]):
+    for some in ([5, 6, 7], [4, 5, 6, 8, 9], [5, 6, 7, 8], [3, 4, 5, 6, 7]):
         label = kidneys(left_slices=some)
         assert exemplars_of_kin(view.to_stack(label), view, NAMES, ["kidney_right"]) == {}
 
 
 def test_where_the_image_ends_both_of_a_pair_do_but_not_all_of_a_series():
-    label = kidneys()[:, :, 6:]
+    label = kidneys()[:, :, 5:]
     view = SliceView(label.shape, np.eye(4), 2)
     stack = view.to_stack(label)
     assert len(exemplars_of_kin(stack, view, NAMES, ["kidney_left"])["kidney_left"]) == 1

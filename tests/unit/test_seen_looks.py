@@ -56,7 +56,7 @@ def put(folder):
 
 
 def test_nothing_is_known_at_first(shelf, network):
-    assert shelf.of(network) == {}
+    assert shelf.of(network, None) == {}
     assert shelf.volumes() == {}
 
 
@@ -65,7 +65,7 @@ def test_volumes_add_up_beside_what_the_weights_know(shelf, network, put):
     put("a", liver=looks_of(1), spleen=looks_of(2))
     assert shelf.volumes() == {"liver": 1, "spleen": 1}
     put("b", liver=looks_of(3))
-    found = shelf.of(network)
+    found = shelf.of(network, None)
     assert shelf.volumes() == {"liver": 2, "spleen": 1}
     assert float(found["liver"].weight) == 150
     expected = looks_of(0) + looks_of(1) + looks_of(3)
@@ -73,33 +73,45 @@ def test_volumes_add_up_beside_what_the_weights_know(shelf, network, put):
     assert float(network.looks["liver"].weight) == 50
 
 
+def test_the_label_of_the_image_itself_does_not_count(shelf, network, put):
+    put("a", liver=looks_of(1), spleen=looks_of(2))
+    put("b", liver=looks_of(3))
+    found = shelf.of(network, "a")
+    assert found.keys() == {"liver"}
+    assert torch.equal(found["liver"].products, looks_of(3).products)
+    assert float(shelf.of(network, "never submitted")["liver"].weight) == 100
+    put("b", spleen=looks_of(4))
+    assert shelf.of(network, "b").keys() == {"liver", "spleen"}
+    assert shelf.of(network, "a").keys() == {"spleen"}
+
+
 def test_a_label_that_changes_or_goes_is_not_counted_any_more(shelf, network, put):
     put("a", age=5, liver=looks_of(1))
     gone = put("b", liver=looks_of(2))
-    assert float(shelf.of(network)["liver"].weight) == 100
+    assert float(shelf.of(network, None)["liver"].weight) == 100
     put("a", spleen=looks_of(3))
     gone.unlink()
-    assert shelf.of(network).keys() == {"spleen"}
+    assert shelf.of(network, None).keys() == {"spleen"}
     assert shelf.volumes() == {"spleen": 1}
 
 
 def test_a_damaged_file_is_left_out(shelf, network, put, caplog):
     put("a", liver=looks_of(1))
     put("b", liver=looks_of(2)).write_bytes(b"PK nothing of the kind")
-    assert float(shelf.of(network)["liver"].weight) == 50
+    assert float(shelf.of(network, None)["liver"].weight) == 50
     assert "left out" in caplog.text
 
 
 def test_other_weights_know_nothing_of_it(shelf, network, put):
     put("a", liver=looks_of(1))
     network.info["version"] = "learned-2"
-    assert shelf.of(network) == {}
+    assert shelf.of(network, None) == {}
 
 
 def test_a_model_that_uses_no_looks_gets_none(shelf, network, put):
     put("a", liver=looks_of(1))
     network.info["inference"] = {}
-    assert shelf.of(network) == {}
+    assert shelf.of(network, None) == {}
 
 
 def test_what_is_not_wanted_any_more_is_cleared_away(folder, put, monkeypatch):

@@ -11,38 +11,38 @@ from scipy.ndimage import find_objects
 from slmsam2.engine.others import follow_others
 from slmsam2.engine.propagation import Prompts
 from slmsam2.engine.structures import Found
-from slmsam2.metrics import occupied_slices
 from slmsam2.prompts import Kin, kin_of
 from slmsam2.volume import Exemplar, SliceView, exemplar_of
 
 LEAST_SLICES = 4  # in a row, of a structure that may be whole
+MOST_ABRUPT = 0.5  # of its largest area, its first or last one: else somebody has stopped painting there
 
 
 def exemplars_of_kin(
-    label: np.ndarray, view: SliceView, names: Mapping[str, int], wanted: Collection[str]
+    label: np.ndarray, view: SliceView, done: Mapping[str, int], wanted: Collection[str]
 ) -> dict[str, tuple[Exemplar, ...]]:
     """Structures that are whole in a label as exemplars of those that are alike and only begun.
 
     Args:
         label: integers (S, H, W); 0 is background.
         view: of it.
-        names: name -> value of everything in it.
+        done: name -> value of those that may be whole.
         wanted: names of those that are to be propagated.
 
     Returns:
         Name -> its kin, moved to its side; none for those that have none.
     """
-    kin = {name: kin_of(name, names.keys() - {name}) for name in wanted}
+    kin = {name: kin_of(name, done.keys() - {name}) for name in wanted}
     alike = {one for ones in kin.values() for one in ones}
     if not alike:
         return {}
-    boxes = find_objects(label, max_label=max(names[one.name] for one in alike))
+    boxes = find_objects(label, max_label=max(done[one.name] for one in alike))
     whole = {}
     for one in alike:
-        box = boxes[names[one.name] - 1]
+        box = boxes[done[one.name] - 1]
         if box is not None:
             around = tuple(slice(max(part.start - 1, 0), part.stop + 1) for part in box)
-            whole[one] = _exemplar(label[around] == names[one.name], view, one)
+            whole[one] = _exemplar(label[around] == done[one.name], view, one)
     found = {
         name: tuple(exemplar for one in ones if (exemplar := whole.get(one))) for name, ones in kin.items()
     }
@@ -91,12 +91,17 @@ def follow_each_other(
 
 
 def _exemplar(mask: np.ndarray, view: SliceView, kin: Kin) -> Exemplar | None:
-    """A structure, bool (S, h, w), as an exemplar of its kin, if it is whole: on enough slices, and without a gap.
+    """A structure, bool (S, h, w), as an exemplar of its kin, if it is whole: on enough slices, without a gap, and
+    smaller at both ends.
 
     Where the image ends, both of a pair do; of a series one is cut off and the next one is not.
     """
-    present = occupied_slices(mask, axis=0)
+    areas = np.count_nonzero(mask, axis=(1, 2))
+    present = np.flatnonzero(areas)
     if len(present) < LEAST_SLICES or np.ptp(present) >= len(present):
+        return None
+    ends = [areas[index] for index in (present[0], present[-1]) if 0 < index < len(areas) - 1]
+    if max(ends, default=0) > MOST_ABRUPT * areas.max():
         return None
     exemplar = exemplar_of(mask, np.ones(len(mask), bool), view, cut_off=kin.mirrored)
     if exemplar is None:

@@ -109,7 +109,8 @@ def propagate_volume(
     prompts = prompts_from_label(given, values, prompt_slices=_stack_slices(prompt_slices, view))
     names = {name: value for name, value in names.items() if value in prompts}
     settings = slice_settings(view, direction, first_slice, last_slice, stop_after, order)
-    alike = exemplars_of_kin(given, view, label_names or {}, names)
+    done = {name: value for name, value in (label_names or {}).items() if name not in names}
+    alike = exemplars_of_kin(given, view, done, names)
     network = model if isinstance(model, SLMSAM2) else load_model(model, model_dir, device, speed)
     job = Job(
         view,

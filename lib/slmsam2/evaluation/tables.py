@@ -14,7 +14,7 @@ from slmsam2.evaluation.scores import Score
 
 STYLES = {
     "slm_sam2": ("SLM-SAM 2", "o", "darkorange"),
-    "beside_kin": ("SLM-SAM 2, pairs and series half done", "D", "firebrick"),
+    "beside_kin": ("SLM-SAM 2, its like is done", "+", "firebrick"),
     "long_memory_only": ("long memory only", "s", "tab:green"),
     "tvl1_flow_in_extent": ("TV-L1 flow, told the extent", "x", "tab:blue"),
     "repeated_in_extent": ("repeated slice, told the extent", "|", "dimgrey"),

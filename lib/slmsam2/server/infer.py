@@ -260,7 +260,7 @@ class SlmSam2Infer(InferTask):
 
     def _known_looks(self, network: SLMSAM2, asked: Request, names: Mapping[str, int]) -> dict[int, Moments]:
         """Value -> looks; once a structure is worked on they stay, or what was found would change by others' labels."""
-        looks = self._looks.of(network) if self._looks else network.looks
+        looks = self._looks.of(network, asked.image_id) if self._looks else network.looks
         found = {name: looks.get(name) for name in names}
         if asked.parameters.prompt_slices is None:
             for name in names:
@@ -280,8 +280,10 @@ class SlmSam2Infer(InferTask):
         going_on = asked.known if asked.parameters.prompt_slices is None else {}
         found = {name: facts.exemplars for name, facts in going_on.items()}
         if self._shapes and not asked.flat:
-            found |= self._shapes.known(names.keys() - going_on.keys(), asked.image_id)
-            for name, kin in exemplars_of_kin(job.given, job.view, asked.painted.names, names).items():
+            begun = names.keys() - going_on.keys()
+            found |= self._shapes.known(begun, asked.image_id)
+            done = {name: value for name, value in asked.painted.names.items() if name not in begun}
+            for name, kin in exemplars_of_kin(job.given, job.view, done, names).items():
                 here = [one for one in kin if one.kin == "twin" or not found[name]]
                 found[name] = (*found[name], *here)
         return {value: found[name] for name, value in names.items() if found.get(name)}

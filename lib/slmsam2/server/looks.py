@@ -8,6 +8,7 @@ import shutil
 import threading
 from collections import Counter
 from collections.abc import Collection, Sequence
+from functools import reduce
 from pathlib import Path
 
 from slmsam2.errors import CheckpointError
@@ -43,12 +44,17 @@ class SeenLooks:
         self._volumes: Counter[str] = Counter()
         self._summed: frozenset[tuple[int, Path]] = frozenset()
 
-    def of(self, network: SLMSAM2) -> dict[str, Moments]:
-        """Structure -> looks, all that is known in features of a network."""
+    def of(self, network: SLMSAM2, image_id: str | None) -> dict[str, Moments]:
+        """Structure -> looks, all that is known in features of a network, but from an image's own label."""
         if not uses_looks(network):
             return {}
+        shelf = self._shelf(network.info["version"])
+        own = None if image_id is None else shelf.path_of(image_id)
         with self._reading:
-            seen = self._read(self._shelf(network.info["version"]))
+            seen = self._read(shelf)
+            others = [file for _, file in sorted(self._summed) if file != own]
+            if len(others) < len(self._summed):
+                seen = reduce(_together, map(_looks_in, others), {})
         return _together(network.looks, {name: one.to(network.device) for name, one in seen.items()})
 
     def volumes(self) -> dict[str, int]:
