@@ -109,7 +109,8 @@ def propagate_volume(
     prompts = prompts_from_label(given, values, prompt_slices=_stack_slices(prompt_slices, view))
     names = {name: value for name, value in names.items() if value in prompts}
     settings = slice_settings(view, direction, first_slice, last_slice, stop_after, order)
-    done = {name: value for name, value in (label_names or {}).items() if name not in names}
+    alone = order == "published"  # what was published knows of no others
+    done = {} if alone else {name: value for name, value in (label_names or {}).items() if name not in names}
     alike = exemplars_of_kin(given, view, done, names)
     network = model if isinstance(model, SLMSAM2) else load_model(model, model_dir, device, speed)
     job = Job(
@@ -121,6 +122,7 @@ def propagate_volume(
         cleaning or Cleaning(),
         _regions(regions, names, view),
         exemplars={names[name]: kin for name, kin in alike.items()},
+        together=not alone,
     )
     return solve(network, volume, job, names, progress=progress, workspace=workspace, start=start)
 
