@@ -12,7 +12,7 @@ import torch
 from slmsam2.engine.lengths import usual_in
 from slmsam2.engine.others import follow_others
 from slmsam2.engine.propagation import Propagation
-from slmsam2.engine.settings import END_OF_RANGE, USUAL_LENGTH, Stop
+from slmsam2.engine.settings import END_OF_RANGE, END_OF_STRUCTURE, SAID_ABSENT, USUAL_LENGTH, Stop
 from slmsam2.engine.shapes import NEITHER, Vote, usual_shape
 from slmsam2.engine.spans import Span
 from slmsam2.metrics import dice
@@ -156,6 +156,65 @@ def test_the_other_one_of_a_pair_tells_the_ends_as_well() -> None:
     paired, both, single = (dice((result.low_res[:, 0] > 0).numpy(), truth) for result in results)
     assert min(paired, both) > single + 0.03
     assert [result.stops[7]["up"].reason for result in results] == [USUAL_LENGTH, USUAL_LENGTH, END_OF_RANGE]
+
+
+def lost_at(stop: Stop, last: int = SLICES - 1, redone: int = 30) -> Propagation:
+    """What was lost on the way up from the middle, on slice 29; the way ended with ``stop``, ``last`` bounding it."""
+    found = banana()
+    found[29:] = False
+    result = propagation(found, given=[20])
+    result.visited[33:] = False
+    result.stops[7]["up"] = stop
+    result.spans[7][-1] = Span(20, None, 21, last)
+    result.redone[7] = set(range(21, redone + 1))
+    return result
+
+
+LOST = Stop(29, END_OF_STRUCTURE)
+
+
+def test_the_other_one_of_a_pair_tells_what_was_lost() -> None:
+    twin, truth = replace(OTHERS[0], kin="twin"), banana()
+    there = np.flatnonzero(truth.any(axis=(1, 2)))[-1]
+    result = lost_at(LOST)
+    follow_others(result, {7: [twin]}, SPACING)
+    masks = (result.low_res[:, 0] > 0).numpy()
+    assert abs(np.flatnonzero(masks.any(axis=(1, 2)))[-1] - there) <= 1
+    assert dice(masks[29:], truth[29:]) > 0.7
+    assert result.visited[29:there].all()
+    assert set(range(29, there)) <= result.redone[7]
+    assert result.stops[7]["up"].reason == USUAL_LENGTH
+    assert abs(result.stops[7]["up"].slice - there) <= 1
+    assert result.stops[7]["down"].reason == END_OF_RANGE
+
+
+def test_what_was_lost_before_is_not_new() -> None:
+    result = lost_at(LOST, redone=25)
+    follow_others(result, {7: [replace(OTHERS[0], kin="twin")]}, SPACING)
+    assert (result.low_res[29, 0] > 0).any()
+    assert max(result.redone[7]) == 25
+
+
+@pytest.mark.parametrize(
+    ("stop", "last", "known"),
+    [
+        (LOST, SLICES - 1, OTHERS),  # of other bodies
+        (Stop(29, SAID_ABSENT), SLICES - 1, [replace(OTHERS[0], kin="twin")]),
+        (Stop(28, END_OF_RANGE), 28, [replace(OTHERS[0], kin="twin")]),
+    ],
+)
+def test_nothing_else_does(stop: Stop, last: int, known: list[Sections]) -> None:
+    result = lost_at(stop, last)
+    follow_others(result, {7: known}, SPACING)
+    assert not (result.low_res[29:, 0] > 0).any()
+    assert result.stops[7]["up"] == stop
+
+
+def test_it_stays_in_the_range() -> None:
+    result = lost_at(LOST, last=31)
+    follow_others(result, {7: [replace(OTHERS[0], kin="twin")]}, SPACING)
+    assert (result.low_res[29:32, 0] > 0).any(dim=2).any(dim=1).all()
+    assert not (result.low_res[32:, 0] > 0).any()
 
 
 def test_one_side_that_is_longer_leaves_other_volumes_their_say() -> None:
