@@ -42,10 +42,10 @@ def exemplars_of_kin(
         box = boxes[done[one.name] - 1]
         if box is not None:
             around = tuple(slice(max(part.start - 1, 0), part.stop + 1) for part in box)
-            whole[one] = _exemplar(label[around] == done[one.name], view, one)
-    found = {
-        name: tuple(exemplar for one in ones if (exemplar := whole.get(one))) for name, ones in kin.items()
-    }
+            exemplar = _exemplar(label[around] == done[one.name], view, one)
+            if exemplar is not None:
+                whole[one] = replace(exemplar, kin="twin" if one.mirrored else "neighbour")
+    found = {name: tuple(whole[one] for one in ones if one in whole) for name, ones in kin.items()}
     return {name: ones for name, ones in found.items() if ones}
 
 
@@ -74,18 +74,12 @@ def follow_each_other(
             alike = kin_of(name, names.keys() - {name})
             kin[value] = [one for one in alike if len(prompts[names[one.name]]) >= len(prompts[value])]
     parts = {value: part for part in found for value in part.propagation.objects}
-    exemplars = {
-        one: _exemplar(parts[names[one.name]].mask(names[one.name]), view, one)
-        for one in {one for ones in kin.values() for one in ones}
-    }
-    others = {
-        value: [
-            replace(exemplar, kin=None).along(view.patient_axis)
-            for one in ones
-            if (exemplar := exemplars[one])
-        ]
-        for value, ones in kin.items()
-    }
+    whole = {}
+    for one in {one for ones in kin.values() for one in ones}:
+        exemplar = _exemplar(parts[names[one.name]].mask(names[one.name]), view, one)
+        if exemplar is not None:
+            whole[one] = exemplar.along(view.patient_axis)
+    others = {value: [whole[one] for one in ones if one in whole] for value, ones in kin.items()}
     for part in found:
         follow_others(part.propagation, others, part.propagation.mask_spacing(view.spacing))
 
@@ -104,6 +98,4 @@ def _exemplar(mask: np.ndarray, view: SliceView, kin: Kin) -> Exemplar | None:
     if max(ends, default=0) > MOST_ABRUPT * areas.max():
         return None
     exemplar = exemplar_of(mask, np.ones(len(mask), bool), view, cut_off=kin.mirrored)
-    if exemplar is None:
-        return None
-    return replace(exemplar.mirrored(), kin="twin") if kin.mirrored else replace(exemplar, kin="neighbour")
+    return exemplar.mirrored() if exemplar and kin.mirrored else exemplar

@@ -73,10 +73,15 @@ class Task:
             painted: bool (I, J, K), of the structure.
             beside_kin: whether the other one of the pair, or the others of the series, are there already, whole.
         """
-        alike = kin_of(self.structure, self.values.keys() - {self.structure}) if beside_kin else []
-        label = np.where(np.isin(self.labels, [self.values[one.name] for one in alike]), self.labels, 0)
+        label = self._kin.copy() if beside_kin else np.zeros_like(self.labels)
         label[painted] = self.values[self.structure]
         return label
+
+    @cached_property
+    def _kin(self) -> np.ndarray:
+        """Those of the labels that are like the structure, integers (I, J, K)."""
+        alike = kin_of(self.structure, self.values.keys() - {self.structure})
+        return np.where(np.isin(self.labels, [self.values[one.name] for one in alike]), self.labels, 0)
 
     @property
     def view(self) -> SliceView:

@@ -260,14 +260,14 @@ class SlmSam2Infer(InferTask):
 
     def _known_looks(self, network: SLMSAM2, asked: Request, names: Mapping[str, int]) -> dict[int, Moments]:
         """Value -> looks; once a structure is worked on they stay, or what was found would change by others' labels."""
-        looks = self._looks.of(network, asked.image_id) if self._looks else network.looks
-        found = {name: looks.get(name) for name in names}
+        found: dict[str, Moments | None] = {}
         if asked.parameters.prompt_slices is None:
-            for name in names:
-                facts = asked.known.get(name)
-                if facts is not None and facts.version == network.info["version"]:
-                    found[name] = facts.looks
-        return {names[name]: one for name, one in found.items() if one is not None}
+            version = network.info["version"]
+            found = {name: facts.looks for name, facts in asked.known.items() if facts.version == version}
+        if names.keys() - found.keys():
+            looks = self._looks.of(network, asked.image_id) if self._looks else network.looks
+            found = {**looks, **found}
+        return {value: one for name, value in names.items() if (one := found.get(name)) is not None}
 
     def _known_exemplars(
         self, asked: Request, job: Job, names: Mapping[str, int]
