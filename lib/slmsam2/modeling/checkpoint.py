@@ -73,7 +73,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
             f"There is no weights file {path}. Put one there, or fetch SAM 2.1's with "
             "scripts/download_checkpoints.py, or use the embedded model slm_sam2_nano."
         )
-    content = _load(path)
+    content = load_content(path)
     if not isinstance(content, dict) or not _is_state_dict(content.get("model")):
         raise CheckpointError(
             f"{path} has no top-level 'model' dictionary of tensors; it is no SAM 2 checkpoint."
@@ -233,7 +233,7 @@ def read_looks(path: Path) -> dict[str, Moments]:
     Raises:
         CheckpointError: missing, damaged, or not of this form.
     """
-    return _looks_in(_load(path), path)
+    return _looks_in(load_content(path), path)
 
 
 def _with_looks(content: dict[str, Any], network: SLMSAM2) -> dict[str, Any]:
@@ -252,7 +252,12 @@ def _looks_in(content: Any, path: Path) -> dict[str, Moments]:
         raise CheckpointError(f"{path} holds looks of structures that this release cannot read.") from error
 
 
-def _load(path: Path) -> Any:
+def load_content(path: Path) -> Any:
+    """What a weights file holds; nothing in it is executed.
+
+    Raises:
+        CheckpointError: it cannot be read.
+    """
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:

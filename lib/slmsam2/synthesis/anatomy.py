@@ -29,6 +29,8 @@ class AnatomySettings:
         motion: largest standard deviation of a slice's displacement, in half of the volumes.
         cut: share of the objects that end at a plane across the slices, where another structure goes on in their
             outline: a disc beside muscle, one part of the brain stem after the other.
+        room: range of the room around a structure of a label map, times its longer side on the first slice.
+        least_share: of the first slice that a structure of a label map takes.
     """
 
     tissues: int = 5
@@ -38,6 +40,8 @@ class AnatomySettings:
     warp: tuple[float, float] = (0.02, 0.25)
     motion: float = 0.015
     cut: float = 0.0
+    room: tuple[float, float] = (0.35, 1.3)
+    least_share: float = 0.002
 
     @property
     def labels(self) -> int:

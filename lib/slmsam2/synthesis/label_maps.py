@@ -21,13 +21,13 @@ from slmsam2.synthesis.anatomy import FIELD_SCALE, AnatomySettings, enlarged, la
 from slmsam2.synthesis.noise import chance, log_uniform, smooth_field, uniform
 
 MOST_VALUES = 34  # of a map, in one clip
-ROOM = (0.35, 1.3)  # around the structure, times its longer side on the first slice
+WIDEST = 0.6  # half of a slice, times the map's longest side across
 OFF_CENTRE = 0.3  # at most, times that side
 STRETCH = (0.85, 1.18)
 TILT = 0.12  # standard deviation, about each axis, in radians
 WARP = (0.01, 0.12)  # amplitude, in half-widths
 SPACING = (0.6, 6.0)  # between slices, in mm
-SHARES = (0.002, 0.45)  # of the first slice that a structure takes
+MOST_SHARE = 0.45  # of the first slice that a structure takes
 LEAST_PIXELS = 12  # of a structure on the first slice, in the map
 LEAST_WIDTH = 4  # of a structure there, in voxels
 FILLED = 0.6  # of the clips have tissue where nothing is known
@@ -110,18 +110,19 @@ class LabelMaps:
         Args:
             slices, size: T and N.
             generator: on the maps' device.
-            settings: how far apart slices are, how much they move, and how many tissues there are.
+            settings: how far apart slices are, how much they move, how many tissues there are, and how large a
+                structure is.
         """
         while True:
             kind = self._kinds[_below(len(self._kinds), generator)]
             source = kind[_below(len(kind), generator)]
-            place = _place(source, generator)
+            place = _place(source, generator, settings.room)
             if place is None:
                 continue
             points = _points(place, slices, size // FIELD_SCALE, generator, settings)
             labels, value = _cut(source, place, points, generator, settings)
             share = float((labels[0] == value).float().mean())
-            if SHARES[0] <= share <= SHARES[1]:
+            if settings.least_share <= share <= MOST_SHARE:
                 return Cutting(labels, value, _image(source, place, points, generator))
 
 
@@ -138,7 +139,7 @@ def _read(path: Path, device: torch.device) -> LabelMap:
         return LabelMap(labels, spacing, file["structures"].tolist(), file["boxes"].tolist(), image)
 
 
-def _place(source: LabelMap, generator: Generator) -> _Place | None:
+def _place(source: LabelMap, generator: Generator, room: tuple[float, float]) -> _Place | None:
     """Around a random structure, on a random slice along a random axis; None where too little of it is there."""
     device = source.labels.device
     number = _below(len(source.structures), generator)
@@ -157,7 +158,8 @@ def _place(source: LabelMap, generator: Generator) -> _Place | None:
     centre = torch.zeros(3, device=device)
     centre[in_plane] = (low + high) / 2 + side * uniform((2,), -OFF_CENTRE, OFF_CENTRE, generator)
     centre[axis] = (index + 0.5) * source.spacing[axis]
-    half = side * (0.5 + float(log_uniform((1,), *ROOM, generator)))
+    widest = max(source.labels.shape[one] * float(source.spacing[one]) for one in in_plane)
+    half = min(side * (0.5 + float(log_uniform((1,), *room, generator))), WIDEST * widest)
     return _Place(source.structures[number], centre, half, _frame(axis, in_plane, generator))
 
 

@@ -1,0 +1,169 @@
+"""A small network that draws what clicks, strokes and a box on one slice mean, beside SLM-SAM 2.
+
+A U-Net (Ronneberger et al. 2015) that sees the image together with maps of the marks and of the mask so far, as
+interactive segmentation does since RITM (Sofiiuk et al. 2022). It works on squares of :data:`SIDE` pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from slmsam2.errors import CheckpointError
+from slmsam2.modeling.checkpoint import load_content, write_content
+
+FORMAT = 1
+SIDE = 128  # pixels of its image
+SURE = 10.0  # logits of a mask that is given
+CHANNELS = 8  # of what it sees
+WIDTHS = (16, 32, 64, 96, 128, 128)  # channels, from the finest level to the coarsest
+CLICK_RADIUS = 3.0  # of a click's own spot, in pixels
+CLICK_REACH = 24.0  # how far around it is known where it is
+LIKENESS = 0.08  # difference of intensities that counts as one, of the window
+
+
+@dataclass(frozen=True)
+class Hints:
+    """What is known of the structures on B slices, in pixels of (SIDE, SIDE).
+
+    Attributes:
+        points: float32 (B, P, 2), x and y of clicks; a pixel's centre is at + 0.5.
+        inside: bool (B, P), which of them are on the structure.
+        box: float32 (B, 4), left, top, right, bottom; None without.
+        prior: mask logits (B, SIDE, SIDE) to be corrected; None without.
+    """
+
+    points: Tensor
+    inside: Tensor
+    box: Tensor | None = None
+    prior: Tensor | None = None
+
+
+class Outliner(nn.Module):
+    """The network; ``info`` says which version it is and how it was trained."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.info: dict[str, Any] = {"version": "untrained", "trained": {}}
+        self.down = nn.ModuleList(
+            _Block(before, after) for before, after in zip((CHANNELS, *WIDTHS), WIDTHS, strict=False)
+        )
+        self.up = nn.ModuleList(
+            _Block(coarse + fine, fine) for coarse, fine in zip(WIDTHS[:0:-1], WIDTHS[-2::-1], strict=True)
+        )
+        self.head = nn.Conv2d(WIDTHS[0], 1, 1)
+
+    def forward(self, seen: Tensor) -> Tensor:
+        """Mask logits (B, SIDE, SIDE) for what :func:`seen_with` gives, (B, CHANNELS, SIDE, SIDE)."""
+        x = seen.contiguous(memory_format=torch.channels_last)
+        levels = []
+        for number, block in enumerate(self.down):
+            x = block(F.max_pool2d(x, 2) if number else x)
+            levels.append(x)
+        for block, fine in zip(self.up, levels[-2::-1], strict=True):
+            x = block(torch.cat([F.interpolate(x, scale_factor=2.0), fine], dim=1))
+        return self.head(x)[:, 0].float()
+
+
+class _Block(nn.Module):
+    """Two convolutions and a way around them, (B, before, h, w) to (B, after, h, w)."""
+
+    def __init__(self, before: int, after: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(before, after, 3, padding=1, bias=False)
+        self.first_norm = nn.BatchNorm2d(after)
+        self.second = nn.Conv2d(after, after, 3, padding=1, bias=False)
+        self.second_norm = nn.BatchNorm2d(after)
+        self.around = nn.Conv2d(before, after, 1) if before != after else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        inner = self.second_norm(self.second(F.relu(self.first_norm(self.first(x)))))
+        return F.relu(self.around(x) + inner)
+
+
+def seen_with(images: Tensor, hints: Hints) -> Tensor:
+    """What the network sees of images, float32 (B, SIDE, SIDE), 0 to 1, and hints: (B, CHANNELS, SIDE, SIDE)."""
+    blurred = F.avg_pool2d(images[:, None], 3, 1, 1, count_include_pad=False)[:, 0]
+    mean, deviation = images.mean(dim=(1, 2), keepdim=True), images.std(dim=(1, 2), keepdim=True)
+    nothing = torch.zeros_like(images)
+    return torch.stack(
+        [
+            images * 2 - 1,
+            (images - mean) / (deviation + 1e-3),
+            _nearness(hints.points, hints.inside),
+            _nearness(hints.points, ~hints.inside),
+            _likeness(blurred, hints),
+            nothing if hints.box is None else _boxed(hints.box),
+            nothing if hints.prior is None else torch.tanh(hints.prior / 4),
+            nothing if hints.prior is None else nothing + 1,
+        ],
+        dim=1,
+    )
+
+
+def _centres(like: Tensor) -> Tensor:
+    """Of pixels along one side, float32 (SIDE,)."""
+    return torch.arange(SIDE, device=like.device, dtype=torch.float32) + 0.5
+
+
+def _nearness(points: Tensor, which: Tensor) -> Tensor:
+    """How near the nearest of some points is, (B, SIDE, SIDE): 1.5 on it, 0 far away or where there is none."""
+    line = _centres(points)
+    across = (line - points[..., :1]) ** 2  # (B, P, SIDE)
+    along = (line - points[..., 1:]) ** 2
+    squares = (across[:, :, None] + along[..., None]).masked_fill(~which[..., None, None], torch.inf)
+    nearest = F.pad(squares, (0, 0, 0, 0, 0, 1), value=torch.inf).amin(dim=1)
+    return torch.exp(-nearest / (2 * CLICK_RADIUS**2)) + 0.5 * torch.exp(-nearest.sqrt() / CLICK_REACH)
+
+
+def _likeness(images: Tensor, hints: Hints) -> Tensor:
+    """How much a pixel looks like the one of the clicks on the structure that it looks most like, (B, SIDE, SIDE)."""
+    places = hints.points[:, :, None] / SIDE * 2 - 1
+    seen = F.grid_sample(images[:, None], places, padding_mode="border", align_corners=False)[
+        :, 0
+    ]  # (B, P, 1)
+    difference = (
+        (images[:, None] - seen[..., None]).abs().masked_fill(~hints.inside[..., None, None], torch.inf)
+    )
+    return torch.exp(-F.pad(difference, (0, 0, 0, 0, 0, 1), value=torch.inf).amin(dim=1) / LIKENESS)
+
+
+def _boxed(box: Tensor) -> Tensor:
+    """1 in a box, -1 outside, (B, SIDE, SIDE)."""
+    line = _centres(box)
+    across = (line > box[:, 0, None]) & (line < box[:, 2, None])
+    along = (line > box[:, 1, None]) & (line < box[:, 3, None])
+    return (along[:, :, None] & across[:, None]).float() * 2 - 1
+
+
+def save_outliner(path: Path, network: Outliner, version: str, trained: dict[str, Any]) -> None:
+    """Write weights in half precision, and how they were made, in one piece."""
+    weights = {k: v.half() if v.is_floating_point() else v for k, v in network.state_dict().items()}
+    write_content(
+        path, {"outliner": weights, "format": FORMAT, "info": {"version": version, "trained": trained}}
+    )
+
+
+def read_outliner(path: Path, device: str | torch.device = "cpu") -> Outliner:
+    """The network of a file of :func:`save_outliner`, in eval mode.
+
+    Raises:
+        CheckpointError: missing, damaged, or of another network.
+    """
+    content = load_content(path)
+    network = Outliner()
+    try:
+        if content["format"] != FORMAT:
+            raise CheckpointError(
+                f"{path} was written in format {content['format']}; this release reads format {FORMAT}."
+            )
+        network.load_state_dict(content["outliner"])
+        network.info = dict(content["info"])
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise CheckpointError(f"{path} does not hold the network that draws outlines from marks.") from error
+    return network.to(device).eval().to(memory_format=torch.channels_last)

@@ -1,0 +1,96 @@
+#!/usr/bin/env python
+"""Train the network that draws outlines from clicks, strokes and boxes.
+
+    python scripts/train_outliner.py --output runs/outliner
+
+Stop it at any time; the same command goes on where it was. The weights to use are <output>/outliner.pt; put into
+model/checkpoints they are in use. Needs nothing but torch, numpy, sam2, hydra-core and omegaconf, and label maps, see
+scripts/label_maps.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+import time
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
+
+from slmsam2.errors import SlmSam2Error
+from slmsam2.modeling import load_config
+from slmsam2.modeling.outliner import save_outliner
+from slmsam2.training.outliner import OutlinerTrainer
+
+
+def main() -> int:
+    args = parse_arguments()
+    try:
+        train(args)
+    except SlmSam2Error as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--config", default="outliner", help="name of a file in model/configs, or a path")
+    parser.add_argument("--output", type=Path, required=True, help="folder for the run")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument(
+        "--minutes", type=float, default=float("inf"), help="stop after so long (resume later)"
+    )
+    parser.add_argument("--threads", type=int, help="CPU threads")
+    return parser.parse_args()
+
+
+def train(args: argparse.Namespace) -> None:
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    args.output.mkdir(parents=True, exist_ok=True)
+    trainer = OutlinerTrainer(load_config(args.config), torch.device(args.device))
+    state = args.output / "state.pt"
+    if state.is_file():
+        trainer.resume(state)
+    deadline = time.monotonic() + 60 * args.minutes
+    bar = tqdm(total=trainer.config.steps, initial=trainer.step, desc="training", mininterval=5)
+    with (args.output / "losses.jsonl").open("a") as lines:
+
+        def report(step: int, losses: dict[str, float]) -> None:
+            bar.set_postfix({k: f"{losses[k]:.3f}" for k in ("dice", "edge")}, refresh=False)
+            bar.update()
+            lines.write(json.dumps({"step": step, **losses}) + "\n")
+            if (step + 1) % trainer.config.save_every == 0:
+                save(trainer, args)
+
+        trainer.run(report, until=lambda: time.monotonic() > deadline)
+    bar.close()
+    save(trainer, args)
+
+
+def save(trainer: OutlinerTrainer, args: argparse.Namespace) -> None:
+    """Write what resuming needs, and the weights to use."""
+    trainer.save(args.output / "state.pt")
+    trained = {
+        "data": f"label maps ({trainer.config.label_maps_from}), synthetic shapes",
+        "command": f"python scripts/train_outliner.py --config {args.config} --output {args.output}",
+        "steps": trainer.step,
+        "of": trainer.config.steps,
+        "seed": int(trainer.config.seed),
+        "minutes": round(trainer.seconds / 60, 1),
+        "device": f"{trainer.device.type}, {torch.get_num_threads()} threads, {platform.machine()}",
+        "torch": str(torch.__version__),
+    }
+    save_outliner(args.output / "outliner.pt", trainer.average, f"outliner-{trainer.step}", trained)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
