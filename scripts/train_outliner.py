@@ -3,9 +3,8 @@
 
     python scripts/train_outliner.py --output runs/outliner
 
-Stop it at any time; the same command goes on where it was. The weights to use are <output>/outliner.pt; put into
-model/checkpoints they are in use. Needs nothing but torch, numpy, sam2, hydra-core and omegaconf, and label maps, see
-scripts/label_maps.py.
+Stop it at any time; the same command goes on where it was. The weights are <output>/outliner.pt; nothing reads
+them yet. Needs nothing but torch, numpy, sam2, hydra-core and omegaconf, and label maps, see scripts/label_maps.py.
 """
 
 from __future__ import annotations
@@ -77,7 +76,7 @@ def train(args: argparse.Namespace) -> None:
 
 
 def save(trainer: OutlinerTrainer, args: argparse.Namespace) -> None:
-    """Write what resuming needs, and the weights to use."""
+    """Write what resuming needs, and the weights."""
     trainer.save(args.output / "state.pt")
     trained = {
         "data": f"label maps ({trainer.config.label_maps_from}), synthetic shapes",

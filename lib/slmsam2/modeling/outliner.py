@@ -19,7 +19,6 @@ from slmsam2.modeling.checkpoint import load_content, write_content
 
 FORMAT = 1
 SIDE = 128  # pixels of its image
-SURE = 10.0  # logits of a mask that is given
 CHANNELS = 8  # of what it sees
 WIDTHS = (16, 32, 64, 96, 128, 128)  # channels, from the finest level to the coarsest
 CLICK_RADIUS = 3.0  # of a click's own spot, in pixels
@@ -116,21 +115,22 @@ def _nearness(points: Tensor, which: Tensor) -> Tensor:
     line = _centres(points)
     across = (line - points[..., :1]) ** 2  # (B, P, SIDE)
     along = (line - points[..., 1:]) ** 2
-    squares = (across[:, :, None] + along[..., None]).masked_fill(~which[..., None, None], torch.inf)
-    nearest = F.pad(squares, (0, 0, 0, 0, 0, 1), value=torch.inf).amin(dim=1)
+    nearest = _least(across[:, :, None] + along[..., None], which)
     return torch.exp(-nearest / (2 * CLICK_RADIUS**2)) + 0.5 * torch.exp(-nearest.sqrt() / CLICK_REACH)
 
 
 def _likeness(images: Tensor, hints: Hints) -> Tensor:
     """How much a pixel looks like the one of the clicks on the structure that it looks most like, (B, SIDE, SIDE)."""
     places = hints.points[:, :, None] / SIDE * 2 - 1
-    seen = F.grid_sample(images[:, None], places, padding_mode="border", align_corners=False)[
-        :, 0
-    ]  # (B, P, 1)
-    difference = (
-        (images[:, None] - seen[..., None]).abs().masked_fill(~hints.inside[..., None, None], torch.inf)
-    )
-    return torch.exp(-F.pad(difference, (0, 0, 0, 0, 0, 1), value=torch.inf).amin(dim=1) / LIKENESS)
+    seen = F.grid_sample(images[:, None], places, padding_mode="border", align_corners=False)  # (B, 1, P, 1)
+    differences = (images[:, None] - seen[:, 0, ..., None]).abs()
+    return torch.exp(-_least(differences, hints.inside) / LIKENESS)
+
+
+def _least(values: Tensor, which: Tensor) -> Tensor:
+    """The least of those values, (B, P, SIDE, SIDE), that count, bool (B, P); infinite where none does."""
+    counting = values.masked_fill(~which[..., None, None], torch.inf)
+    return F.pad(counting, (0, 0, 0, 0, 0, 1), value=torch.inf).amin(dim=1)
 
 
 def _boxed(box: Tensor) -> Tensor:

@@ -9,13 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from slmsam2.modeling.outliner import SIDE, SURE, Hints
+from slmsam2.modeling.network import LOGIT_LIMIT
+from slmsam2.modeling.outliner import SIDE, Hints
 from slmsam2.synthesis.noise import chance, log_uniform, smooth_field, uniform
+from slmsam2.training.prompts import first_points
 
 KINDS = ("click", "box", "strokes", "mask")
 MOST_STROKES = 4  # points of a kind at once
-BOX_JITTER = 0.1  # of the box's sides, either way
-BOX_SLIP = 1.0  # and pixels, standard deviation
+BOX_SLIP = 1.0  # pixels that a box is off, standard deviation, beside a part of its sides
 MIDDLE = 0.6  # of the clicks go to the middle of what they are for, the others anywhere on it
 DEEPEST = 24  # pixels from its outline that a middle is looked for
 
@@ -69,7 +70,7 @@ def with_click(hints: Hints, found: Tensor, masks: Tensor, generator: Generator)
 
 def as_prior(found: Tensor) -> Tensor:
     """A mask, bool (B, n, n), as one to be corrected."""
-    return found.float() * 2 * SURE - SURE
+    return found.float() * 2 * LOGIT_LIMIT - LOGIT_LIMIT
 
 
 def spoilt(masks: Tensor, generator: Generator) -> Tensor:
@@ -134,13 +135,5 @@ def _added(hints: Hints, places: Tensor, inside: Tensor | bool) -> Hints:
 
 def _boxes(masks: Tensor, generator: Generator) -> Tensor:
     """The box of each mask, a little off, (B, 4)."""
-    columns, rows = masks.any(dim=1).float(), masks.any(dim=2).float()
-    side = masks.shape[-1]
-    places = torch.arange(side, device=masks.device, dtype=torch.float32)
-    low = [torch.where(line > 0, places, side).amin(dim=1) for line in (columns, rows)]
-    high = [torch.where(line > 0, places + 1, 0).amax(dim=1) for line in (columns, rows)]
-    corners = torch.stack([*low, *high], dim=1)
-    sides = (corners[:, 2:] - corners[:, :2]).repeat(1, 2)
-    off = BOX_JITTER * sides * uniform(tuple(corners.shape), -1.0, 1.0, generator)
-    slip = BOX_SLIP * torch.randn(corners.shape, generator=generator, device=masks.device)
-    return corners + off + slip
+    corners = first_points("box", masks, generator)["point_coords"].flatten(1)
+    return corners + BOX_SLIP * torch.randn(corners.shape, generator=generator, device=masks.device)

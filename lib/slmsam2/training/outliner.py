@@ -15,11 +15,13 @@ from torch import Generator, Tensor, nn
 
 from slmsam2.errors import CheckpointError
 from slmsam2.files import write_whole
-from slmsam2.modeling.outliner import SIDE, SURE, Outliner, seen_with
+from slmsam2.modeling.network import LOGIT_LIMIT
+from slmsam2.modeling.outliner import SIDE, Outliner, seen_with
 from slmsam2.normalisation import IMAGENET_MEAN, IMAGENET_STD
 from slmsam2.synthesis import AnatomySettings, LabelMaps, joined, mapped_clips, synthetic_clips
 from slmsam2.training.hints import first_hints, with_click
 from slmsam2.training.losses import soft_dice_loss
+from slmsam2.training.schedule import learning_rate
 
 Report = Callable[[int, dict[str, float]], None]
 GROUP = 2  # slices that are marked alike
@@ -65,7 +67,7 @@ class OutlinerTrainer:
         seed = self.config.seed * 1_000_003 + self.step
         generator = torch.Generator(self.device).manual_seed(seed)
         images, masks = self._draw(generator)
-        rate = self._learning_rate()
+        rate = learning_rate(self.config, self.step, self.config.steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         seen = torch.cat(
@@ -105,16 +107,10 @@ class OutlinerTrainer:
         for _ in range(int(clicks)):
             with torch.autocast(self.device.type, torch.bfloat16):
                 found = self.average(seen_with(images, hints))
-            hints = with_click(replace(hints, prior=found.clamp(-SURE, SURE)), found > 0, masks, generator)
+            hints = with_click(
+                replace(hints, prior=found.clamp(-LOGIT_LIMIT, LOGIT_LIMIT)), found > 0, masks, generator
+            )
         return seen_with(images, hints)
-
-    def _learning_rate(self) -> float:
-        """Linear warm-up, a plateau, and a linear fall to the final rate over the last part of the steps."""
-        config = self.config
-        warm = min(1.0, (self.step + 1) / max(config.warmup, 1))
-        left = (config.steps - self.step) / max(config.cooldown * config.steps, 1)
-        low, high = config.final_learning_rate, config.learning_rate
-        return float(warm * (low + (high - low) * min(1.0, left)))
 
     @torch.no_grad()
     def _update_average(self) -> None:

@@ -22,6 +22,7 @@ from slmsam2.training.clip import encode_clips, run_clip
 from slmsam2.training.graphs import GraphedLoss
 from slmsam2.training.losses import FOCAL_ALPHA, ClipLoss, clip_loss
 from slmsam2.training.prompts import PromptPlan, PromptSettings, draw_plan
+from slmsam2.training.schedule import learning_rate
 from slmsam2.training.workers import Workers
 
 logger = logging.getLogger(__name__)
@@ -128,7 +129,7 @@ class Pretrainer:
         """One optimiser step. Returns the losses and the learning rate."""
         drawn = self._ahead.take(self.step) if self._ahead else None
         clip, generator = drawn or self._draw(self.step)
-        rate = self._learning_rate()
+        rate = learning_rate(self.config, self.step, self.total_steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         loss = self._gradients(clip, self._stage(self.step), generator)
@@ -204,14 +205,6 @@ class Pretrainer:
             if step < first:
                 return stage
         return self.stages[-1]
-
-    def _learning_rate(self) -> float:
-        """Linear warm-up, a plateau, and a linear fall to the final rate over the last part of the steps."""
-        config = self.config
-        warm = min(1.0, (self.step + 1) / max(config.warmup, 1))
-        left = (self.total_steps - self.step) / max(config.cooldown * self.total_steps, 1)
-        low, high = config.final_learning_rate, config.learning_rate
-        return warm * (low + (high - low) * min(1.0, left))
 
     @torch.no_grad()
     def _update_average(self) -> None:
