@@ -3,8 +3,9 @@
 
     python scripts/train_outliner.py --output runs/outliner
 
-Stop it at any time; the same command goes on where it was. The weights are <output>/outliner.pt; nothing reads
-them yet. Needs nothing but torch, numpy, sam2, hydra-core and omegaconf, and label maps, see scripts/label_maps.py.
+Stop it at any time; the same command goes on where it was. The weights are <output>/outliner.pt; in
+model/checkpoints they are what clicks are answered with. Needs nothing but torch, numpy, sam2, hydra-core and
+omegaconf, and label maps, see scripts/label_maps.py.
 """
 
 from __future__ import annotations
@@ -77,6 +78,7 @@ def train(args: argparse.Namespace) -> None:
 
 def save(trainer: OutlinerTrainer, args: argparse.Namespace) -> None:
     """Write what resuming needs, and the weights."""
+    before = trainer.average.info["trained"]  # of the weights it began with
     trainer.save(args.output / "state.pt")
     trained = {
         "data": f"label maps ({trainer.config.label_maps_from}), synthetic shapes",
@@ -87,8 +89,10 @@ def save(trainer: OutlinerTrainer, args: argparse.Namespace) -> None:
         "minutes": round(trainer.seconds / 60, 1),
         "device": f"{trainer.device.type}, {torch.get_num_threads()} threads, {platform.machine()}",
         "torch": str(torch.__version__),
+        "before": before,
     }
-    save_outliner(args.output / "outliner.pt", trainer.average, f"outliner-{trainer.step}", trained)
+    version = f"outliner-{before.get('steps', 0) + trainer.step}"
+    save_outliner(args.output / "outliner.pt", trainer.average, version, trained)
 
 
 if __name__ == "__main__":

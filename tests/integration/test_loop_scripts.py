@@ -54,6 +54,31 @@ def test_simulate_annotator(volumes, tmp_path, capsys):
     )
 
 
+def test_evaluate_clicks(volumes, tmp_path, capsys):
+    arguments = [
+        "--volumes",
+        str(volumes),
+        "--clicks",
+        "2",
+        "--slip",
+        "0.05",
+        "--output",
+        str(tmp_path / "out"),
+    ]
+    assert script("evaluate_clicks").main(arguments) == 0
+    rows = list(csv.DictReader((tmp_path / "out" / "clicks.csv").open()))
+    counts = {"click": ["1", "2"], "box": ["0", "1", "2"], "mask": ["0", "1", "2"]}
+    for beginning, clicks in counts.items():
+        for prompt in ("largest", "quarter"):
+            some = [row for row in rows if (row["beginning"], row["prompt"]) == (beginning, prompt)]
+            assert [row["clicks"] for row in some] == clicks
+            assert float(some[-1]["dice"]) > 0.85
+    printed = capsys.readouterr().out
+    assert "mean Dice of the slice after so many clicks" in printed
+    assert "CPU seconds a request" in printed
+    assert script("evaluate_clicks").main(["--volumes", "/nowhere", "--benchmark", "x", "--output", "y"]) == 2
+
+
 def test_calibrate_confidence(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(calibration, "SLICES", 8)
     monkeypatch.setattr(calibration, "SIZE", 64)

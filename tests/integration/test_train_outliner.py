@@ -91,6 +91,23 @@ def test_the_command_stops_resumes_and_writes_weights_to_use(tmp_path):
     assert network(seen_with(torch.rand(1, 128, 128), click)).isfinite().all()
 
 
+def test_a_run_goes_on_from_weights_of_another(tmp_path):
+    OmegaConf.save(settings(2), tmp_path / "first.yaml")
+    command = [sys.executable, SCRIPT, "--threads", "1", "--output"]
+    subprocess.run(
+        [*command, tmp_path / "one", "--config", tmp_path / "first.yaml"], check=True, capture_output=True
+    )
+    weights = tmp_path / "one" / "outliner.pt"
+    OmegaConf.save(settings(1, start=str(weights), learning_rate=0.0), tmp_path / "second.yaml")
+    subprocess.run(
+        [*command, tmp_path / "two", "--config", tmp_path / "second.yaml"], check=True, capture_output=True
+    )
+    first, second = read_outliner(weights), read_outliner(tmp_path / "two" / "outliner.pt")
+    torch.testing.assert_close(second.head.weight, first.head.weight, rtol=1e-2, atol=1e-3)
+    assert second.info["version"] == "outliner-3"
+    assert second.info["trained"]["before"] == first.info["trained"]
+
+
 def test_without_label_maps_a_sentence(tmp_path):
     OmegaConf.save(settings(5, mapped=2, label_maps=str(tmp_path / "none")), tmp_path / "short.yaml")
     command = [sys.executable, SCRIPT, "--config", tmp_path / "short.yaml", "--output", tmp_path]

@@ -50,7 +50,7 @@ def test_most_clicks_go_to_the_middle(masks, generator):
 def test_a_box_lies_around_its_structure(masks, generator):
     corners = torch.stack([first("box", masks, generator).box for _ in range(40)])
     torch.testing.assert_close(corners[:, 0].mean(dim=0), torch.tensor([20.0, 40, 70, 80]), atol=2, rtol=0)
-    assert (corners[:, 0].std(dim=0) > 1).all()
+    assert (corners[:, 0].std(dim=0) > 0.5).all()
     assert first("box", masks, generator).points.shape == (2, 0, 2)
 
 

@@ -1,10 +1,11 @@
-"""Outlines from clicks and boxes, on images of which the truth is known."""
+"""Outlines from clicks and boxes, by the network that comes with the repository, where the truth is known."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from slmsam2.engine.boxes import in_box
 from slmsam2.engine.outlines import outline
 from slmsam2.metrics import dice
 from slmsam2.prompts import Marks
@@ -45,8 +46,32 @@ def test_a_box_finds_what_fits_into_it_and_nothing_else():
 
 
 def test_a_box_on_an_image_without_edges_is_its_ellipse():
-    found = outline(np.full(SHAPE, 0.5), marks(box=(32, 22, 69, 59)))
-    assert dice(found, disc(40, 50, 18.5)) > 0.95
+    flat, box = np.full(SHAPE, 0.5), (32, 22, 69, 59)
+    assert dice(in_box(flat, box), disc(40, 50, 18.5)) > 0.97
+    assert dice(outline(flat, marks(box=box)), disc(40, 50, 18.5)) > 0.85
+
+
+@pytest.mark.parametrize(
+    "box", [(-9, -9, 200, 150), (127.2, 3, 140, 20), (50, 40, 50.4, 40.3), (200, 200, 220, 230)]
+)
+def test_boxes_that_reach_out_of_the_slice_or_hold_hardly_a_pixel(box):
+    found = outline(picture(ORGAN), marks(box=box))
+    assert found.shape == SHAPE
+    assert not found.all()
+
+
+def test_of_a_mask_to_correct_only_parts_that_a_mark_lies_in_change():
+    other = disc(70, 110, 8)  # of which the image shows nothing
+    found = outline(picture(ORGAN), marks([(40, 62)]), other | (ORGAN & (COLUMNS < 56)))
+    assert (found >= other).all()
+    assert dice(found & ~other, ORGAN) > 0.95
+
+
+def test_a_click_gives_one_region():
+    both = disc(25, 30, 10), disc(70, 100, 10)
+    found = outline(picture(*both), marks([(25, 30)]))
+    assert dice(found, both[0]) > 0.9
+    assert not found[both[1]].any()
 
 
 def test_a_click_on_an_image_without_edges_stays_small():
@@ -62,7 +87,7 @@ def test_a_click_outside_keeps_a_neighbour_out():
 def test_corrections_change_their_neighbourhood_only():
     prior = ORGAN | disc(40, 74, 9)
     found = outline(picture(ORGAN), marks(outside=[(40, 74)]), prior)
-    assert not found[disc(40, 74, 5)].any()
+    assert found[disc(40, 76, 6)].mean() < 0.1
     assert dice(found, ORGAN) > dice(prior, ORGAN) + 0.05
     assert np.array_equal(found[COLUMNS < 50], prior[COLUMNS < 50])
 

@@ -1,27 +1,24 @@
-"""The outline of what was clicked on, found on the image alone.
+"""The outline of what was clicked on, drawn by a network that sees one slice.
 
-A network that has seen few clicks in its training draws poor masks from them. An image says much by itself: of all the
-regions around a click that are alike in intensity, the one with the clearest edge is taken. Further clicks add such
-regions and take them away, from this outline or from one that was there before.
+For models that have seen few clicks in their training (``outline_marks``): what is drawn is given to them as if it were
+painted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from functools import cache
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 from scipy import ndimage
+from torch import Tensor
 
-from slmsam2.prompts.marks import Box, Marks, spread_pixels
-
-SMOOTHING = 0.01  # standard deviation of the image's blur, times the square root of its area
-TOLERANCES = np.geomspace(0.02, 0.35, 16)  # differences from the click that are tried, of the window
-OPENINGS = (0, 2, 4)  # pixels by which a region is opened, so that it does not leak through narrow gaps
-LEAST_AREA = 9  # pixels of a region
-MOST_SHARE = 0.3  # of a slice that a region may take
-REACH = 2.0  # how far a correction goes, times the click's distance from the mask's outline
-LARGEST_DISC = 0.1  # radius of a disc drawn where the image says nothing, times the slice's longer side
-LEAST_FIT = 0.5  # overlap of a region's extent with the box given for it; else the box's ellipse is taken
+from slmsam2.engine.boxes import in_box
+from slmsam2.modeling.build import starting_path
+from slmsam2.modeling.network import LOGIT_LIMIT
+from slmsam2.modeling.outliner import SIDE, Hints, Outliner, read_outliner, seen_with
+from slmsam2.prompts import NEGATIVE, POSITIVE, Marks
 
 
 def outline(grey: np.ndarray, marks: Marks, prior: np.ndarray | None = None) -> np.ndarray:
@@ -30,136 +27,68 @@ def outline(grey: np.ndarray, marks: Marks, prior: np.ndarray | None = None) -> 
     Args:
         grey: float (H, W), 0 to 1.
         marks: on the same pixels; they say where the structure is, or there is a ``prior``.
-        prior: bool (H, W), a mask that the marks correct.
+        prior: bool (H, W), a mask that the marks correct; only parts that a mark lies in change.
 
     Returns:
         Bool (H, W), with all pixels marked inside and none of those marked outside.
     """
-    picture = _Picture(grey)
-    inside, outside = _pixels(marks.inside), _pixels(marks.outside)
-    mask = np.zeros(grey.shape, bool) if prior is None else prior.copy()
-    if prior is None and marks.box is not None:
-        mask = _in_box(picture, marks.box)
-    room = np.ones(grey.shape, bool) if marks.box is None else _boxed(*_from_centre(marks.box, grey.shape))
-    for pixel in inside:
-        if not mask.any():
-            mask = picture.region(pixel, room, marks.outside)
-        elif not mask[pixel]:
-            mask |= picture.region(pixel, _near(pixel, ~mask) & room, marks.outside)
-    for pixel in outside:
-        if mask[pixel]:
-            mask &= ~picture.region(pixel, _near(pixel, mask), marks.inside)
+    mask = _drawn(grey, marks, prior)
+    if prior is not None:
+        mask = prior ^ _parts_with(mask ^ prior, marks.inside | marks.outside)
+    elif marks.inside.any():
+        mask = _parts_with(mask, marks.inside)
     return (mask | marks.inside) & ~marks.outside
 
 
-class _Picture:
-    """A slice with what is needed to find regions in it."""
+def _drawn(grey: np.ndarray, marks: Marks, prior: np.ndarray | None) -> np.ndarray:
+    """What the network draws, bool (H, W).
 
-    def __init__(self, grey: np.ndarray):
-        sigma = SMOOTHING * np.sqrt(grey.size)
-        self.grey = ndimage.gaussian_filter(grey.astype(np.float64), sigma / 2)
-        self.edges = ndimage.gaussian_gradient_magnitude(grey.astype(np.float64), sigma)
-
-    def region(self, pixel: tuple[int, int], allowed: np.ndarray, kept_out: np.ndarray) -> np.ndarray:
-        """The region with the clearest edge around ``pixel``, within ``allowed`` and without ``kept_out``.
-
-        Falls back on the largest disc around ``pixel`` that there is room for.
-        """
-        found = max(self.candidates(pixel, allowed, kept_out), key=lambda pair: pair[0], default=None)
-        return _disc(pixel, allowed & ~kept_out) if found is None else found[1]
-
-    def candidates(
-        self, pixel: tuple[int, int], allowed: np.ndarray, kept_out: np.ndarray
-    ) -> Iterator[tuple[float, np.ndarray]]:
-        """Regions around ``pixel`` (row, column) within ``allowed`` and without ``kept_out``, all bool (h, w), each
-        with the :meth:`clarity` of its edge."""
-        difference = np.abs(self.grey - self.grey[pixel])
-        seen = set()
-        for tolerance in TOLERANCES:
-            alike = (difference < tolerance) & allowed
-            for opening in OPENINGS:
-                region = _around(pixel, alike, opening)
-                area = int(region.sum())
-                if area in seen or not LEAST_AREA <= area <= MOST_SHARE * region.size:
-                    continue
-                seen.add(area)
-                if not (region & kept_out).any():
-                    yield self.clarity(region, allowed), region
-
-    def clarity(self, region: np.ndarray, allowed: np.ndarray) -> float:
-        """How clear a region's own edge is, the more for a compact one."""
-        rim = region & ~ndimage.binary_erosion(region)
-        own = rim & ndimage.binary_erosion(allowed, border_value=1)
-        if not own.any():
-            return 0.0
-        compactness = min(1.0, 4 * np.pi * region.sum() / rim.sum() ** 2)
-        return float(np.percentile(self.edges[own], 30) * np.sqrt(compactness))
+    Without a mask to correct it first draws one from the box, which begins with what the image shows there, or from the
+    first click; then all marks correct that.
+    """
+    image = _squared(grey).clamp(0, 1)
+    pixels, labels = marks.points()
+    places = torch.from_numpy(pixels * np.array([SIDE / grey.shape[1], SIDE / grey.shape[0]], np.float32))
+    clicks = np.isin(labels, (NEGATIVE, POSITIVE))
+    points, inside = places[clicks][None], torch.from_numpy(labels[clicks] == POSITIVE)[None]
+    box = None if marks.box is None else places[~clicks].reshape(1, 4)
+    if prior is not None:
+        logits = _logits(image, Hints(points, inside, box, _as_logits(prior)))
+    else:
+        boxed = None if marks.box is None else _as_logits(in_box(grey, marks.box))
+        first = 1 if boxed is None else 0
+        logits = _logits(image, Hints(points[:, :first], inside[:, :first], box, boxed))
+        if points.shape[1] > first:
+            logits = _logits(image, Hints(points, inside, box, logits.clamp(-LOGIT_LIMIT, LOGIT_LIMIT)))
+    size = (grey.shape[0], grey.shape[1])
+    return (F.interpolate(logits[:, None], size, mode="bilinear", align_corners=False)[0, 0] > 0).numpy()
 
 
-def _around(pixel: tuple[int, int], alike: np.ndarray, opening: int) -> np.ndarray:
-    """The connected part of ``alike`` around ``pixel``, cut off at narrow gaps, with its holes filled."""
-    opened = ndimage.binary_erosion(alike, iterations=opening) if opening else alike
-    parts, _ = ndimage.label(opened)
-    if not parts[pixel]:
-        return np.zeros(alike.shape, bool)
-    part = parts == parts[pixel]
-    if opening:
-        part = ndimage.binary_dilation(part, iterations=opening, mask=alike)
-    return ndimage.binary_fill_holes(part)
+@torch.no_grad()
+def _logits(image: Tensor, hints: Hints) -> Tensor:
+    """Of the network, (1, SIDE, SIDE), as the image."""
+    logits: Tensor = _network()(seen_with(image, hints))
+    return logits
 
 
-def _in_box(picture: _Picture, box: Box) -> np.ndarray:
-    """The region that fits into a box, or the ellipse that does."""
-    shape = picture.grey.shape
-    across, along = _from_centre(box, shape)
-    boxed = _boxed(across, along)
-    best, best_score = across**2 + along**2 <= 1, 0.0
-    for pixel in _pixels(across**2 + along**2 <= 0.3):
-        for clarity, region in picture.candidates(pixel, boxed, ~boxed):
-            fit = _fit(region, boxed)
-            if fit >= LEAST_FIT and clarity * fit > best_score:
-                best, best_score = region, clarity * fit
-    return best
+@cache
+def _network() -> Outliner:
+    """The network, read when it is wanted first; on the CPU, as it takes hundredths of a second."""
+    return read_outliner(starting_path("outliner"))
 
 
-def _from_centre(box: Box, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Distance of each pixel from a box's centre, across and along, in halves of its width and height."""
-    rows, columns = np.indices(shape)
-    left, top, right, bottom = box
-    across = (columns + 0.5 - (left + right) / 2) / max((right - left) / 2, 0.5)
-    along = (rows + 0.5 - (top + bottom) / 2) / max((bottom - top) / 2, 0.5)
-    return across, along
+def _as_logits(mask: np.ndarray) -> Tensor:
+    """A mask, bool (H, W), as one to be corrected: float32 (1, SIDE, SIDE)."""
+    return _squared(mask) * 2 * LOGIT_LIMIT - LOGIT_LIMIT
 
 
-def _boxed(across: np.ndarray, along: np.ndarray) -> np.ndarray:
-    """Bool (h, w): the pixels in a box, by their distances from its centre."""
-    return (np.abs(across) <= 1) & (np.abs(along) <= 1)
+def _squared(slice_: np.ndarray) -> Tensor:
+    """A slice, (H, W), at the network's size: float32 (1, SIDE, SIDE)."""
+    whole = torch.from_numpy(np.ascontiguousarray(slice_, dtype=np.float32))[None, None]
+    return F.interpolate(whole, (SIDE, SIDE), mode="area")[0]
 
 
-def _fit(region: np.ndarray, boxed: np.ndarray) -> float:
-    """Overlap of a region's extent with a box that it lies in, 0 to 1."""
-    rows, columns = region.any(axis=1).nonzero()[0], region.any(axis=0).nonzero()[0]
-    return float((np.ptp(rows) + 1) * (np.ptp(columns) + 1) / boxed.sum())
-
-
-def _near(pixel: tuple[int, int], side: np.ndarray) -> np.ndarray:
-    """The part of ``side`` that a click in it may change."""
-    distance = _distance(pixel, side.shape)
-    return side & (distance <= REACH * distance[~side].min(initial=np.inf))
-
-
-def _disc(pixel: tuple[int, int], room: np.ndarray) -> np.ndarray:
-    """The largest disc around ``pixel`` in ``room``, but not larger than ``LARGEST_DISC``."""
-    distance = _distance(pixel, room.shape)
-    return distance < distance[~room].min(initial=LARGEST_DISC * max(room.shape))
-
-
-def _distance(pixel: tuple[int, int], shape: tuple[int, ...]) -> np.ndarray:
-    """From each pixel's centre to that of ``pixel``, in pixels."""
-    rows, columns = np.indices(shape)
-    return np.hypot(rows - pixel[0], columns - pixel[1])
-
-
-def _pixels(mask: np.ndarray) -> list[tuple[int, int]]:
-    """Row and column of a mask's pixels, a few that are far from each other."""
-    return [(int(y), int(x)) for x, y in spread_pixels(mask)]
+def _parts_with(mask: np.ndarray, marked: np.ndarray) -> np.ndarray:
+    """The connected parts of a mask that a marked pixel lies in, all bool (H, W)."""
+    parts, _ = ndimage.label(mask)
+    return np.isin(parts, np.setdiff1d(parts[marked], 0))

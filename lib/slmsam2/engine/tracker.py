@@ -19,7 +19,7 @@ from slmsam2.modeling import SLMSAM2, Moments
 from slmsam2.modeling.network import LOGIT_LIMIT, MemoryBank, SliceOutput, limited
 from slmsam2.prompts import BOX_CORNERS, Marks
 
-OUTLINED_OVERLAP = 0.7  # what is expected of an outline found on the image alone
+OUTLINED_OVERLAP = 0.7  # what is expected of an outline that another network draws
 PRESENT_SCORE = 10.0  # object score of a slice on which the user marked the structure
 
 
@@ -91,7 +91,7 @@ class ObjectTracker:
         return self._condition(index, out)
 
     def _outlined(self, index: int, marks: Marks, prior: Tensor | None) -> SliceOutput:
-        """:meth:`mark` with the outline that the image alone gives, as if it were painted, but less to be relied on."""
+        """:meth:`mark` with an outline of another network, as if it were painted, but less to be relied on."""
         grey = self._features.grey(index)
         before = None
         if prior is not None:

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
 from slmsam2.evaluation.annotator import Round, SliceScore
+from slmsam2.evaluation.clicking import Clicked
 
 STYLES = {
     "worst": ("the truly worst slice", "tab:green", "--"),
@@ -21,8 +22,8 @@ STYLES = {
 }
 
 
-def write_rows(path: Path, rows: Sequence[Round] | Sequence[SliceScore]) -> None:
-    """One line per round, or per slice."""
+def write_rows(path: Path, rows: Sequence[Round] | Sequence[SliceScore] | Sequence[Clicked]) -> None:
+    """One line per round, slice or click."""
     with path.open("w", newline="") as stream:
         writer = csv.DictWriter(stream, [field.name for field in fields(rows[0])])
         writer.writeheader()

@@ -17,7 +17,9 @@ from torch import Tensor, nn
 from slmsam2.errors import CheckpointError
 from slmsam2.modeling.checkpoint import load_content, write_content
 
-FORMAT = 1
+FORMAT = 2
+LEVELS = 127  # of a kernel's weights on either side of 0, in a file
+LEAST_STEP = 1e-8  # between levels
 SIDE = 128  # pixels of its image
 CHANNELS = 8  # of what it sees
 WIDTHS = (16, 32, 64, 96, 128, 128)  # channels, from the finest level to the coarsest
@@ -142,11 +144,17 @@ def _boxed(box: Tensor) -> Tensor:
 
 
 def save_outliner(path: Path, network: Outliner, version: str, trained: dict[str, Any]) -> None:
-    """Write weights in half precision, and how they were made, in one piece."""
-    weights = {k: v.half() if v.is_floating_point() else v for k, v in network.state_dict().items()}
-    write_content(
-        path, {"outliner": weights, "format": FORMAT, "info": {"version": version, "trained": trained}}
-    )
+    """Write weights, and how they were made, in one piece: kernels in 8 bits, the rest in half precision."""
+    content: dict[str, Any] = {"format": FORMAT, "info": {"version": version, "trained": trained}}
+    content |= {"outliner": {}, "steps": {}}
+    for name, weight in network.state_dict().items():
+        if weight.dim() == 4:
+            step = (weight.abs().amax(dim=(1, 2, 3), keepdim=True) / LEVELS).clamp_min(LEAST_STEP)
+            content["steps"][name] = step.float()
+            content["outliner"][name] = (weight / step).round().to(torch.int8).contiguous()
+        else:
+            content["outliner"][name] = weight.half() if weight.is_floating_point() else weight
+    write_content(path, content)
 
 
 def read_outliner(path: Path, device: str | torch.device = "cpu") -> Outliner:
@@ -162,8 +170,10 @@ def read_outliner(path: Path, device: str | torch.device = "cpu") -> Outliner:
             raise CheckpointError(
                 f"{path} was written in format {content['format']}; this release reads format {FORMAT}."
             )
-        network.load_state_dict(content["outliner"])
+        steps = content["steps"]
+        weights = {k: v * steps[k] if k in steps else v for k, v in content["outliner"].items()}
+        network.load_state_dict(weights)
         network.info = dict(content["info"])
-    except (KeyError, TypeError, RuntimeError) as error:
+    except (AttributeError, KeyError, TypeError, RuntimeError) as error:
         raise CheckpointError(f"{path} does not hold the network that draws outlines from marks.") from error
     return network.to(device).eval().to(memory_format=torch.channels_last)

@@ -16,7 +16,7 @@ from slmsam2.training.prompts import first_points
 
 KINDS = ("click", "box", "strokes", "mask")
 MOST_STROKES = 4  # points of a kind at once
-BOX_SLIP = 1.0  # pixels that a box is off, standard deviation, beside a part of its sides
+BOX_SLIP = (0.005, 0.1)  # how far a box is off at most, of its sides: some are drawn with care
 MIDDLE = 0.6  # of the clicks go to the middle of what they are for, the others anywhere on it
 DEEPEST = 24  # pixels from its outline that a middle is looked for
 
@@ -135,5 +135,5 @@ def _added(hints: Hints, places: Tensor, inside: Tensor | bool) -> Hints:
 
 def _boxes(masks: Tensor, generator: Generator) -> Tensor:
     """The box of each mask, a little off, (B, 4)."""
-    corners = first_points("box", masks, generator)["point_coords"].flatten(1)
-    return corners + BOX_SLIP * torch.randn(corners.shape, generator=generator, device=masks.device)
+    slip = log_uniform((len(masks), 1), *BOX_SLIP, generator).to(masks.device)
+    return first_points("box", masks, generator, slip)["point_coords"].flatten(1)

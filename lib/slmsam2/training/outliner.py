@@ -16,7 +16,7 @@ from torch import Generator, Tensor, nn
 from slmsam2.errors import CheckpointError
 from slmsam2.files import write_whole
 from slmsam2.modeling.network import LOGIT_LIMIT
-from slmsam2.modeling.outliner import SIDE, Outliner, seen_with
+from slmsam2.modeling.outliner import SIDE, Outliner, read_outliner, seen_with
 from slmsam2.normalisation import IMAGENET_MEAN, IMAGENET_STD
 from slmsam2.synthesis import AnatomySettings, LabelMaps, joined, mapped_clips, synthetic_clips
 from slmsam2.training.hints import first_hints, with_click
@@ -46,7 +46,8 @@ class OutlinerTrainer:
         self._maps = LabelMaps(Path(config.label_maps), device) if config.mapped else None
         self._anatomy = AnatomySettings(**config.get("anatomy", {}))
         torch.manual_seed(config.seed)
-        self.model = Outliner().to(device).to(memory_format=torch.channels_last).train()
+        begun = read_outliner(Path(config.start)) if config.get("start") else Outliner()
+        self.model = begun.to(device).to(memory_format=torch.channels_last).train()
         self.average = copy.deepcopy(self.model).eval()
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay

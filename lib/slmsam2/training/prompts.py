@@ -63,12 +63,15 @@ def draw_plan(settings: PromptSettings, slices: int, generator: Generator) -> Pr
     return PromptPlan(kind, clicks, settings.from_reference)  # type: ignore[arg-type]
 
 
-def first_points(kind: Kind, masks: Tensor, generator: Generator) -> Points:
+def first_points(
+    kind: Kind, masks: Tensor, generator: Generator, jitter: float | Tensor = BOX_JITTER
+) -> Points:
     """A click inside each mask, or its box a little off, as SAM's points.
 
     Args:
         kind: "point" or "box".
         masks: bool (N, H, W), none of them empty.
+        jitter: how far a box is off at most, of its sides, for each slice, (N, 1), or for all.
 
     Returns:
         ``point_coords`` float32 (N, P, 2), x and y in pixels, and ``point_labels`` int32 (N, P).
@@ -79,8 +82,8 @@ def first_points(kind: Kind, masks: Tensor, generator: Generator) -> Points:
     low_y, high_y = _extent(masks.any(dim=2))
     corners = torch.stack([low_x, low_y, high_x, high_y], dim=1)
     sides = torch.stack([high_x - low_x, high_y - low_y], dim=1).repeat(1, 2)
-    jitter = uniform(tuple(corners.shape), -1.0, 1.0, generator).to(masks.device)
-    corners = corners + BOX_JITTER * sides * jitter
+    off = uniform(tuple(corners.shape), -1.0, 1.0, generator).to(masks.device)
+    corners = corners + jitter * sides * off
     labels = torch.tensor(BOX_CORNERS, dtype=torch.int32, device=masks.device).expand(len(masks), -1)
     return {"point_coords": corners.view(-1, 2, 2), "point_labels": labels}
 

@@ -1,0 +1,102 @@
+#!/usr/bin/env python
+"""What clicks and boxes bring: a simulated annotator who clicks, on labelled volumes.
+
+    python scripts/evaluate_clicks.py --volumes ../shared/volumes --benchmark tuning --output output/clicks
+
+Asks for the largest slice of each structure, and for the one at a quarter of its extent: by clicks alone, by a box and
+clicks, and by clicks that correct the reference mask of a slice nearby. Each click is in the middle of what is most
+wrong. Writes clicks.csv and prints the mean Dice of these slices, and CPU seconds per request.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
+
+from slmsam2.errors import SlmSam2Error
+from slmsam2.evaluation import Benchmark, benchmark_of, tasks_of
+from slmsam2.evaluation.annotation_tables import write_rows
+from slmsam2.evaluation.clicking import BEGINNINGS, Clicked, click_on
+from slmsam2.modeling import SLMSAM2, build_model, checkpoint_path
+
+BENCHMARKS = Path(__file__).resolve().parent / "benchmarks"
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse_arguments(argv)
+    torch.set_num_threads(args.threads)
+    try:
+        evaluate(args)
+    except (SlmSam2Error, OSError) as error:
+        print(f"evaluate_clicks: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--volumes", type=Path, required=True, help="folder with a folder per volume")
+    parser.add_argument(
+        "--benchmark",
+        help="which structures: a name in scripts/benchmarks or a file (all volumes, all structures)",
+    )
+    parser.add_argument("--model", default="slm_sam2_nano", help="name of a model (%(default)s)")
+    parser.add_argument("--checkpoint", type=Path, help="weights, when other than the model's own")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--clicks", type=int, default=5, help="so many at most (%(default)s)")
+    parser.add_argument(
+        "--slip", type=float, default=0.0, help="how far a box is off at most, of its sides (%(default)s)"
+    )
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads (%(default)s)")
+    parser.add_argument("--output", type=Path, required=True, help="folder for the file")
+    return parser.parse_args(argv)
+
+
+def evaluate(args: argparse.Namespace) -> None:
+    benchmark = benchmark_of(args.benchmark, args.volumes, BENCHMARKS)
+    weights = args.checkpoint or checkpoint_path(args.model)
+    model = build_model(args.model, checkpoint=weights, device=args.device)
+    rows = run(benchmark, model, args.clicks, args.slip)
+    args.output.mkdir(parents=True, exist_ok=True)
+    write_rows(args.output / "clicks.csv", rows)
+    print_table(rows, args.clicks)
+    print(f"\n{model.info['model']} {model.info['version']}; every request: {args.output / 'clicks.csv'}")
+
+
+def run(benchmark: Benchmark, model: SLMSAM2, clicks: int, slip: float) -> list[Clicked]:
+    rows: list[Clicked] = []
+    with tqdm(unit="slice", disable=None) as bar:
+        for volume in benchmark.structures:
+            for task in tasks_of(benchmark, volume):
+                bar.set_postfix_str(f"{volume}: {task.structure}")
+                for beginning in BEGINNINGS:
+                    rows += click_on(task, model, beginning, clicks, slip)
+                bar.update()
+    return rows
+
+
+def print_table(rows: list[Clicked], clicks: int) -> None:
+    header = " ".join(f"{count:6}" for count in range(clicks + 1))
+    print(f"\nmean Dice of the slice after so many clicks\n{'beginning':10} {header}   slices")
+    for beginning in BEGINNINGS:
+        reached = [
+            [one.dice for one in rows if one.beginning == beginning and one.clicks == count]
+            for count in range(clicks + 1)
+        ]
+        means = " ".join(f"{np.mean(some):6.3f}" if some else "     -" for some in reached)
+        print(f"{beginning:10} {means}   {len(reached[-1])}")
+    seconds = [one.cpu_seconds for one in rows if one.cpu_seconds]
+    print(f"\n{np.mean(seconds):.3f} CPU seconds a request (mean of {len(seconds)})")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
