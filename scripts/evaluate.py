@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
 from slmsam2.errors import SlmSam2Error
 from slmsam2.evaluation import METHODS, Benchmark, Score, benchmark_of, score, tasks_of
+from slmsam2.evaluation.arguments import add_benchmark_arguments
 from slmsam2.evaluation.tables import summaries, write_csv, write_figure
 from slmsam2.evaluation.tasks import PROMPTS
 from slmsam2.modeling import QUALITY, SLMSAM2, SPEEDS, build_model, checkpoint_path
@@ -43,21 +44,12 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--volumes", type=Path, required=True, help="folder with a folder per volume")
-    parser.add_argument(
-        "--benchmark",
-        help="which structures: a name in scripts/benchmarks or a file (all volumes, all structures)",
-    )
-    parser.add_argument("--model", default="slm_sam2_nano", help="name of a model (%(default)s)")
-    parser.add_argument("--checkpoint", type=Path, help="weights, when other than the model's own")
-    parser.add_argument("--device", default="cpu")
+    add_benchmark_arguments(parser, "folder for scores.csv and scores.png")
     parser.add_argument(
         "--speed", choices=SPEEDS, default=QUALITY, help="how accurate, how fast (%(default)s)"
     )
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
     parser.add_argument("--prompts", nargs="+", choices=PROMPTS, default=list(PROMPTS))
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads (%(default)s)")
-    parser.add_argument("--output", type=Path, required=True, help="folder for scores.csv and scores.png")
     return parser.parse_args(argv)
 
 

@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 from slmsam2.errors import SlmSam2Error
 from slmsam2.evaluation import Benchmark, benchmark_of, tasks_of
 from slmsam2.evaluation.annotation_tables import write_rows
+from slmsam2.evaluation.arguments import add_benchmark_arguments
 from slmsam2.evaluation.clicking import BEGINNINGS, Clicked, click_on
 from slmsam2.modeling import SLMSAM2, build_model, checkpoint_path
 
@@ -44,20 +45,11 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--volumes", type=Path, required=True, help="folder with a folder per volume")
-    parser.add_argument(
-        "--benchmark",
-        help="which structures: a name in scripts/benchmarks or a file (all volumes, all structures)",
-    )
-    parser.add_argument("--model", default="slm_sam2_nano", help="name of a model (%(default)s)")
-    parser.add_argument("--checkpoint", type=Path, help="weights, when other than the model's own")
-    parser.add_argument("--device", default="cpu")
+    add_benchmark_arguments(parser, "folder for the file")
     parser.add_argument("--clicks", type=int, default=5, help="so many at most (%(default)s)")
     parser.add_argument(
         "--slip", type=float, default=0.0, help="how far a box is off at most, of its sides (%(default)s)"
     )
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads (%(default)s)")
-    parser.add_argument("--output", type=Path, required=True, help="folder for the file")
     return parser.parse_args(argv)
 
 

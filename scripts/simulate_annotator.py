@@ -31,6 +31,7 @@ from slmsam2.evaluation.annotation_tables import (
     write_rows,
 )
 from slmsam2.evaluation.annotator import STRATEGIES, Round, SliceScore, annotate
+from slmsam2.evaluation.arguments import add_benchmark_arguments
 from slmsam2.modeling import SLMSAM2, build_model, checkpoint_path
 
 BENCHMARKS = Path(__file__).resolve().parent / "benchmarks"
@@ -51,14 +52,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--volumes", type=Path, required=True, help="folder with a folder per volume")
-    parser.add_argument(
-        "--benchmark",
-        help="which structures: a name in scripts/benchmarks or a file (all volumes, all structures)",
-    )
-    parser.add_argument("--model", default="slm_sam2_nano", help="name of a model (%(default)s)")
-    parser.add_argument("--checkpoint", type=Path, help="weights, when other than the model's own")
-    parser.add_argument("--device", default="cpu")
+    add_benchmark_arguments(parser, "folder for the files")
     parser.add_argument("--strategies", nargs="+", choices=list(STRATEGIES), default=list(STRATEGIES))
     parser.add_argument("--corrections", type=int, default=5, help="slices to correct (%(default)s)")
     parser.add_argument(
@@ -66,8 +60,6 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         action="store_true",
         help="with the other one of a pair, and the others of a series, in the label already",
     )
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads (%(default)s)")
-    parser.add_argument("--output", type=Path, required=True, help="folder for the files")
     return parser.parse_args(argv)
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from slmsam2.engine.boxes import in_box
 from slmsam2.modeling.build import starting_path
 from slmsam2.modeling.network import LOGIT_LIMIT
-from slmsam2.modeling.outliner import SIDE, Hints, Outliner, read_outliner, seen_with
+from slmsam2.modeling.outliner import SIDE, Hints, Outliner, as_prior, read_outliner, seen_with
 from slmsam2.prompts import NEGATIVE, POSITIVE, Marks
 
 
@@ -53,9 +53,9 @@ def _drawn(grey: np.ndarray, marks: Marks, prior: np.ndarray | None) -> np.ndarr
     points, inside = places[clicks][None], torch.from_numpy(labels[clicks] == POSITIVE)[None]
     box = None if marks.box is None else places[~clicks].reshape(1, 4)
     if prior is not None:
-        logits = _logits(image, Hints(points, inside, box, _as_logits(prior)))
+        logits = _logits(image, Hints(points, inside, box, as_prior(_squared(prior))))
     else:
-        boxed = None if marks.box is None else _as_logits(in_box(grey, marks.box))
+        boxed = None if marks.box is None else as_prior(_squared(in_box(grey, marks.box)))
         first = 1 if boxed is None else 0
         logits = _logits(image, Hints(points[:, :first], inside[:, :first], box, boxed))
         if points.shape[1] > first:
@@ -75,11 +75,6 @@ def _logits(image: Tensor, hints: Hints) -> Tensor:
 def _network() -> Outliner:
     """The network, read when it is wanted first; on the CPU, as it takes hundredths of a second."""
     return read_outliner(starting_path("outliner"))
-
-
-def _as_logits(mask: np.ndarray) -> Tensor:
-    """A mask, bool (H, W), as one to be corrected: float32 (1, SIDE, SIDE)."""
-    return _squared(mask) * 2 * LOGIT_LIMIT - LOGIT_LIMIT
 
 
 def _squared(slice_: np.ndarray) -> Tensor:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from slmsam2.errors import CheckpointError
 from slmsam2.modeling.checkpoint import load_content, write_content
+from slmsam2.modeling.network import LOGIT_LIMIT
 
 FORMAT = 2
 LEVELS = 127  # of a kernel's weights on either side of 0, in a file
@@ -85,6 +86,11 @@ class _Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         inner = self.second_norm(self.second(F.relu(self.first_norm(self.first(x)))))
         return F.relu(self.around(x) + inner)
+
+
+def as_prior(masks: Tensor) -> Tensor:
+    """Masks, bool or share of each pixel (B, SIDE, SIDE), as ones to be corrected: mask logits."""
+    return masks.float() * 2 * LOGIT_LIMIT - LOGIT_LIMIT
 
 
 def seen_with(images: Tensor, hints: Hints) -> Tensor:

@@ -9,8 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from slmsam2.modeling.network import LOGIT_LIMIT
-from slmsam2.modeling.outliner import SIDE, Hints
+from slmsam2.modeling.outliner import SIDE, Hints, as_prior
 from slmsam2.synthesis.noise import chance, log_uniform, smooth_field, uniform
 from slmsam2.training.prompts import first_points
 
@@ -66,11 +65,6 @@ def with_click(hints: Hints, found: Tensor, masks: Tensor, generator: Generator)
     deepest = (depth >= depth.amax(dim=(1, 2), keepdim=True)).float()
     places = _drawn(torch.where(middle, deepest, wrong.float()), generator)
     return _added(hints, places, inside=masks.flatten(1).gather(1, places)[:, 0])
-
-
-def as_prior(found: Tensor) -> Tensor:
-    """A mask, bool (B, n, n), as one to be corrected."""
-    return found.float() * 2 * LOGIT_LIMIT - LOGIT_LIMIT
 
 
 def spoilt(masks: Tensor, generator: Generator) -> Tensor:
