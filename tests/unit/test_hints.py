@@ -24,7 +24,8 @@ def masks():
 
 
 def first(kind, masks, generator):
-    return first_hints({one: float(one == kind) for one in KINDS}, masks, generator)
+    shares = {one: float(one == kind) for one in KINDS}
+    return first_hints(shares, masks.float() * 0.5 + 0.2, masks, generator)
 
 
 def on(mask, hints, number):
@@ -52,6 +53,14 @@ def test_a_box_lies_around_its_structure(masks, generator):
     torch.testing.assert_close(corners[:, 0].mean(dim=0), torch.tensor([20.0, 40, 70, 80]), atol=2, rtol=0)
     assert (corners[:, 0].std(dim=0) > 0.5).all()
     assert first("box", masks, generator).points.shape == (2, 0, 2)
+
+
+def test_a_box_begins_with_something_in_it(masks, generator):
+    begun = [first("box", masks, generator).prior > 0 for _ in range(40)]
+    assert not torch.stack(begun)[:, 0, :, 80:].any()
+    shares = torch.stack([(mask & masks).sum() / mask.sum().clamp_min(1) for mask in begun])
+    assert shares.mean() > 0.6
+    assert len({int(mask.sum()) for mask in begun}) > 20
 
 
 def test_strokes_say_what_they_are_on(masks, generator):

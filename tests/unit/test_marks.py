@@ -28,6 +28,22 @@ def test_box_then_inside_then_outside():
     assert (points.dtype, labels.dtype) == (np.float32, np.int32)
 
 
+def test_the_first_click_comes_first_wherever_the_slice_is_cut_and_however_it_is_resized():
+    marks = Marks(pixels((4, 7), (10, 12), (16, 17)), pixels((0, 0)), first=(16, 17))
+    assert marks.points()[0][0].tolist() == [17.5, 16.5]
+    part = marks.cut(lambda mask: mask[2:20, 5:25], left=5, top=2)
+    assert part.points()[0][0].tolist() == [12.5, 14.5]
+    assert part.resized((36, 40)).points()[0][0].tolist() == [25.5, 29.5]
+    assert np.argwhere(part.beginning.inside).tolist() == [[14, 12]]
+    assert not part.beginning.outside.any()
+
+
+def test_of_strokes_the_middle_comes_first():
+    marks = Marks(pixels((4, 7), (10, 12), (16, 17)), pixels((0, 0)))
+    assert np.argwhere(marks.beginning.inside).tolist() == [[10, 12]]
+    assert not Marks(NOTHING, pixels((0, 0))).beginning.any
+
+
 def test_a_stroke_is_thinned_out_and_keeps_its_ends():
     stroke = NOTHING.copy()
     stroke[10, 2:28] = True

@@ -5,7 +5,17 @@ import torch
 
 from slmsam2.errors import CheckpointError
 from slmsam2.modeling.checkpoint import write_content
-from slmsam2.modeling.outliner import CHANNELS, SIDE, Hints, Outliner, read_outliner, save_outliner, seen_with
+from slmsam2.modeling.network import LOGIT_LIMIT
+from slmsam2.modeling.outliner import (
+    CHANNELS,
+    SIDE,
+    Hints,
+    Outliner,
+    read_outliner,
+    save_outliner,
+    seen_at_last,
+    seen_with,
+)
 
 pytestmark = pytest.mark.unit
 
@@ -66,6 +76,41 @@ def test_a_slice_is_drawn_alone_as_in_a_batch(images):
     alone = network(seen_with(images[1:], Hints(hints.points[1:], hints.inside[1:])))
     assert both.shape == (2, SIDE, SIDE)
     torch.testing.assert_close(alone[0], both[1], atol=1e-4, rtol=1e-4)
+
+
+def test_the_first_click_draws_a_mask_that_all_correct(images):
+    looks = []
+
+    def network(seen):
+        looks.append(seen)
+        return torch.full((2, SIDE, SIDE), 99.0)
+
+    one, both = points((20.5, 90.5, True)), points((20.5, 90.5, True), (60.5, 30.5, False))
+    shown = seen_at_last(network, images, Hints(*both))
+    assert len(looks) == 1
+    torch.testing.assert_close(looks[0], seen_with(images, Hints(*one)))
+    limited = torch.full((2, SIDE, SIDE), LOGIT_LIMIT)
+    torch.testing.assert_close(shown, seen_with(images, Hints(*both, prior=limited)))
+
+
+def test_a_box_is_looked_at_before_clicks_and_a_mask_with_them(images):
+    box, prior = torch.tensor([[10.0, 20.0, 30.0, 25.0]] * 2), torch.full((2, SIDE, SIDE), -LOGIT_LIMIT)
+    looks = []
+
+    def network(seen):
+        looks.append(seen)
+        return torch.zeros(2, SIDE, SIDE)
+
+    both = points((20.5, 90.5, True), (60.5, 30.5, False))
+    for hints in (
+        Hints(*both, prior=prior),
+        Hints(*points(), box=box, prior=prior),
+        Hints(*points((1, 1, True))),
+    ):
+        torch.testing.assert_close(seen_at_last(network, images, hints), seen_with(images, hints))
+    assert not looks
+    seen_at_last(network, images, Hints(*both, box=box, prior=prior))
+    torch.testing.assert_close(looks[0], seen_with(images, Hints(*points(), box=box, prior=prior)))
 
 
 def test_a_file_gives_the_network_back(images, tmp_path):

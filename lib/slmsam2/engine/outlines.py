@@ -16,8 +16,7 @@ from torch import Tensor
 
 from slmsam2.engine.boxes import in_box
 from slmsam2.modeling.build import starting_path
-from slmsam2.modeling.network import LOGIT_LIMIT
-from slmsam2.modeling.outliner import SIDE, Hints, Outliner, as_prior, read_outliner, seen_with
+from slmsam2.modeling.outliner import SIDE, Hints, Outliner, as_prior, read_outliner, seen_at_last
 from slmsam2.prompts import NEGATIVE, POSITIVE, Marks
 
 
@@ -43,31 +42,31 @@ def outline(grey: np.ndarray, marks: Marks, prior: np.ndarray | None = None) -> 
 def _drawn(grey: np.ndarray, marks: Marks, prior: np.ndarray | None) -> np.ndarray:
     """What the network draws, bool (H, W).
 
-    Without a mask to correct it first draws one from the box, which begins with what the image shows there, or from the
-    first click; then all marks correct that.
+    A box begins with what the image shows in it.
     """
     image = _squared(grey).clamp(0, 1)
     pixels, labels = marks.points()
     places = torch.from_numpy(pixels * np.array([SIDE / grey.shape[1], SIDE / grey.shape[0]], np.float32))
     clicks = np.isin(labels, (NEGATIVE, POSITIVE))
-    points, inside = places[clicks][None], torch.from_numpy(labels[clicks] == POSITIVE)[None]
     box = None if marks.box is None else places[~clicks].reshape(1, 4)
-    if prior is not None:
-        logits = _logits(image, Hints(points, inside, box, as_prior(_squared(prior))))
-    else:
-        boxed = None if marks.box is None else as_prior(_squared(in_box(grey, marks.box)))
-        first = 1 if boxed is None else 0
-        logits = _logits(image, Hints(points[:, :first], inside[:, :first], box, boxed))
-        if points.shape[1] > first:
-            logits = _logits(image, Hints(points, inside, box, logits.clamp(-LOGIT_LIMIT, LOGIT_LIMIT)))
+    if prior is None and marks.box is not None:
+        prior = in_box(grey, marks.box)
+    hints = Hints(
+        places[clicks][None],
+        torch.from_numpy(labels[clicks] == POSITIVE)[None],
+        box,
+        None if prior is None else as_prior(_squared(prior)),
+    )
     size = (grey.shape[0], grey.shape[1])
+    logits = _logits(image, hints)
     return (F.interpolate(logits[:, None], size, mode="bilinear", align_corners=False)[0, 0] > 0).numpy()
 
 
 @torch.no_grad()
 def _logits(image: Tensor, hints: Hints) -> Tensor:
     """Of the network, (1, SIDE, SIDE), as the image."""
-    logits: Tensor = _network()(seen_with(image, hints))
+    network = _network()
+    logits: Tensor = network(seen_at_last(network, image, hints))
     return logits
 
 

@@ -169,12 +169,15 @@ def _tells_size(prompt: Prompt) -> bool:
 def _found_alone(
     network: SLMSAM2, pixels: np.ndarray, window: Window, prompt: Prompt, workspace: Workspace | None
 ) -> np.ndarray:
-    """The mask, bool (H, W), that clicks give on the whole slice (H, W) without any other."""
+    """The mask, bool (H, W), that the first of some clicks gives on the whole slice (H, W), without any other.
+
+    The others would move the region that is looked at, and with it all that was found.
+    """
     if not isinstance(prompt, Marks) or not prompt.any:
         return np.zeros(pixels.shape, bool)
     frames = Frames(pixels[None], window, network.image_size)
     features = FeatureCache(network, frames, workspace=workspace)
-    logits = ObjectTracker(network, features).mark(0, prompt)["pred_masks"]
+    logits = ObjectTracker(network, features).mark(0, prompt.beginning)["pred_masks"]
     size = torch.nn.functional.interpolate(logits, pixels.shape, mode="bilinear", align_corners=False)
     return (size[0, 0] > 0).cpu().numpy()
 

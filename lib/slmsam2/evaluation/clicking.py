@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage
@@ -70,6 +70,8 @@ def click_on(
         if count:
             pixel = _middle(found ^ wanted if (found ^ wanted).any() else wanted)
             (marks.inside if wanted[pixel] else marks.outside)[pixel] = True
+            if wanted[pixel] and marks.first is None:
+                marks = replace(marks, first=pixel)
         elif box is None:
             continue
         begin = time.process_time()

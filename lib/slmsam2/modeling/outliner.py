@@ -6,7 +6,7 @@ interactive segmentation does since RITM (Sofiiuk et al. 2022). It works on squa
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ class Hints:
         points: float32 (B, P, 2), x and y of clicks; a pixel's centre is at + 0.5.
         inside: bool (B, P), which of them are on the structure.
         box: float32 (B, 4), left, top, right, bottom; None without.
-        prior: mask logits (B, SIDE, SIDE) to be corrected; None without.
+        prior: mask logits (B, SIDE, SIDE) to be corrected, or what a box begins with; None without.
     """
 
     points: Tensor
@@ -91,6 +91,30 @@ class _Block(nn.Module):
 def as_prior(masks: Tensor) -> Tensor:
     """Masks, bool or share of each pixel (B, SIDE, SIDE), as ones to be corrected: mask logits."""
     return masks.float() * 2 * LOGIT_LIMIT - LOGIT_LIMIT
+
+
+def seen_at_last(network: nn.Module, images: Tensor, hints: Hints) -> Tensor:
+    """What the network sees of images and hints, as :func:`seen_with`, when it has looked once before where it should.
+
+    From a box, or without a mask to correct from the first point, which is on the structure, it first draws a mask,
+    which all hints correct then.
+    """
+    first = _first(hints)
+    if first is not None:
+        with torch.no_grad():
+            begun = network(seen_with(images, first))
+        hints = replace(hints, prior=begun.clamp(-LOGIT_LIMIT, LOGIT_LIMIT))
+    return seen_with(images, hints)
+
+
+def _first(hints: Hints) -> Hints | None:
+    """What is looked at first; None where all hints are at once."""
+    count = hints.points.shape[1]
+    if hints.box is not None:
+        return replace(hints, points=hints.points[:, :0], inside=hints.inside[:, :0]) if count else None
+    if hints.prior is not None or count < 2:
+        return None
+    return replace(hints, points=hints.points[:, :1], inside=hints.inside[:, :1])
 
 
 def seen_with(images: Tensor, hints: Hints) -> Tensor:

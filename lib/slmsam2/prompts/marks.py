@@ -22,12 +22,14 @@ class Marks:
         inside, outside: bool (H, W), pixels marked as the structure, and as not the structure.
         box: around the structure; None without.
         base: bool (H, W), a painted mask that the marks correct; None without.
+        first: row and column of the click on the structure that came first; None where that is not known.
     """
 
     inside: np.ndarray
     outside: np.ndarray
     box: Box | None = None
     base: np.ndarray | None = None
+    first: tuple[int, int] | None = None
 
     @property
     def any(self) -> bool:
@@ -46,13 +48,22 @@ class Marks:
             extent[max(top, 0) : max(bottom, top + 1), max(left, 0) : max(right, left + 1)] = True
         return extent
 
+    @property
+    def beginning(self) -> Marks:
+        """The first click on the structure alone, the one in the middle of all where it is not known."""
+        inside = np.zeros_like(self.inside)
+        for x, y in spread_pixels(self.inside, 1, self.first):
+            inside[int(y), int(x)] = True
+        return Marks(inside, np.zeros_like(inside), first=self.first)
+
     def cut(self, cut: Callable[[np.ndarray], np.ndarray], left: int, top: int) -> Marks:
         """The marks in a part of the slice; ``cut`` takes it out of (H, W), its corner is at (``left``, ``top``)."""
         box = self.box
         if box is not None:
             box = (box[0] - left, box[1] - top, box[2] - left, box[3] - top)
         base = None if self.base is None else cut(self.base)
-        return Marks(cut(self.inside), cut(self.outside), box, base)
+        first = None if self.first is None else (self.first[0] - top, self.first[1] - left)
+        return Marks(cut(self.inside), cut(self.outside), box, base, first)
 
     def with_base(self, base: np.ndarray | None) -> Marks:
         """The same marks on another mask."""
@@ -65,20 +76,25 @@ class Marks:
         inside, outside = np.zeros((2, *shape), bool)
         for small, large in ((self.inside, inside), (self.outside, outside)):
             large[tuple(((np.argwhere(small) + 0.5) * scale).astype(int).T)] = True
+        first = self.first
+        if first is not None:
+            row, column = ((np.array(first) + 0.5) * scale).astype(int).tolist()
+            first = (row, column)
         box = self.box
         if box is not None:
             box = (box[0] * scale[1], box[1] * scale[0], box[2] * scale[1], box[3] * scale[0])
-        return Marks(inside, outside, box)
+        return Marks(inside, outside, box, first=first)
 
     def points(self) -> tuple[np.ndarray, np.ndarray]:
         """The marks as SAM takes them.
 
         Returns:
             float32 (P, 2), x and y in pixels of the slice, a pixel's centre at + 0.5; and int32 (P,), SAM's labels: the
-            box's two corners, then points inside, then points outside.
+            box's two corners, then points inside, the first click or the one in the middle before others, then points
+            outside.
         """
         corners = [] if self.box is None else [self.box[:2], self.box[2:]]
-        inside, outside = spread_pixels(self.inside), spread_pixels(self.outside)
+        inside, outside = spread_pixels(self.inside, first=self.first), spread_pixels(self.outside)
         labels = [
             *BOX_CORNERS[: len(corners)],
             *[POSITIVE] * len(inside),
@@ -102,15 +118,19 @@ def extent_of(prompt: Prompt) -> np.ndarray:
     return prompt.extent if isinstance(prompt, Marks) else prompt
 
 
-def spread_pixels(mask: np.ndarray, most: int = MOST_POINTS) -> list[tuple[float, float]]:
+def spread_pixels(
+    mask: np.ndarray, most: int = MOST_POINTS, first: tuple[int, int] | None = None
+) -> list[tuple[float, float]]:
     """Up to ``most`` pixels of a mask, bool (H, W), as far from each other as can be: the centres' x and y.
 
-    The first is the one deepest in the mask's middle, each further one the farthest from those chosen before.
+    The first is the one nearest to ``first``, row and column, or to the middle of all; each further one the farthest from
+    those chosen before.
     """
     pixels = np.argwhere(mask).astype(np.float64)
     if not len(pixels):
         return []
-    chosen = [int(((pixels - pixels.mean(axis=0)) ** 2).sum(axis=1).argmin())]
+    start = pixels.mean(axis=0) if first is None else np.array(first)
+    chosen = [int(((pixels - start) ** 2).sum(axis=1).argmin())]
     distance = ((pixels - pixels[chosen[0]]) ** 2).sum(axis=1)
     while len(chosen) < min(most, len(pixels)):
         chosen.append(int(distance.argmax()))

@@ -73,9 +73,13 @@ def marks_of(clicks: Clicks, view: SliceView, only: int | None = None) -> dict[i
     order = dict.fromkeys([*(place[0] for place in inside), *([] if home is None else [home])])
     order |= dict.fromkeys(place[0] for place in outside)
     wanted = [index for index in order if only is None or index == only]
+    first = {index: (row, column) for index, row, column in reversed(inside)}
     return {
         index: Marks(
-            _mask(inside, index, view), _mask(outside, index, view), box=box if index == home else None
+            _mask(inside, index, view),
+            _mask(outside, index, view),
+            box=box if index == home else None,
+            first=first.get(index),
         )
         for index in wanted
     }

@@ -17,14 +17,16 @@ KINDS = ("click", "box", "strokes", "mask")
 MOST_STROKES = 4  # points of a kind at once
 BOX_SLIP = (0.005, 0.1)  # how far a box is off at most, of its sides: some are drawn with care
 MIDDLE = 0.6  # of the clicks go to the middle of what they are for, the others anywhere on it
+TOLERANCE = (0.03, 0.3)  # differences of intensities that count as none, of the window
 DEEPEST = 24  # pixels from its outline that a middle is looked for
 
 
-def first_hints(shares: Mapping[str, float], masks: Tensor, generator: Generator) -> Hints:
+def first_hints(shares: Mapping[str, float], images: Tensor, masks: Tensor, generator: Generator) -> Hints:
     """What is marked first on each of B slices, one kind for all of them.
 
     Args:
         shares: how often each of :data:`KINDS`.
+        images: float32 (B, n, n), 0 to 1.
         masks: bool (B, n, n), none of them empty.
     """
     weights = torch.tensor([shares[kind] for kind in KINDS], device=generator.device)
@@ -36,7 +38,8 @@ def first_hints(shares: Mapping[str, float], masks: Tensor, generator: Generator
     if kind == "click":
         return with_click(none, torch.zeros_like(masks), masks, generator)
     if kind == "box":
-        return replace(none, box=_boxes(masks, generator))
+        box = _boxes(masks, generator)
+        return replace(none, box=box, prior=as_prior(_begun(box, images, masks, generator)))
     if kind == "strokes":
         inside, outside = torch.randint(
             0, MOST_STROKES + 1, (2,), generator=generator, device=generator.device
@@ -125,6 +128,24 @@ def _added(hints: Hints, places: Tensor, inside: Tensor | bool) -> Hints:
         points=torch.cat([hints.points, point[:, None]], dim=1),
         inside=torch.cat([hints.inside, which[:, None]], dim=1),
     )
+
+
+def _begun(box: Tensor, images: Tensor, masks: Tensor, generator: Generator) -> Tensor:
+    """What a box may begin with, (B, 4) to bool (B, n, n): see :func:`slmsam2.engine.boxes.in_box`.
+
+    A spoilt mask, or pixels that look like one of the structure's, or the box's ellipse.
+    """
+    line = torch.arange(masks.shape[-1], device=masks.device) + 0.5
+    left, top, right, bottom = box[..., None].unbind(1)
+    across = ((2 * line - left - right) / (right - left)).square()[:, None]
+    along = ((2 * line - top - bottom) / (bottom - top)).square()[..., None]
+    one = images.flatten(1).gather(1, _drawn(masks.float(), generator))[..., None]
+    tolerance = log_uniform((len(masks), 1, 1), *TOLERANCE, generator)
+    kind = uniform((len(masks), 1, 1), 0.0, 1.0, generator)
+    begun = across + along < 1
+    begun = torch.where(kind < 0.8, (images - one).abs() < tolerance, begun)
+    begun = torch.where(kind < 0.4, spoilt(masks, generator), begun)
+    return begun & (across < 1) & (along < 1)
 
 
 def _boxes(masks: Tensor, generator: Generator) -> Tensor:

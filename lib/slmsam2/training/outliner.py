@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -15,8 +14,7 @@ from torch import Generator, Tensor, nn
 
 from slmsam2.errors import CheckpointError
 from slmsam2.files import write_whole
-from slmsam2.modeling.network import LOGIT_LIMIT
-from slmsam2.modeling.outliner import SIDE, Outliner, read_outliner, seen_with
+from slmsam2.modeling.outliner import SIDE, Outliner, read_outliner, seen_at_last
 from slmsam2.normalisation import IMAGENET_MEAN, IMAGENET_STD
 from slmsam2.synthesis import AnatomySettings, LabelMaps, joined, mapped_clips, synthetic_clips
 from slmsam2.training.hints import first_hints, with_click
@@ -103,15 +101,13 @@ class OutlinerTrainer:
     @torch.no_grad()
     def _seen(self, images: Tensor, masks: Tensor, generator: Generator) -> Tensor:
         """A group with its first marks, and with some clicks more where the mask found so far is wrong."""
-        hints = first_hints(self.config.marks, masks, generator)
+        hints = first_hints(self.config.marks, images, masks, generator)
         clicks = torch.randint(0, self.config.clicks + 1, (1,), generator=generator, device=self.device)
-        for _ in range(int(clicks)):
-            with torch.autocast(self.device.type, torch.bfloat16):
-                found = self.average(seen_with(images, hints))
-            hints = with_click(
-                replace(hints, prior=found.clamp(-LOGIT_LIMIT, LOGIT_LIMIT)), found > 0, masks, generator
-            )
-        return seen_with(images, hints)
+        with torch.autocast(self.device.type, torch.bfloat16):
+            for _ in range(int(clicks)):
+                found = self.average(seen_at_last(self.average, images, hints))
+                hints = with_click(hints, found > 0, masks, generator)
+            return seen_at_last(self.average, images, hints)
 
     @torch.no_grad()
     def _update_average(self) -> None:
