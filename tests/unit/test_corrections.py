@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from slmsam2.prompts import Known, Marks, corrected_slices, painted_prompts, with_marks, within, without_marks
+from slmsam2.prompts import Known, Marks, corrected_slices, painted_prompts, with_marks, without_marks
 from slmsam2.server.memory import MOST_STEPS, Key, Memory
 from slmsam2.volume import Exemplar
 
@@ -94,12 +94,6 @@ def test_marks_correct_the_mask_under_them(returned):
     np.testing.assert_array_equal(again[4].base, returned[4])
     assert not again[4].inside.any()
     assert list(without_marks(prompts)) == [4]
-
-
-def test_prompts_in_a_range(returned):
-    prompts = {2: returned[2], 5: returned[5], 9: NOWHERE[9]}
-    assert list(within(prompts, 3, 9)) == [5, 9]
-    assert within(prompts, 6, 9) == prompts  # refused later, with a sentence
 
 
 def test_memory_gives_back_what_it_was_given(known):

@@ -66,6 +66,11 @@ def test_what_says_where_the_structure_is():
     assert not is_empty(pixels((1, 1)))
 
 
+@pytest.mark.parametrize("box", [(-10, -10, -2, -2), (-10.0, 3, -2, 9), (100, 3, 120, 9)])
+def test_a_box_outside_the_slice_marks_nothing_far_away(box):
+    assert Marks(NOTHING, NOTHING, box=box).extent.sum() <= 6
+
+
 def test_extent_and_cut():
     marks = Marks(pixels((4, 7)), NOTHING, box=(10.0, 2.0, 14.0, 6.0), base=pixels((15, 15)))
     assert extent_of(marks).sum() == 4 * 4 + 2

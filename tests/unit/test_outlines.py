@@ -67,6 +67,28 @@ def test_of_a_mask_to_correct_only_parts_that_a_mark_lies_in_change():
     assert dice(found & ~other, ORGAN) > 0.95
 
 
+def test_a_box_is_drawn_around_everything_whatever_mask_there_was():
+    half = ORGAN & (COLUMNS < 50)
+    for before in (half, disc(70, 110, 8), np.zeros(SHAPE, bool)):
+        assert dice(outline(picture(ORGAN), marks(box=(32, 22, 69, 59)), before), ORGAN) > 0.93
+
+
+@pytest.mark.parametrize("side", [1, 2, 3])
+@pytest.mark.parametrize("contrast", [0.0, 0.1, 0.5])
+def test_the_smallest_box_says_that_there_is_something(side, contrast):
+    grey = np.full((256, 256), 0.3)
+    grey[100 : 100 + side, 60 : 60 + side] += contrast
+    nothing = np.zeros(grey.shape, bool)
+    found = outline(grey, Marks(nothing, nothing, (60.0, 100.0, 60.0 + side, 100.0 + side)))
+    assert found.any()
+
+
+def test_an_empty_mask_to_correct_is_none():
+    nothing = np.zeros(SHAPE, bool)
+    clicks = marks([(40, 50), (30, 50)])
+    assert np.array_equal(outline(picture(ORGAN), clicks, nothing), outline(picture(ORGAN), clicks))
+
+
 def test_a_click_gives_one_region():
     both = disc(25, 30, 10), disc(70, 100, 10)
     found = outline(picture(*both), marks([(25, 30)]))

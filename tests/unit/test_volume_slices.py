@@ -138,17 +138,19 @@ def test_painted_axis_is_found(slices: list[int], axis: int, default: int) -> No
 
 def test_painted_axis_when_the_paint_does_not_tell() -> None:
     nothing = np.zeros((40, 40, 40), bool)
-    voxel, line, sheet = nothing.copy(), nothing.copy(), nothing.copy()
+    voxel, line, sheet, strip = (nothing.copy() for _ in range(4))
     voxel[3, 4, 5] = True
     line[3, 4:20, 5] = True  # one thick along 0 and 2
     sheet[3:25, 10, 5] = True
+    strip[3, 4:20, 5:7] = True  # a line on each of two slices of axis 2, or a strip on one of axis 0
     sheet[25, 10:20, 5] = True  # a bent sheet painted on one slice of axis 2
     for default in range(3):
         assert painted_axis(nothing, default) == default
         assert painted_axis(ball(), default) == default
         assert painted_axis(voxel, default) == default
         assert painted_axis(sheet, default) == 2
-    assert [painted_axis(line, default) for default in range(3)] == [0, 0, 2]
+        assert painted_axis(line, default) == default
+        assert painted_axis(strip, default) == default
 
 
 @pytest.mark.parametrize("name", ["ts_ct_abdomen_3mm", "tptbox_mri_spine_1p5mm", "vxm_brain_t1_fs"])

@@ -77,3 +77,11 @@ def test_it_may_have_been_larger(found):
 )
 def test_a_plain_job_goes_everywhere_and_cleans_nothing(settings, cleaning, plain):
     assert Job(None, None, {}, None, settings, cleaning).plain is plain
+
+
+def test_where_a_structure_was_not_looked_for_nothing_of_it_comes_back(found):
+    found.propagation.visited[4:, 0] = False  # it ends on slice 3, its neighbour goes on
+    result = written(found, {1: np.repeat(mask(0, 4)[None], SLICES, axis=0)})
+    assert (result[:4, :, :4] == 1).all()
+    assert not (result[4:] == 1).any()
+    assert (result[4:, :, 4:] == 2).all()

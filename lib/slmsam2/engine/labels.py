@@ -46,14 +46,12 @@ def write_labels(
         painted = {value: mask for value, mask in of_slice.items() if isinstance(mask, np.ndarray)}
         for value, mask in painted.items():
             result[index][mask & (result[index] == 0)] = value
-        parts = [part for part in found if part.propagation.visited[index].any()]
-        if not parts:
-            continue
         best = np.zeros(given.shape[1:], np.float32)  # a structure needs a positive logit
         free = result[index] == 0
-        for part in parts:
-            for value, logits in part.slice_logits(index).items():
-                if value not in painted:
+        for part in found:
+            visited = part.visited(index)
+            for value, logits in part.slice_logits(index).items() if visited else ():
+                if value in visited and value not in painted:
                     if value in before and index not in part.propagation.redone[value]:
                         _keep_mask(logits, before[value][index])
                     _keep_marks(logits, of_slice.get(value))
@@ -64,8 +62,7 @@ def write_labels(
 
 def untouched_slices(prompts: Mapping[int, Prompt], settings: Settings, num_slices: int) -> set[int]:
     """The slices of a structure that its propagation may not change: out of the range, or against the direction."""
-    low = 0 if settings.first is None else settings.first
-    high = num_slices - 1 if settings.last is None else settings.last
+    low, high = settings.bounds(num_slices)
     low = low if settings.down else max(low, min(prompts))
     high = high if settings.up else min(high, max(prompts))
     return set(range(num_slices)) - set(range(low, high + 1))

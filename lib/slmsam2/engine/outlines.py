@@ -26,16 +26,21 @@ def outline(grey: np.ndarray, marks: Marks, prior: np.ndarray | None = None) -> 
     Args:
         grey: float (H, W), 0 to 1.
         marks: on the same pixels; they say where the structure is, or there is a ``prior``.
-        prior: bool (H, W), a mask that the marks correct; only parts that a mark lies in change.
+        prior: bool (H, W), a mask that clicks and strokes correct: only parts that a mark lies in change. It does not
+            count with a box, which is drawn around the whole structure.
 
     Returns:
         Bool (H, W), with all pixels marked inside and none of those marked outside.
     """
+    if marks.box is not None or (prior is not None and not prior.any()):
+        prior = None
     mask = _drawn(grey, marks, prior)
     if prior is not None:
         mask = prior ^ _parts_with(mask ^ prior, marks.inside | marks.outside)
     elif marks.inside.any():
         mask = _parts_with(mask, marks.inside)
+    if marks.box is not None and not mask.any():
+        mask = in_box(grey, marks.box)
     return (mask | marks.inside) & ~marks.outside
 
 
@@ -49,13 +54,12 @@ def _drawn(grey: np.ndarray, marks: Marks, prior: np.ndarray | None) -> np.ndarr
     places = torch.from_numpy(pixels * np.array([SIDE / grey.shape[1], SIDE / grey.shape[0]], np.float32))
     clicks = np.isin(labels, (NEGATIVE, POSITIVE))
     box = None if marks.box is None else places[~clicks].reshape(1, 4)
-    if prior is None and marks.box is not None:
-        prior = in_box(grey, marks.box)
+    begun = prior if marks.box is None else in_box(grey, marks.box)
     hints = Hints(
         places[clicks][None],
         torch.from_numpy(labels[clicks] == POSITIVE)[None],
         box,
-        None if prior is None else as_prior(_squared(prior)),
+        None if begun is None else as_prior(_squared(begun)),
     )
     size = (grey.shape[0], grey.shape[1])
     logits = _logits(image, hints)

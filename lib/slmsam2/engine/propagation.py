@@ -117,7 +117,7 @@ def propagate_frames(
     objects = sorted(prompts)
     result = _empty_result(model, objects, len(features), out_size)
     counter = _Counter(progress, _slices_to_visit(prompts, len(features), settings))
-    bounds, learnt = _bounds(len(features), settings), looks or {}
+    bounds, learnt = settings.bounds(len(features)), looks or {}
     own_recent_n = model.recent_n
     model.recent_n = recent_n or own_recent_n
     try:
@@ -195,14 +195,8 @@ def _empty_result(
     )
 
 
-def _bounds(num_slices: int, settings: Settings) -> tuple[int, int]:
-    low = 0 if settings.first is None else settings.first
-    high = num_slices - 1 if settings.last is None else settings.last
-    return low, high
-
-
 def _check_prompts(prompts: Prompts, num_slices: int, settings: Settings) -> None:
-    low, high = _bounds(num_slices, settings)
+    low, high = settings.bounds(num_slices)
     if not 0 <= low <= high < num_slices:
         raise PromptError(f"The slice range {low} to {high} does not fit a volume of {num_slices} slices.")
     if not prompts or not all(_says_where(marked) for marked in prompts.values()):
@@ -217,7 +211,7 @@ def _says_where(prompts: Mapping[int, Prompt]) -> bool:
 
 
 def _slices_to_visit(prompts: Prompts, num_slices: int, settings: Settings) -> int:
-    bounds = _bounds(num_slices, settings)
+    bounds = settings.bounds(num_slices)
     if settings.order == "independent":
         return sum(slices_to_visit(dict(given), settings, bounds) for given in prompts.values())
     low, high = bounds

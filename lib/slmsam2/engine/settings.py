@@ -34,6 +34,11 @@ class Settings:
         """Whether there are slices that it may not go to."""
         return not (self.up and self.down and self.first is None and self.last is None)
 
+    def bounds(self, num_slices: int) -> tuple[int, int]:
+        """First and last slice that it may go to, of so many."""
+        first = 0 if self.first is None else self.first
+        return first, num_slices - 1 if self.last is None else self.last
+
 
 @dataclass(frozen=True)
 class Stop:

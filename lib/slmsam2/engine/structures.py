@@ -18,6 +18,7 @@ from slmsam2.engine.regions import Region, region_around, twice_as_wide, whole_s
 from slmsam2.engine.settings import Settings
 from slmsam2.engine.tracker import ObjectTracker
 from slmsam2.engine.workspace import Workspace
+from slmsam2.errors import PromptError
 from slmsam2.modeling import SLMSAM2, Moments
 from slmsam2.modeling.logits import peaks
 from slmsam2.prompts import Marks, Prompt, extent_of
@@ -40,6 +41,11 @@ class Found:
     propagation: Propagation
     region: Region
     encode_seconds: float
+
+    def visited(self, index: int) -> set[int]:
+        """The values of the structures whose propagation came to a slice."""
+        columns = zip(self.propagation.objects, self.propagation.visited[index].tolist(), strict=True)
+        return {value for value, there in columns if there}
 
     def slice_logits(self, index: int) -> dict[int, np.ndarray]:
         """value -> mask logits (H, W) of a whole slice, minus infinity outside the region."""
@@ -154,6 +160,10 @@ def _region(
         for index, prompt in prompts.items():
             extents[index] = extents[index] | _found_alone(network, stack[index], window, prompt, workspace)
     shown = [mask for mask in extents.values() if mask.any()]
+    if not shown:
+        raise PromptError(
+            "What was marked lies outside the image. Click on the structure, or draw a box around it."
+        )
     region = region_around([max(shown, key=np.count_nonzero)], spacing, margin)
     return region if all(region.holds(mask) for mask in shown) else region_around(shown, spacing, margin)
 
@@ -177,7 +187,7 @@ def _found_alone(
         return np.zeros(pixels.shape, bool)
     frames = Frames(pixels[None], window, network.image_size)
     features = FeatureCache(network, frames, workspace=workspace)
-    logits = ObjectTracker(network, features).mark(0, prompt.beginning)["pred_masks"]
+    logits = ObjectTracker(network, features).look(0, prompt.beginning)
     size = torch.nn.functional.interpolate(logits, pixels.shape, mode="bilinear", align_corners=False)
     return (size[0, 0] > 0).cpu().numpy()
 

@@ -90,8 +90,26 @@ class ObjectTracker:
             out["object_score_logits"] = torch.full_like(out["object_score_logits"], PRESENT_SCORE)
         return self._condition(index, out)
 
+    def look(self, index: int, marks: Marks) -> Tensor:
+        """Mask logits (1, 1, n, n) that marks on a slice give, without anything else.
+
+        A network without ``outline_marks`` makes it a conditioning slice.
+        """
+        if self._marks_outlined:
+            return mask_logits(torch.from_numpy(self._outline(index, marks, None))[None, None].float())
+        return self.mark(index, marks)["pred_masks"]
+
     def _outlined(self, index: int, marks: Marks, prior: Tensor | None) -> SliceOutput:
         """:meth:`mark` with an outline of another network, as if it were painted, but less to be relied on."""
+        mask = self._outline(index, marks, prior)
+        if not mask.any():
+            return absent_output(self._model.image_size // 4)
+        out = self.prompt(index, mask)
+        out["iou"] = torch.full_like(out["iou"], OUTLINED_OVERLAP)
+        return out
+
+    def _outline(self, index: int, marks: Marks, prior: Tensor | None) -> np.ndarray:
+        """What another network draws, bool (N, N)."""
         grey = self._features.grey(index)
         before = None
         if prior is not None:
@@ -99,12 +117,7 @@ class ObjectTracker:
                 prior[None, None].float(), grey.shape, mode="bilinear", align_corners=False
             )
             before = (resized[0, 0] > 0).cpu().numpy()
-        mask = outline(grey, marks.resized(grey.shape), before)
-        if not mask.any():
-            return absent_output(self._model.image_size // 4)
-        out = self.prompt(index, mask)
-        out["iou"] = torch.full_like(out["iou"], OUTLINED_OVERLAP)
-        return out
+        return outline(grey, marks.resized(grey.shape), before)
 
     def _points(self, marks: Marks) -> dict[str, Tensor]:
         """SAM's point prompts, in pixels of the network's square input."""

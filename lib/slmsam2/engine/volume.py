@@ -18,7 +18,7 @@ from slmsam2.engine.settings import Order, Settings
 from slmsam2.engine.workspace import Workspace
 from slmsam2.errors import ConfigurationError, GridError, PromptError
 from slmsam2.modeling import QUALITY, SLMSAM2, build_model, checkpoint_path
-from slmsam2.prompts import painted_structures, prompts_from_label
+from slmsam2.prompts import Prompt, is_empty, painted_structures, prompts_from_label
 from slmsam2.values import where_one_of
 from slmsam2.volume import (
     SliceView,
@@ -109,6 +109,7 @@ def propagate_volume(
     prompts = prompts_from_label(given, values, prompt_slices=_stack_slices(prompt_slices, view))
     names = {name: value for name, value in names.items() if value in prompts}
     settings = slice_settings(view, direction, first_slice, last_slice, stop_after, order)
+    in_reach = {value: in_range(masks, settings, view) for value, masks in prompts.items()}
     alone = order == "published"  # what was published knows of no others
     done = {} if alone else {name: value for name, value in (label_names or {}).items() if name not in names}
     alike = exemplars_of_kin(given, view, done, names)
@@ -116,7 +117,7 @@ def propagate_volume(
     job = Job(
         view,
         given,
-        prompts,
+        in_reach,
         chosen,
         settings,
         cleaning or Cleaning(),
@@ -201,6 +202,29 @@ def _check_region(edges: Sequence[int], shape: tuple[int, int]) -> None:
         raise PromptError(
             f"{list(edges)} is no region of slices of {shape[0]} x {shape[1]} pixels. Give it as the report did."
         )
+
+
+def in_range(prompts: Mapping[int, Prompt], settings: Settings, view: SliceView) -> dict[int, Prompt]:
+    """A structure's prompts on the slices that its propagation may go to.
+
+    Raises:
+        PromptError: none of these says where the structure is, but others do.
+    """
+    low, high = settings.bounds(view.num_slices)
+    inside = {index: prompt for index, prompt in prompts.items() if low <= index <= high}
+    outside = sorted(view.stored_index(index) for index, prompt in prompts.items() if not is_empty(prompt))
+    if outside and all(map(is_empty, inside.values())):
+        first, last = sorted(map(view.stored_index, (low, high)))
+        raise PromptError(
+            f"The slices {first} to {last} are asked for, but the structure is painted on {_listed(outside)} only. "
+            "Paint it on one of those, or ask for more slices."
+        )
+    return inside
+
+
+def _listed(slices: Sequence[int], most: int = 10) -> str:
+    shown = ", ".join(map(str, slices[:most]))
+    return f"{shown} and {len(slices) - most} more" if len(slices) > most else shown
 
 
 def slice_settings(

@@ -5,7 +5,6 @@ from slmsam2.prompts.corrections import (
     corrected_slices,
     painted_prompts,
     with_marks,
-    within,
     without_marks,
 )
 from slmsam2.prompts.kin import Kin, kin_of
@@ -31,6 +30,5 @@ __all__ = [
     "painted_structures",
     "prompts_from_label",
     "with_marks",
-    "within",
     "without_marks",
 ]

@@ -106,9 +106,3 @@ def without_marks(prompts: Mapping[int, Prompt]) -> dict[int, Prompt]:
     """The painted masks among prompts, those under marks too."""
     bases = {s: prompt.base if isinstance(prompt, Marks) else prompt for s, prompt in prompts.items()}
     return {index: mask for index, mask in bases.items() if mask is not None}
-
-
-def within(prompts: Mapping[int, Prompt], first: int, last: int) -> dict[int, Prompt]:
-    """The prompts on slices ``first`` to ``last``; all of them when nothing would be left to start from."""
-    inside = {index: prompt for index, prompt in prompts.items() if first <= index <= last}
-    return inside if any(not is_empty(prompt) for prompt in inside.values()) else dict(prompts)

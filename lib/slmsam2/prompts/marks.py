@@ -44,8 +44,8 @@ class Marks:
         if self.base is not None:
             extent |= self.base
         if self.box is not None:
-            left, top, right, bottom = (round(edge) for edge in self.box)
-            extent[max(top, 0) : max(bottom, top + 1), max(left, 0) : max(right, left + 1)] = True
+            left, top, right, bottom = (max(round(edge), 0) for edge in self.box)
+            extent[top : max(bottom, top + 1), left : max(right, left + 1)] = True
         return extent
 
     @property
@@ -123,8 +123,8 @@ def spread_pixels(
 ) -> list[tuple[float, float]]:
     """Up to ``most`` pixels of a mask, bool (H, W), as far from each other as can be: the centres' x and y.
 
-    The first is the one nearest to ``first``, row and column, or to the middle of all; each further one the farthest from
-    those chosen before.
+    The first is the one nearest to ``first``, row and column, or to the middle of all; each further one the farthest
+    from those chosen before.
     """
     pixels = np.argwhere(mask).astype(np.float64)
     if not len(pixels):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from slmsam2.engine.job import Job
 from slmsam2.engine.regions import Region
 from slmsam2.engine.settings import Settings
-from slmsam2.engine.volume import slice_settings, stack_slice
+from slmsam2.engine.volume import in_range, slice_settings, stack_slice
 from slmsam2.errors import PromptError
 from slmsam2.prompts import (
     Known,
@@ -21,7 +21,6 @@ from slmsam2.prompts import (
     is_empty,
     painted_prompts,
     with_marks,
-    within,
     without_marks,
 )
 from slmsam2.server.painted import Painted
@@ -80,9 +79,7 @@ def assemble(request: Request) -> tuple[Job, dict[str, int]]:
         known = {}  # such a request says all itself: its answer is the same for everybody
     prompts: dict[int, dict[int, Prompt]] = {}
     for name, given in _given(request, view, known, only).items():
-        first = 0 if settings.first is None else settings.first
-        last = view.num_slices - 1 if settings.last is None else settings.last
-        given = within(given, first, last)
+        given = in_range(given, settings, view)
         if any(not is_empty(prompt) for prompt in given.values()):
             prompts[request.painted.structures[name]] = given
     if not prompts:
@@ -174,8 +171,21 @@ def _given(
             prompts = painted_prompts(stack == value, _hidden(request, name, view), facts, chosen)
         else:
             prompts = without_marks(facts.prompts) if facts else {}
-        given[name] = with_marks(prompts, marks) if name == target else prompts
+        if name == target:
+            prompts = with_marks(prompts, _beside_paint(marks, prompts, request.clicks, view))
+        given[name] = prompts
     return given
+
+
+def _beside_paint(
+    marks: Mapping[int, Marks], prompts: Mapping[int, Prompt], clicks: Clicks | None, view: SliceView
+) -> dict[int, Marks]:
+    """The marks; of a box over several slices, where a mask is given, only on which slices to stay."""
+    if clicks is None or roi_slices(clicks, view) is None:
+        return dict(marks)
+    masks = {index for index, mask in without_marks(prompts).items() if not is_empty(mask)}
+    plain = {index: replace(one, box=None) if index in masks else one for index, one in marks.items()}
+    return {index: one for index, one in plain.items() if one.extent.any() or one.outside.any()}
 
 
 def _check_named(request: Request) -> None:

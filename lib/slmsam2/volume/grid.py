@@ -19,6 +19,8 @@ _INFERIOR_SUPERIOR = 2
 # Painted slices side by side: at most this many, and this many times wider than thick.
 _MOST_ADJACENT_SLICES = 5
 _WIDER_THAN_THICK = 4
+# Less than so many voxels across is a line, not an area.
+_LEAST_WIDTH = 3
 
 
 def label_on_grid(label: Volume, image: Volume) -> np.ndarray:
@@ -117,17 +119,20 @@ def painted_axis(mask: np.ndarray, default: int) -> int:
 
     Returns:
         An axis along which only separate slices are painted: `default` if it is one, else that with the
-        fewest slices, else the first. Failing this, the axis along which a few slices side by side (5 at
-        most) are painted, each much wider than their stack is thick. Else `default`.
+        fewest slices, else the first, of those whose slices show an area and not just a line, as anything thin
+        does. Failing this, the axis along which a few slices side by side (5 at most) are painted, each much
+        wider than their stack is thick. Else `default`.
     """
     if not mask.any():
         return default
     painted = _occupied(mask)
     thickness = [_longest_run(slices) for slices in painted]
-    separate = [axis for axis in range(3) if thickness[axis] == 1]
-    if separate:
-        return default if default in separate else min(separate, key=lambda axis: int(painted[axis].sum()))
     thinnest, middle, _ = sorted(range(3), key=lambda axis: thickness[axis])
+    separate = [axis for axis in range(3) if thickness[axis] == 1]
+    if default in separate or (separate and thickness[middle] < _LEAST_WIDTH):
+        return default
+    if separate:
+        return min(separate, key=lambda axis: int(painted[axis].sum()))
     if thickness[thinnest] <= min(_MOST_ADJACENT_SLICES, thickness[middle] / _WIDER_THAN_THICK):
         return thinnest
     return default

@@ -1,0 +1,62 @@
+"""From requests to jobs for the engine."""
+
+import numpy as np
+import pytest
+
+from slmsam2.engine.settings import Settings
+from slmsam2.engine.volume import in_range
+from slmsam2.errors import PromptError
+from slmsam2.prompts import Marks
+from slmsam2.server.assembly import Request, assemble
+from slmsam2.server.painted import Painted, nothing_painted
+from slmsam2.server.parameters import parse_parameters
+from slmsam2.server.points import parse_clicks
+from slmsam2.volume import SliceView, Volume
+
+pytestmark = pytest.mark.unit
+
+SHAPE = (20, 20, 9)
+
+
+@pytest.fixture
+def image():
+    return Volume(np.arange(np.prod(SHAPE), dtype=np.float32).reshape(SHAPE), np.eye(4))
+
+
+def job_of(image, painted, **request):
+    parameters = parse_parameters(request)
+    return assemble(Request(image, painted, parse_clicks(request, SHAPE), False, parameters, {}))[0]
+
+
+def test_a_box_over_several_slices_is_on_the_middle_one(image):
+    job = job_of(image, nothing_painted(image, "liver"), roi=[5, 12, 5, 12, 2, 6])
+    ((index, marks),) = job.prompts[1].items()
+    assert job.view.stored_index(index) == 4
+    assert marks.box is not None
+    assert {job.view.stored_index(job.settings.first), job.view.stored_index(job.settings.last)} == {2, 6}
+
+
+def test_on_a_painted_slice_a_box_over_several_says_only_where_to_stay(image):
+    label = np.zeros(SHAPE, np.int32)
+    label[6:11, 6:11, 4] = 1
+    painted = Painted(label, {"liver": 1}, {"liver": 1}, True)
+    ((_, mask),) = job_of(image, painted, roi=[5, 12, 5, 12, 2, 6]).prompts[1].items()
+    assert isinstance(mask, np.ndarray)
+    assert mask.sum() == 25
+    ((_, marks),) = (
+        job_of(image, painted, roi=[5, 12, 5, 12, 2, 6], foreground=[[12, 12, 4]]).prompts[1].items()
+    )
+    assert isinstance(marks, Marks)
+    assert (marks.box, marks.base.sum()) == (None, 25)
+
+
+@pytest.mark.parametrize("upward", [1.0, -1.0])
+def test_a_range_without_a_painted_slice_is_refused_in_the_numbers_that_were_sent(upward):
+    view = SliceView(SHAPE, np.diag([1.0, 1, upward, 1]), 2)
+    there, nothing = np.ones(view.slice_shape, bool), np.zeros(view.slice_shape, bool)
+    prompts = {view.stack_index(2): there, view.stack_index(6): nothing, view.stack_index(7): there}
+    low, high = sorted((view.stack_index(3), view.stack_index(6)))
+    with pytest.raises(PromptError, match=r"slices 3 to 6 .* painted on 2, 7 only"):
+        in_range(prompts, Settings(first=low, last=high), view)
+    low, high = sorted((view.stack_index(0), view.stack_index(6)))
+    assert sorted(map(view.stored_index, in_range(prompts, Settings(first=low, last=high), view))) == [2, 6]
