@@ -80,6 +80,7 @@ def test_settings(tmp_path):
     names = {"hosts": "Label.example.org, gpu1.example.org"}
     assert read_configuration(names).hosts == ("label.example.org", "gpu1.example.org")
     assert read_configuration({"modalities": "ct, us"}).modalities == ("CT", "US")
+    assert read_configuration({"labels": "liver, left kidney,"}).labels == ("liver", "left kidney")
     assert read_configuration({"looks": "False"}).looks is False
 
 
@@ -100,6 +101,8 @@ def test_settings(tmp_path):
         ({"most_megabytes": "0"}, "1 or more"),
         ({"most_seconds": "long"}, "most_seconds must be a number"),
         ({"modalities": "CT;MR"}, "CT,MR"),
+        ({"labels": ","}, "liver,spleen"),
+        ({"labels": "liver,liver"}, "each once"),
         ({"origins": "*"}, "https://viewer.example.org"),
         ({"hosts": "https://label.example.org"}, "names such as label.example.org"),
     ],

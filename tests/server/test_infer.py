@@ -60,7 +60,7 @@ def test_info(client):
     assert model["config"]["preset"] == ["auto", "abdomen", "lung", "bone", "brain", "mediastinum"]
     assert model["config"]["speed"] == ["quality", "balanced", "fast"]
     assert model["config"]["direction"] == ["both", "forward", "backward"]
-    assert info["labels"] == []
+    assert info["labels"] == ["Structure 1"]
     assert "config" not in info
     assert list(info["strategies"]) == ["random", "least_confident", "most_different"]
     assert list(info["scoring"]) == ["dice"]

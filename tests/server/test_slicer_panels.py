@@ -87,6 +87,17 @@ def test_update_on_an_unchanged_proposal_gives_it_again(slicer, truth, tmp_path)
     np.testing.assert_array_equal(again, first)
 
 
+def test_a_second_segment_of_the_same_name_is_the_same_structure(slicer, truth, tmp_path):
+    painted = painted_slice(truth, PAINTED) == 1
+    first, _ = scribbles(slicer, tmp_path, painted, "liver")
+    both = np.where(painted, 1, 2 * first)
+    both[:, :, 9] = 0
+    both[10:20, 12:24, 9] = 2
+    second, reply = scribbles(slicer, tmp_path, both, "liver", names=("liver", "liver"))
+    assert reply["report"]["structures"]["liver"]["painted"] == [PAINTED, 9]
+    np.testing.assert_array_equal(second[:, :, 9] > 0, both[:, :, 9] > 0)
+
+
 def test_the_slice_that_differs_is_a_correction(slicer, truth, tmp_path):
     first, _ = scribbles(slicer, tmp_path, painted_slice(truth, PAINTED) == 1, "liver")
     edited = first.copy()

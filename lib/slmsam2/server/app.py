@@ -87,7 +87,7 @@ class SlmSam2App(MONAILabelApp):
             conf=dict(conf),
             name="SLM-SAM 2",
             description="Paint one slice of a structure, get the volume",
-            labels=[],
+            labels=list(self._configuration.labels),
         )
         self._auto_trainer = self._make_auto_trainer()
         self._scoring: Background[None] = Background("scoring", lambda _: self.scoring({"method": "dice"}))

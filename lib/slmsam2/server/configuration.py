@@ -37,6 +37,7 @@ class Configuration:
         most_waiting: inferences that may wait for another; further ones are refused with 429.
         most_seconds: that an inference may take from when it came, waiting included; then it is given up with 504.
             0: as long as it takes.
+        labels: names of the structures to annotate, in this order: viewers begin with a segment for each.
         modalities: of the series that a PACS is asked for, unless MONAI Label's own search filter is set.
         origins: of pages of other servers that may use this one from a browser, such as "https://viewer.example.org".
         hosts: names by which this server is reached, such as "label.example.org"; addresses and names without a dot
@@ -56,6 +57,7 @@ class Configuration:
     most_kept_megabytes: int | None = None
     most_waiting: int = 24
     most_seconds: int = 1800
+    labels: tuple[str, ...] = ("Structure 1",)
     modalities: tuple[str, ...] = ("CT", "MR")
     origins: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
@@ -111,10 +113,23 @@ def read_configuration(conf: Mapping[str, str]) -> Configuration:
         ),
         most_waiting=_count("most_waiting", given, 0),
         most_seconds=_count("most_seconds", given, 0),
+        labels=_labels(given.get("labels")),
         modalities=_modalities(given.get("modalities")),
         origins=_origins(given.get("origins", "")),
         hosts=_hosts(given.get("hosts", "")),
     )
+
+
+def _labels(text: str | None) -> tuple[str, ...]:
+    """Names from "liver,spleen"; None: the default."""
+    if text is None:
+        return Configuration.labels
+    names = tuple(_listed(text))
+    if not names or len(set(names)) < len(names):
+        raise ConfigurationError(
+            f"--conf labels must be names such as liver,spleen, each once, not {text!r}."
+        )
+    return names
 
 
 def _modalities(text: str | None) -> tuple[str, ...]:

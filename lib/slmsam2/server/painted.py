@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,8 @@ def read_painted(
     """
     label = label_on_grid(read_saved(path, image), image)
     listed = parameters.label_info
+    if listed is not None:
+        label = _one_per_name(label, listed)
     info = label_names(study.saved_info) if listed is None else listed_names(listed)
     selected = None if parameters.structures else parameters.selected
     strokes = None
@@ -111,15 +113,33 @@ def read_saved(path: Path, image: Volume) -> Volume:
 def listed_names(info: Iterable[Any]) -> dict[str, int]:
     """name -> value from a client's ``[{name, id | idx}]``; incomplete and repeated entries are left out."""
     names: dict[str, int] = {}
+    for name, value in _pairs(info):
+        if name not in names and value not in names.values():
+            names[name] = value
+    return names
+
+
+def _pairs(info: Iterable[Any]) -> Iterator[tuple[str, int]]:
+    """Name and value of each complete entry."""
     for entry in info:
         if not isinstance(entry, dict):
             continue
         name, value = entry.get("name"), entry.get("id", entry.get("idx"))
-        if not isinstance(name, str) or not isinstance(value, int) or value < 0:
-            continue
-        if name not in names and value not in names.values():
-            names[name] = value
-    return names
+        if isinstance(name, str) and isinstance(value, int) and value >= 0:
+            yield name, value
+
+
+def _one_per_name(label: np.ndarray, info: Iterable[Any]) -> np.ndarray:
+    """A label (I, J, K) in which segments of one name are one.
+
+    3D Slicer finds the segment for a result by its id: beside one that was made by hand, which has another, it may
+    make a second of the same name.
+    """
+    names = listed_names(info)
+    for name, value in _pairs(info):
+        if value not in (0, names[name]) and value not in names.values():
+            label = np.where(label == value, names[name], label)
+    return label
 
 
 def label_names(info: dict[str, Any]) -> dict[str, int]:
