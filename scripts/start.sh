@@ -25,6 +25,7 @@ else
     mkdir -p "$studies"
     # A copy: the server writes labels beside the images it serves.
     [ -e "$studies/ct_abdomen.nii.gz" ] || cp data/ts_ct_abdomen_3mm/image.nii.gz "$studies/ct_abdomen.nii.gz"
+    set -- --conf labels liver,spleen,kidney_right,kidney_left "$@"
 fi
 
 # The same as 'monailabel start_server', whose launcher would split a path with spaces.
