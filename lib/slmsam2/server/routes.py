@@ -12,7 +12,7 @@ from monailabel.interfaces.utils.app import app_instance
 from starlette.responses import Response
 
 from slmsam2.errors import PromptError
-from slmsam2.server.front import WAITING, off_the_loop
+from slmsam2.server.front import WAITING, check_annotator, off_the_loop
 from slmsam2.server.json_objects import check_object, parse_object
 from slmsam2.server.line import in_line, line
 from slmsam2.server.monitoring import monitor
@@ -49,7 +49,9 @@ def _put_in_front(app: FastAPI, name: str, stock: APIRouter, path: str, endpoint
 
 
 def _infer(arguments: dict[str, Any]) -> Response | dict[str, Any] | None:
-    del arguments["user"]  # the dependency has let this user in
+    user = arguments.pop("user")
+    if parse_object("params", arguments["params"]).get("save_label"):
+        check_annotator(user, "Saving the result as a label (save_label)")
     if arguments["output"] == infer.ResultType.dicom_seg:
         _check_seg(arguments)
     came: Received = receive(arguments)
