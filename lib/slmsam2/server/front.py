@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 from slmsam2.errors import SlmSam2Error
 from slmsam2.server.answers import failure, refusal
-from slmsam2.server.shortage import is_shortage, refused_for_shortage
+from slmsam2.server.shortage import is_full_disk, is_shortage, refused_for_full_disk, refused_for_shortage
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ def off_the_loop(stock: Callable[..., Any], answer: Answer, waiting: int = WAITI
             return await anyio.to_thread.run_sync(work, limiter=limiter)
         except HTTPException:
             if tasks is not None:
-                await tasks()  # removes the uploads: without a response of its own nothing else does
+                await tasks()  # removes the result: without a response of its own nothing else does
             raise
 
     endpoint.__signature__ = inspect.signature(stock)  # type: ignore[attr-defined]
@@ -93,5 +93,8 @@ def _with_plain_errors(answer: Answer, arguments: dict[str, Any]) -> Response | 
         if is_shortage(error):
             logger.warning("Memory ran short: %s", error)
             raise refusal(refused_for_shortage()) from error
+        if is_full_disk(error):
+            logger.warning("No space: %s", error)
+            raise refusal(refused_for_full_disk()) from error
         logger.exception("A request failed")
         raise failure() from error

@@ -19,13 +19,14 @@ import psutil
 import torch
 
 from slmsam2.engine import Workspace
-from slmsam2.errors import MemoryShortageError, TooLargeError, VolumeError
+from slmsam2.errors import MemoryShortageError, StorageError, TooLargeError, VolumeError
 
 logger = logging.getLogger(__name__)
 
 BYTES_PER_VOXEL = 8  # taken at least while an image and its label are worked on, of the image's voxels
 MOST_KEPT = 2560 * 2**20
 CGROUPS = Path("/sys/fs/cgroup")
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _KINDS = (MemoryError, RuntimeError, OSError, VolumeError)  # of errors that may be shortages
 _SAYINGS = (
     "out of memory",
@@ -50,6 +51,18 @@ def is_shortage(error: BaseException | None) -> bool:
             return True
         error = error.__cause__
     return False
+
+
+def is_full_disk(error: BaseException) -> bool:
+    """Whether an error says that there is no space on a disk."""
+    return isinstance(error, OSError) and error.errno in _NO_SPACE
+
+
+def refused_for_full_disk() -> StorageError:
+    """What a user is told whose request needs space on a disk that has none."""
+    return StorageError(
+        "The server's disk is full, so this could not be done. Free some space on the server, then try again."
+    )
 
 
 def refused_for_shortage() -> MemoryShortageError:
