@@ -36,7 +36,6 @@ OURS = [  # method, path, least role
     ("GET", "/datastore/dataset", "annotator"),
     ("DELETE", "/datastore/image?id=nobody", "admin"),
     ("DELETE", "/datastore/label?id=nobody&tag=final", "admin"),
-    ("POST", "/reload", "admin"),
     ("GET", "/train/", "user"),
     ("POST", "/train/nobody", "admin"),
     ("DELETE", "/train/", "admin"),
@@ -102,6 +101,13 @@ def test_nobody_without_a_token_and_nobody_below_the_role(guarded, key, method, 
         status = ask(guarded, method, path, token(key, held), files=files).status_code
         assert (status == 403) == (held != role), (held, status)
         assert status != 401
+
+
+def test_nobody_builds_the_app_anew(guarded, key):
+    """What was built anew would learn nothing and score nothing."""
+    for role in ROLES:
+        answer = ask(guarded, "POST", "/reload", token(key, role))
+        assert (answer.status_code, "Restart the server" in answer.json()["detail"]) == (403, True)
 
 
 def test_tokens_that_are_not_good(guarded, key):
