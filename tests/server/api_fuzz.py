@@ -46,8 +46,8 @@ KNOWN = {
 }
 TEXTS = ("params", "info", "wsi")  # fields of forms that are no files
 OFTEN = {"file": 2, "session_id": 1, "output": 3}  # how often these come with a request, in eighths
-# what starts a process of its own, or builds the app anew, is asked for less often than the rest
-COSTLY = ("POST /train/", "POST /batch/infer/", "POST /scoring/", "POST /reload")
+# what starts a process of its own is asked for less often than the rest
+COSTLY = ("POST /train/", "POST /batch/infer/", "POST /scoring/")
 SHARE = {"POST /infer/{model}": 4.0}
 # routes that the description leaves out
 HIDDEN = {

@@ -12,7 +12,7 @@ import requests
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from server_process import running_server
-from server_studies import make_studies, phantom, write_nifti
+from server_studies import make_studies, painted_slice, phantom, write_nifti
 
 pytestmark = pytest.mark.server
 
@@ -25,6 +25,7 @@ OURS = [  # method, path, least role
     ("GET", "/slmsam2/ohif/mode.js", "user"),
     ("GET", "/ohif/app-config.js", "user"),
     ("GET", "/proxy/dicom/studies", "user"),
+    ("POST", "/proxy/dicom/studies", "annotator"),
     ("GET", "/datastore/image?image=phantom", "user"),
     ("GET", "/datastore/label?label=phantom&tag=final", "user"),
     ("GET", "/session/some", "user"),
@@ -35,7 +36,6 @@ OURS = [  # method, path, least role
     ("GET", "/datastore/dataset", "annotator"),
     ("DELETE", "/datastore/image?id=nobody", "admin"),
     ("DELETE", "/datastore/label?id=nobody&tag=final", "admin"),
-    ("POST", "/reload", "admin"),
     ("GET", "/train/", "user"),
     ("POST", "/train/nobody", "admin"),
     ("DELETE", "/train/", "admin"),
@@ -103,6 +103,13 @@ def test_nobody_without_a_token_and_nobody_below_the_role(guarded, key, method, 
         assert status != 401
 
 
+def test_nobody_builds_the_app_anew(guarded, key):
+    """What was built anew would learn nothing and score nothing."""
+    for role in ROLES:
+        answer = ask(guarded, "POST", "/reload", token(key, role))
+        assert (answer.status_code, "Restart the server" in answer.json()["detail"]) == (403, True)
+
+
 def test_tokens_that_are_not_good(guarded, key):
     another = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     bad = [
@@ -129,3 +136,19 @@ def test_who_saved_a_label_is_noted(guarded, key, tmp_path):
         assert ask(guarded, "PUT", path, sent, files={"label": stream}, data=params).status_code == 200
     info = ask(guarded, "GET", "/datastore/label/info?label=phantom&tag=final", token(key, "user")).json()
     assert info["user"] == "ann"
+
+
+def test_a_result_is_saved_for_annotators_only(guarded, key, tmp_path):
+    """An inference may save its result under any tag, over a label that is there."""
+    file = write_nifti(tmp_path / "label.nii.gz", painted_slice(phantom()[1], 7)).read_bytes()
+    saving = {"params": json.dumps({"save_label": True, "label_tag": "byinference"})}
+
+    def infer(*roles):
+        path, files = "/infer/slmsam2?image=phantom&output=json", {"label": ("label.nii.gz", file)}
+        return ask(guarded, "POST", path, token(key, *roles), files=files, data=saving)
+
+    answer, saved = infer("user"), "/datastore/label?label=phantom&tag=byinference"
+    assert (answer.status_code, "monailabel-annotator" in answer.json()["detail"]) == (403, True)
+    assert ask(guarded, "GET", saved, token(key, "user")).status_code == 404
+    assert infer("user", "annotator").status_code == 200
+    assert ask(guarded, "GET", saved, token(key, "user")).status_code == 200

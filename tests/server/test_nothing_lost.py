@@ -1,10 +1,13 @@
 """Saving labels on a real server that is killed, or whose disk is full."""
 
+import contextlib
+import io
 import os
 import random
 import resource
 import threading
 import time
+import zipfile
 
 import psutil
 import pytest
@@ -78,21 +81,27 @@ def test_killed_while_two_save(tmp_path):
     assert [p.name for p in studies.rglob(".*") if p.name != ".lock"] == []
 
 
-def test_a_full_disk(server, tmp_path):
+@contextlib.contextmanager
+def no_space(server):
     """The server may write no file larger than 100 kB for a while, which fails as a full disk does."""
-    assert save(server, "saved", b"before", "ann").status_code == 200
-    before = set(saved_versions(server, "saved").values())
-    processes = psutil.Process(server.process.pid)
-    processes = [processes, *processes.children(recursive=True)]
+    first = psutil.Process(server.process.pid)
+    processes = [first, *first.children(recursive=True)]
     try:
         for each in processes:
             each.rlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
-        answer = save(server, "saved", body(1), "bob")
-        assert answer.status_code == 507
-        assert "space" in answer.json()["detail"]
+        yield
     finally:
         for each in processes:
             each.rlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+
+def test_a_full_disk(server, tmp_path):
+    assert save(server, "saved", b"before", "ann").status_code == 200
+    before = set(saved_versions(server, "saved").values())
+    with no_space(server):
+        answer = save(server, "saved", body(1), "bob")
+        assert answer.status_code == 507
+        assert "space" in answer.json()["detail"]
     assert set(saved_versions(server, "saved").values()) == before
     assert server.left_behind() == []
     assert save(server, "saved", body(1), "bob").status_code == 200
@@ -101,3 +110,47 @@ def test_a_full_disk(server, tmp_path):
     for tag in tags:
         query = {"id": "saved", "tag": tag}
         assert requests.delete(f"{server.url}/datastore/label", params=query, timeout=30).status_code == 200
+
+
+@pytest.mark.parametrize("field", ["file", "label"])
+def test_an_upload_that_finds_no_space_leaves_nothing(server, field):
+    before = files_of(server)
+    with no_space(server):
+        answer = requests.post(
+            f"{server.url}/infer/slmsam2?image=phantom",
+            files={field: ("x.nii.gz", bytes(200_000))},
+            timeout=30,
+        )
+    assert (answer.status_code, "disk is full" in answer.json()["detail"]) == (507, True)
+    assert files_of(server, before) == before
+
+
+def test_a_data_set_that_finds_no_space_leaves_nothing(server):
+    before, address = files_of(server), f"{server.url}/datastore"
+    for path, field, content in (
+        ("image?image=large", "file", body(1)),
+        ("label?image=large&tag=final", "label", body(2)),
+    ):
+        files = {field: ("large.nii.gz", content)}
+        assert requests.put(f"{address}/{path}", files=files, timeout=30).status_code == 200
+    with no_space(server):
+        answer = requests.get(f"{address}/dataset", timeout=30)
+    assert (answer.status_code, "disk is full" in answer.json()["detail"]) == (507, True)
+    assert files_of(server, before) == before
+    answer = requests.get(f"{address}/dataset", timeout=30)
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        assert archive.read("image/large.nii.gz") == body(1)
+        assert archive.read("label/large.nii.gz") == body(2)
+        assert b'"large"' in archive.read("metadata.json")
+    assert files_of(server, before) == before
+    requests.delete(f"{address}/image?id=large", timeout=30).raise_for_status()
+
+
+def files_of(server, expected=None, seconds=5):
+    """The server's temporary files; what it removes goes just after the reply."""
+    end = time.monotonic() + seconds
+    while True:
+        found = {path for path in server.temporary.rglob("*") if path.is_file()}
+        if expected in (None, found) or time.monotonic() > end:
+            return found
+        time.sleep(0.1)

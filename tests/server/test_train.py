@@ -65,7 +65,9 @@ def test_offers_training(trainer, client):
     info = client.info()
     config = info["trainers"]["slmsam2"]["config"]
     assert config["preset"] == ["auto", "small", "fast", "full"]
-    assert config["minutes"] > 0
+    assert (
+        config["minutes"] == ""
+    )  # 3D Slicer sends back what is offered: a number would bound trainings on a GPU
     assert stats(client) == {}
 
 

@@ -2,6 +2,7 @@
 
 import io
 import tarfile
+import tracemalloc
 import zipfile
 
 import pytest
@@ -60,3 +61,108 @@ def test_too_many_files(tmp_path, monkeypatch):
     monkeypatch.setattr(archives, "MOST_FILES", 3)
     with pytest.raises(VolumeError, match="3 files"):
         unpack(make(tmp_path / "x.zip", [1] * 4), tmp_path / "out", 1000)
+
+
+MB = 2**20
+FILLER = 30 * MB
+COMPRESSED = ["w:gz", "w:bz2", "w:xz"]
+
+
+def taken(work):
+    """Bytes of memory that refused work took at its peak, and the sentence."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(VolumeError) as caught:
+            work()
+        return tracemalloc.get_traced_memory()[1], str(caught.value)
+    finally:
+        tracemalloc.stop()
+
+
+def tar_of(path, *members, mode="w:gz"):
+    """A tar archive with members (info, content), written as they are."""
+    with tarfile.open(path, mode) as opened:
+        for info, content in members:
+            opened.fileobj.write(info.tobuf(tarfile.GNU_FORMAT))
+            opened.fileobj.write(content + bytes(-len(content) % 512))
+            opened.offset = opened.fileobj.tell()
+    return path
+
+
+def member(name, size, kind=tarfile.REGTYPE):
+    info = tarfile.TarInfo(name)
+    info.size, info.type = size, kind
+    return info
+
+
+@pytest.mark.parametrize("mode", COMPRESSED)
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_a_header_of_hundreds_of_megabytes_is_not_read(tmp_path, kind, mode):
+    record = b"%d comment=" % FILLER
+    header = record + b"a" * (FILLER - len(record) - 1) + b"\n"
+    file = (member("x.dcm", 1), b"1")
+    archive = tar_of(tmp_path / "x.tar.gz", (member("header", FILLER, kind), header), file, mode=mode)
+    assert archive.stat().st_size < MB
+    peak, sentence = taken(lambda: unpack(archive, tmp_path / "out", MB))
+    assert (peak < 15 * MB, "header" in sentence) == (True, True)
+
+
+@pytest.mark.parametrize("mode", ["w", *COMPRESSED])
+def test_long_names_are_unpacked(tmp_path, mode):
+    name = "/".join(["a folder of a study with a long name"] * 8) + "/ä.dcm"
+    for form in (tarfile.PAX_FORMAT, tarfile.GNU_FORMAT):
+        archive = tmp_path / f"{form}.tar"
+        with tarfile.open(archive, mode, format=form) as opened:
+            opened.addfile(member(name, 3), io.BytesIO(b"123"))
+        assert unpack(archive, tmp_path / f"out{form}", 3) == 1
+        assert (tmp_path / f"out{form}" / name).read_bytes() == b"123"
+
+
+def test_headers_of_many_files_are_not_kept(tmp_path):
+    """A header for all files is copied into each file's own facts."""
+    records = b"".join(b"%d %06d=x\n" % (12, number) for number in range(20_000))
+    own = b"9 a=bcde\n"
+    files = [(member(f"{n}.dcm", 1), b"1") for n in range(60)]
+    headers = [(member("own", len(own), tarfile.XHDTYPE), own)] * 60
+    members = [each for pair in zip(headers, files, strict=True) for each in pair]
+    archive = tar_of(tmp_path / "x.tar.gz", (member("all", len(records), tarfile.XGLTYPE), records), *members)
+    tracemalloc.start()
+    try:
+        assert unpack(archive, tmp_path / "out", 60) == 60
+        assert tracemalloc.get_traced_memory()[1] < 25 * MB
+    finally:
+        tracemalloc.stop()
+
+
+def test_folders_count_as_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(archives, "MOST_FILES", 3)
+    folders = [(member(f"{n}", 0, tarfile.DIRTYPE), b"") for n in range(4)]
+    with pytest.raises(VolumeError, match="3 files"):
+        unpack(tar_of(tmp_path / "x.tar.gz", *folders), tmp_path / "out", 1000)
+
+
+@pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.XHDTYPE, tarfile.GNUTYPE_SPARSE])
+def test_sizes_below_nothing_are_refused(tmp_path, kind):
+    first = (member("x.dcm", 1), b"1")
+    archive = tar_of(tmp_path / "x.tar.gz", first, (member("y.dcm", -1024, kind), b""), first)
+    with pytest.raises(VolumeError):
+        unpack(archive, tmp_path / "out", 1000)
+
+
+def test_a_list_of_files_of_many_megabytes_is_not_read(tmp_path):
+    archive = tmp_path / "x.zip"
+    with zipfile.ZipFile(archive, "w") as opened:
+        for number in range(40_000):
+            opened.writestr(f"{number:0200}", b"")
+    peak, sentence = taken(lambda: unpack(archive, tmp_path / "out", 1000))
+    assert (peak < 10 * MB, "header" in sentence) == (True, True)
+
+
+def test_zips_that_unpack_in_one_go_are_refused(tmp_path):
+    """64 kB of bzip2 may hold more than 1 GB, and Python unpacks them at once."""
+    archive = tmp_path / "x.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_BZIP2) as opened:
+        opened.writestr("x.dcm", bytes(FILLER))
+    assert archive.stat().st_size < 1000
+    peak, sentence = taken(lambda: unpack(archive, tmp_path / "out", 2 * FILLER))
+    assert (peak < 10 * MB, "plain .zip" in sentence) == (True, True)

@@ -1,5 +1,9 @@
 """What is refused before any route sees it: addresses that lead elsewhere, large bodies, pages of somewhere else."""
 
+import time
+from functools import reduce
+from urllib.parse import quote
+
 import pytest
 from fastapi import FastAPI, Request
 from starlette.middleware.cors import CORSMiddleware
@@ -38,6 +42,18 @@ def test_addresses_that_lead_away(path):
 @pytest.mark.parametrize("path", ["a/b", "a..b/c", "/proxy/dicom/studies/1.2.840", "a%20b", "%e4", ""])
 def test_addresses_that_do_not(path):
     assert not leads_away(path)
+
+
+def test_addresses_encoded_more_often_than_anybody_needs():
+    often = [reduce(lambda text, _: quote(text), range(times), "a b") for times in range(8)]
+    assert [leads_away(path) for path in often] == [False] * 6 + [True] * 2
+
+
+def test_long_addresses_take_no_time():
+    begin = time.perf_counter()
+    assert leads_away("%" + "25" * 50_000)
+    assert not leads_away("%25" * 30_000)
+    assert time.perf_counter() - begin < 0.3
 
 
 def test_bodies_up_to_the_bound(client):

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 import textwrap
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -10,7 +12,7 @@ import torch
 from slmsam2.engine import Workspace
 from slmsam2.errors import MemoryShortageError, TooLargeError, VolumeError
 from slmsam2.server import shortage
-from slmsam2.server.shortage import check_room, is_shortage, with_less
+from slmsam2.server.shortage import is_shortage, room_for, with_less
 
 pytestmark = pytest.mark.unit
 
@@ -67,11 +69,40 @@ def test_a_second_shortage_is_refused():
 def test_a_volume_that_will_not_fit_is_refused_before_it_is_read(monkeypatch):
     monkeypatch.setattr(shortage, "available", lambda: 800)
     kept = filled()
-    check_room(100, kept)
-    assert kept.features.bytes == 1000
-    with pytest.raises(TooLargeError, match="takes at least"):
-        check_room(101, kept)
+    with room_for(100, kept):
+        assert kept.features.bytes == 1000
+    with pytest.raises(TooLargeError, match="takes at least"), room_for(101, kept):
+        pass
     assert kept.features.bytes == 0
+
+
+def test_volumes_that_are_read_at_the_same_time_do_not_count_on_the_same_memory(monkeypatch):
+    """800 bytes are free; each volume asks for 480 before it is read and takes 240, so the third does not fit."""
+    taken, reading, most = [], [], []
+    monkeypatch.setattr(shortage, "available", lambda: 800 - sum(taken))
+
+    def read(_):
+        try:
+            with room_for(60):
+                reading.append(1)
+                most.append(len(reading))
+                time.sleep(0.05)
+                taken.append(240)
+                reading.pop()
+            return True
+        except TooLargeError:
+            return False
+
+    with ThreadPoolExecutor(4) as pool:
+        fitted = list(pool.map(read, range(4)))
+    assert (sum(fitted), max(most)) == (2, 1)
+
+
+def test_room_is_given_back_when_reading_fails(monkeypatch):
+    monkeypatch.setattr(shortage, "available", lambda: 800)
+    for _ in range(3):
+        with pytest.raises(VolumeError, match="damaged"), room_for(100):
+            raise VolumeError("damaged")
 
 
 def test_what_a_control_group_leaves(monkeypatch, tmp_path):

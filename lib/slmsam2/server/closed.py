@@ -1,8 +1,6 @@
-"""Routes of MONAI Label that are closed, or open to fewer, here."""
+"""Routes of MONAI Label that are closed here."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from fastapi import APIRouter, Depends, HTTPException
 from monailabel.config import settings
@@ -10,17 +8,15 @@ from monailabel.endpoints import model as stock
 from monailabel.endpoints import wsi_infer
 from monailabel.endpoints.ohif import router as ohif
 from monailabel.endpoints.user.auth import RBAC
-from monailabel.interfaces.utils.app import clear_cache
 
 from slmsam2.server.front import router_of_checked
 
 
 def closed_routes() -> APIRouter:
     """Weights are not taken from clients, and whole-slide images not opened: MONAI Label would open any file for them;
-    only administrators build the app anew; the viewer's folder is no file."""
+    an app that is built anew would neither learn nor score; the viewer's folder is no file."""
     router = router_of_checked("")
     user = [Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))]
-    admin = [Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ADMIN))]
 
     @router.api_route(f"{stock.router.prefix}/{{model}}", methods=["PUT", "DELETE"], include_in_schema=False)
     async def slmsam2_no_weights(model: str) -> None:
@@ -40,18 +36,10 @@ def closed_routes() -> APIRouter:
     async def slmsam2_no_folder() -> None:
         raise HTTPException(404, "The viewer has no such file.")
 
-    # MONAI Label's own is open to everybody and has no prefix
-    router.add_api_route(
-        "/reload",
-        _reload,
-        methods=["POST"],
-        name="slmsam2_reload",
-        dependencies=admin,
-        include_in_schema=False,
-    )
+    @router.post("/reload", include_in_schema=False)
+    async def slmsam2_no_reload() -> None:
+        raise HTTPException(
+            403, "The app is not built anew while the server runs. Restart the server on its machine instead."
+        )
+
     return router
-
-
-async def _reload() -> dict[str, Any]:
-    clear_cache()
-    return {}

@@ -6,17 +6,17 @@ import functools
 import inspect
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import anyio.to_thread
-from fastapi import APIRouter, Depends, FastAPI, HTTPException
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
 from monailabel.config import settings
-from monailabel.endpoints.user.auth import RBAC
+from monailabel.endpoints.user.auth import RBAC, User, get_current_user
 from starlette.responses import Response
 
 from slmsam2.errors import SlmSam2Error
 from slmsam2.server.answers import failure, refusal
-from slmsam2.server.shortage import is_shortage, refused_for_shortage
+from slmsam2.server.shortage import is_full_disk, is_shortage, refused_for_full_disk, refused_for_shortage
 
 logger = logging.getLogger(__name__)
 
@@ -26,9 +26,29 @@ Answer = Callable[[dict[str, Any]], Response | dict[str, Any] | None]
 
 
 def new_router(prefix: str) -> APIRouter:
-    """A router under MONAI Label's own prefix, for those who may use the server."""
-    user = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))
-    return APIRouter(prefix=settings.MONAI_LABEL_API_STR + prefix, dependencies=[user])
+    """A router under MONAI Label's own prefix, for those who may use the server; what is posted there is stored, which
+    is for annotators."""
+    return APIRouter(prefix=settings.MONAI_LABEL_API_STR + prefix, dependencies=[Depends(_may_use)])
+
+
+async def _may_use(request: Request, user: Annotated[User, Depends(get_current_user)]) -> None:
+    posts = request.method == "POST"
+    role = settings.MONAI_LABEL_AUTH_ROLE_ANNOTATOR if posts else settings.MONAI_LABEL_AUTH_ROLE_USER
+    await RBAC(role)(user)
+
+
+def check_annotator(user: User, what: str) -> None:
+    """See to it that a user may save labels; without sign-in everybody has all roles.
+
+    Args:
+        what: is wanted, as a sentence begins.
+
+    Raises:
+        HTTPException: 403, the role is missing.
+    """
+    role = settings.MONAI_LABEL_AUTH_ROLE_ANNOTATOR
+    if role not in user.roles:
+        raise HTTPException(403, f"{what} needs the role {role}. Ask your administrator for it.")
 
 
 def router_of_checked(prefix: str) -> APIRouter:
@@ -54,7 +74,7 @@ def off_the_loop(stock: Callable[..., Any], answer: Answer, waiting: int = WAITI
             return await anyio.to_thread.run_sync(work, limiter=limiter)
         except HTTPException:
             if tasks is not None:
-                await tasks()  # removes the uploads: without a response of its own nothing else does
+                await tasks()  # removes the result: without a response of its own nothing else does
             raise
 
     endpoint.__signature__ = inspect.signature(stock)  # type: ignore[attr-defined]
@@ -73,5 +93,8 @@ def _with_plain_errors(answer: Answer, arguments: dict[str, Any]) -> Response | 
         if is_shortage(error):
             logger.warning("Memory ran short: %s", error)
             raise refusal(refused_for_shortage()) from error
+        if is_full_disk(error):
+            logger.warning("No space: %s", error)
+            raise refusal(refused_for_full_disk()) from error
         logger.exception("A request failed")
         raise failure() from error

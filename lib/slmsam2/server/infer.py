@@ -40,7 +40,7 @@ from slmsam2.server.proposals import Proposals
 from slmsam2.server.results import write_result
 from slmsam2.server.runs import Run, mine, runs
 from slmsam2.server.shapes import SeenShapes
-from slmsam2.server.shortage import check_room, give_back, with_less
+from slmsam2.server.shortage import give_back, room_for, with_less
 from slmsam2.server.study import LabelFrom, Study
 from slmsam2.volume import PRESETS, Exemplar, SliceView, Volume, read_volume
 
@@ -212,9 +212,9 @@ class SlmSam2Infer(InferTask):
 
     def _read(self, study: Study, parameters: Parameters, workspace: Workspace) -> tuple[Volume, Painted]:
         files = [file for file in (study.image, study.label) if file is not None]
-        check_room(max(inspect(file, self._most_voxels) for file in files), self._workspace)
-        image = read_volume(study.image) if study.uploaded else workspace.read(study.image)
-        return image, self._painted(study, image, parameters)
+        with room_for(max(inspect(file, self._most_voxels) for file in files), self._workspace):
+            image = read_volume(study.image) if study.uploaded else workspace.read(study.image)
+            return image, self._painted(study, image, parameters)
 
     def _painted(self, study: Study, image: Volume, parameters: Parameters) -> Painted:
         if study.label is not None:

@@ -9,21 +9,26 @@ from urllib.parse import unquote
 from slmsam2.errors import PromptError
 
 LONGEST = 200  # characters; file systems take 255 bytes, endings and dates included
+MOST_DECODINGS = 5
 TAG = re.compile(r"\w[\w .-]*")
 
 
 def decoded(text: str) -> str:
-    """Text without percent encoding, however often it was applied."""
-    while (plain := unquote(text)) != text:
-        text = plain
+    """Text without percent encoding that was applied up to MOST_DECODINGS times."""
+    for _ in range(MOST_DECODINGS):
+        text = unquote(text)
     return text
 
 
 def leads_away(path: str) -> bool:
     """Whether a path of a request has a part that no route of the server needs: "..", a backslash, a control
-    character; percent encoding is seen through."""
+    character; percent encoding is seen through, and refused where it was applied more than MOST_DECODINGS times."""
     plain = decoded(path)
-    return ".." in plain.split("/") or re.search(r"[\\\x00-\x1f\x7f]", plain) is not None
+    return (
+        unquote(plain) != plain
+        or ".." in plain.split("/")
+        or re.search(r"[\\\x00-\x1f\x7f]", plain) is not None
+    )
 
 
 def check_id(name: str, what: str = "image") -> str:

@@ -15,7 +15,7 @@ from slmsam2.server.configuration import MOST_VOXELS
 from slmsam2.server.devices import resolve_device
 from slmsam2.server.inspection import inspect
 from slmsam2.server.models import ModelStore
-from slmsam2.server.shortage import check_room
+from slmsam2.server.shortage import room_for
 from slmsam2.volume import parse_window
 
 logger = logging.getLogger(__name__)
@@ -68,8 +68,8 @@ class Prefetcher:
         device = resolve_device(self._device)
         network = self._models.get(device, self._speed)
         path = Path(find())
-        check_room(inspect(path, self._most_voxels), self._workspace)
-        volume = self._workspace.read(path)
+        with room_for(inspect(path, self._most_voxels), self._workspace):
+            volume = self._workspace.read(path)
         if not sees_whole_slices(network):
             return
         slices = encode_ahead(network, volume, self._workspace, parse_window(None, self._preset))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
@@ -12,12 +15,13 @@ from monailabel.interfaces.utils.app import app_instance
 from starlette.responses import Response
 
 from slmsam2.errors import PromptError
-from slmsam2.server.front import WAITING, off_the_loop
+from slmsam2.server.front import WAITING, check_annotator, off_the_loop
 from slmsam2.server.json_objects import check_object, parse_object
 from slmsam2.server.line import in_line, line
 from slmsam2.server.monitoring import monitor
 from slmsam2.server.parameters import text_of
 from slmsam2.server.received import Received, receive, received
+from slmsam2.server.uploads import as_file
 
 NAMES = INFER, SAMPLE = "slmsam2_infer", "slmsam2_sample"
 
@@ -49,12 +53,31 @@ def _put_in_front(app: FastAPI, name: str, stock: APIRouter, path: str, endpoint
 
 
 def _infer(arguments: dict[str, Any]) -> Response | dict[str, Any] | None:
-    del arguments["user"]  # the dependency has let this user in
+    user = arguments.pop("user")
+    if parse_object("params", arguments["params"]).get("save_label"):
+        check_annotator(user, "Saving the result as a label (save_label)")
     if arguments["output"] == infer.ResultType.dicom_seg:
         _check_seg(arguments)
     came: Received = receive(arguments)
     received.set(came)
-    return infer.run_inference(**arguments)
+    with ExitStack() as uploads:
+        _as_files(arguments, uploads)
+        return infer.run_inference(**arguments)
+
+
+def _as_files(arguments: dict[str, Any], uploads: ExitStack) -> None:
+    """Put files, which last as long as ``uploads``, in the place of what was uploaded.
+
+    MONAI Label's own are left behind when the disk is full. It takes paths from ``params``; those of clients are out.
+    """
+    params = parse_object("params", arguments["params"])
+    for field, name in (("file", "image"), ("label", "label")):
+        upload = arguments[field]
+        if upload is not None:
+            params[name] = uploads.enter_context(as_file(upload, "".join(Path(upload.filename).suffixes)))
+            arguments[field] = None
+    arguments["image"] = arguments["image"] or params.get("image", "")
+    arguments["params"] = json.dumps(params)
 
 
 def _check_seg(arguments: dict[str, Any]) -> None:

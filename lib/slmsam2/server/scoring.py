@@ -21,7 +21,7 @@ from slmsam2.server.inspection import inspect
 from slmsam2.server.painted import label_names
 from slmsam2.server.process import server_application
 from slmsam2.server.proposals import Proposal, Proposals
-from slmsam2.server.shortage import check_room
+from slmsam2.server.shortage import room_for
 from slmsam2.server.study import label_file
 from slmsam2.volume import Volume, label_on_grid, read_label
 
@@ -150,14 +150,14 @@ def _compare(
     )
     files = [path for path in (proposed, submitted) if isinstance(path, Path)]
     try:
-        check_room(sum(inspect(path) for path in files))
-        submission = read_label(submitted)
-        if isinstance(proposed, Path):
-            proposal = read_label(proposed)
-            on_grid = label_on_grid(submission, proposal)
-            scores = structure_dice(proposal.array, on_grid, proposal_info, info)
-        else:
-            scores = _remembered_dice(proposed, submission, info)
+        with room_for(sum(inspect(path) for path in files)):
+            submission = read_label(submitted)
+            if isinstance(proposed, Path):
+                proposal = read_label(proposed)
+                on_grid = label_on_grid(submission, proposal)
+                scores = structure_dice(proposal.array, on_grid, proposal_info, info)
+            else:
+                scores = _remembered_dice(proposed, submission, info)
     except (VolumeError, OSError) as error:
         logger.warning("Proposal and submission of %s cannot be compared: %s", image, error)
         return {"dice": None, "per_structure": {}, "problem": str(error)}

@@ -11,7 +11,9 @@ import errno
 import gc
 import logging
 import resource
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,13 +21,14 @@ import psutil
 import torch
 
 from slmsam2.engine import Workspace
-from slmsam2.errors import MemoryShortageError, TooLargeError, VolumeError
+from slmsam2.errors import MemoryShortageError, StorageError, TooLargeError, VolumeError
 
 logger = logging.getLogger(__name__)
 
 BYTES_PER_VOXEL = 8  # taken at least while an image and its label are worked on, of the image's voxels
 MOST_KEPT = 2560 * 2**20
 CGROUPS = Path("/sys/fs/cgroup")
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _KINDS = (MemoryError, RuntimeError, OSError, VolumeError)  # of errors that may be shortages
 _SAYINGS = (
     "out of memory",
@@ -50,6 +53,18 @@ def is_shortage(error: BaseException | None) -> bool:
             return True
         error = error.__cause__
     return False
+
+
+def is_full_disk(error: BaseException) -> bool:
+    """Whether an error says that there is no space on a disk."""
+    return isinstance(error, OSError) and error.errno in _NO_SPACE
+
+
+def refused_for_full_disk() -> StorageError:
+    """What a user is told whose request needs space on a disk that has none."""
+    return StorageError(
+        "The server's disk is full, so this could not be done. Free some space on the server, then try again."
+    )
 
 
 def refused_for_shortage() -> MemoryShortageError:
@@ -102,8 +117,45 @@ def give_back() -> None:
         _trim(0)
 
 
-def check_room(voxels: int, workspace: Workspace | None = None) -> None:
-    """See to it that there is memory for a volume of so many voxels.
+class _Room:
+    """The memory of the machine, of which some is promised to what is being read.
+
+    What is read shows in what is available only afterwards. So reads that do not fit side by side go one after the
+    other, and a volume is refused by what is really left.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._promised = 0
+
+    @contextmanager
+    def promise(self, voxels: int, workspace: Workspace | None) -> Iterator[None]:
+        needed = voxels * BYTES_PER_VOXEL
+        with self._changed:
+            while needed > available() - self._promised:
+                if self._promised:
+                    self._changed.wait()
+                elif workspace is not None:
+                    make_room(workspace)
+                    workspace = None
+                else:
+                    raise _too_large(voxels)
+            self._promised += needed
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._promised -= needed
+                self._changed.notify_all()
+
+
+_room = _Room()
+
+
+def room_for(voxels: int, workspace: Workspace | None = None) -> AbstractContextManager[None]:
+    """See to it that there is memory for a volume of so many voxels, which is read while the context is open.
+
+    It may have to wait until others are read. A thread has one such context open at a time.
 
     Args:
         voxels: of the volume.
@@ -112,17 +164,15 @@ def check_room(voxels: int, workspace: Workspace | None = None) -> None:
     Raises:
         TooLargeError: there is not, even without what is kept for later requests.
     """
-    needed = voxels * BYTES_PER_VOXEL
-    if needed <= available():
-        return
-    if workspace is not None:
-        make_room(workspace)
-    left = available()
-    if needed > left:
-        raise TooLargeError(
-            f"A volume of {voxels / 1e6:.0f} million voxels takes at least {needed / 1e9:.1f} GB of memory, and the "
-            f"server has {left / 1e9:.1f} GB left. Try again when fewer people work, or crop or resample the volume."
-        )
+    return _room.promise(voxels, workspace)
+
+
+def _too_large(voxels: int) -> TooLargeError:
+    return TooLargeError(
+        f"A volume of {voxels / 1e6:.0f} million voxels takes at least {voxels * BYTES_PER_VOXEL / 1e9:.1f} GB of "
+        f"memory, and the server has {available() / 1e9:.1f} GB left. Try again when fewer people work, or crop or "
+        "resample the volume."
+    )
 
 
 def default_bytes() -> int:

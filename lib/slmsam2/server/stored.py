@@ -6,8 +6,6 @@ import errno
 import functools
 import json
 import logging
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from inspect import signature
@@ -20,15 +18,18 @@ from monailabel.config import settings
 from monailabel.endpoints import datastore as stock
 from monailabel.interfaces.datastore import DefaultLabelTag
 from monailabel.interfaces.exception import MONAILabelException
-from monailabel.utils.others.generic import remove_file
+from starlette.background import BackgroundTask
+from starlette.responses import FileResponse
 
 from slmsam2.errors import PromptError, StorageError, VolumeError
 from slmsam2.server.answers import archive_silent, unknown_label
+from slmsam2.server.dataset import pack
 from slmsam2.server.front import off_the_loop, router_of_checked
 from slmsam2.server.inspection import inspect
 from slmsam2.server.json_objects import parse_object
 from slmsam2.server.names import base_of, check_id, check_tag, ending_of
 from slmsam2.server.received import FILE_ENDINGS
+from slmsam2.server.uploads import as_file
 
 logger = logging.getLogger(__name__)
 
@@ -138,16 +139,14 @@ def _save_label(
 
 @contextmanager
 def _uploaded(upload: UploadFile, ending: str, most_voxels: int) -> Iterator[str]:
-    """The upload as a file, while the context is open; MONAI Label leaves it behind when the disk is full.
+    """The upload as a file, while the context is open.
 
     Raises:
         VolumeError: it has more voxels than the server takes, or they lie in another file.
     """
-    with tempfile.NamedTemporaryFile(suffix=ending) as file:
-        shutil.copyfileobj(upload.file, file)
-        file.flush()
-        inspect(Path(file.name), most_voxels)
-        yield file.name
+    with as_file(upload, ending) as path:
+        inspect(Path(path), most_voxels)
+        yield path
 
 
 def _ending(upload: UploadFile, endings: tuple[str, ...]) -> str:
@@ -187,9 +186,9 @@ def _update_label_info(label: str, tag: str, params: str, user: str) -> Any:
 
 
 def _download_dataset(limit_cases: int | None) -> Any:
-    if not stock.app_instance().datastore().datalist():
+    datastore = stock.app_instance().datastore()
+    if not datastore.datalist():
         raise PromptError("There is no final label yet, so there is no dataset. Submit a label first.")
-    answer = stock.download_dataset(limit_cases)
-    answer.background = stock.BackgroundTasks()
-    answer.background.add_task(remove_file, str(Path(answer.path)))
-    return answer
+    archive = pack(datastore, limit_cases)
+    close = BackgroundTask(archive.close)
+    return FileResponse(archive.name, media_type="application/zip", filename="dataset.zip", background=close)

@@ -11,7 +11,7 @@ from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 
 from slmsam2.server.inspection import inspect
 from slmsam2.server.painted import label_names
-from slmsam2.server.shortage import check_room
+from slmsam2.server.shortage import room_for
 from slmsam2.server.study import label_file
 from slmsam2.training.labelled import Case, CaseLoader, Submission
 
@@ -51,8 +51,8 @@ def read_submitted(datastore: Datastore, image_id: str, load: CaseLoader, most_v
     submission = submission_of(datastore, image_id)
     if submission is None:
         return None
-    check_room(max(inspect(path, most_voxels) for path in (submission.image, submission.label)))
-    return load.read(submission)
+    with room_for(max(inspect(path, most_voxels) for path in (submission.image, submission.label))):
+        return load.read(submission)
 
 
 def submitted_images(datastore: Datastore) -> list[str]:

@@ -48,12 +48,12 @@ class SlmSam2Train(TrainTask):
         self._model, self._model_dir, self._device = model, model_dir, device
 
     def config(self) -> dict[str, Any]:
-        """What clients can set; of lists the first entry is the default."""
+        """What clients can set; of lists the first entry is the default. 3D Slicer sends all back, texts as texts."""
         devices = device_list()
         return {
             "device": list(dict.fromkeys([self._device or devices[0], *devices])),
             "preset": [AUTO, *PRESETS],
-            "minutes": MINUTES,
+            "minutes": "",
         }
 
     def stats(self) -> dict[str, Any]:

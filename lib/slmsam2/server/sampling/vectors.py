@@ -26,7 +26,7 @@ from slmsam2.modeling.build import learnt_folder
 from slmsam2.server.devices import resolve_device
 from slmsam2.server.inspection import inspect
 from slmsam2.server.models import ModelStore
-from slmsam2.server.shortage import check_room
+from slmsam2.server.shortage import room_for
 from slmsam2.volume import read_volume
 
 logger = logging.getLogger(__name__)
@@ -107,8 +107,8 @@ class VectorStore:
         try:
             path = Path(datastore.get_image_uri(image))
             key = _key(path)
-            check_room(inspect(path))
-            volume = read_volume(path)
+            with room_for(inspect(path)):
+                volume = read_volume(path)
             if not busy.acquire(timeout=max(0.0, deadline - time.monotonic())):
                 return None
             try:
