@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
+import { applied } from '../../apps/slmsam2/ohif/merge.js';
 import { drawnOn, pointModel, withPoint } from '../../apps/slmsam2/ohif/points.js';
 
 test('the model that takes points', () => {
@@ -23,5 +24,5 @@ test('the answer replaces the structure on that slice only', () => {
   const labels = Uint8Array.of(1, 1, 1, 2, 1, 1);
   const drawn = Uint8Array.of(1, 0, 0, 1, 0, 0);
   const clicked = { value: 1, axis: 2, slice: 1, foreground: [], background: [] };
-  assert.deepEqual([...drawnOn(labels, drawn, dims, clicked)], [1, 1, 0, 2, 1, 1]);
+  assert.deepEqual([...applied(labels, drawnOn(labels, drawn, dims, clicked))], [1, 1, 0, 2, 1, 1]);
 });

@@ -60,6 +60,6 @@ export class Clicking {
     const { file } = await this.controller.server.infer(this.model, session.uid, params, null);
     const { data } = await readLabels(file);
     session.notice();
-    session.draw(drawnOn(session.known, data, session.labelmap.dims, clicked));
+    session.draw(drawnOn(session.known, data, session.labelmap.dims, clicked), clicked);
   }
 }

@@ -5,6 +5,7 @@ import { Labelmap } from './labelmap.js';
 import { readLabels } from './nifti.js';
 import { Propagation } from './propagation.js';
 import { Session } from './session.js';
+import { valuesIn } from './touched.js';
 import { trainingState } from './training.js';
 
 const MODEL = 'slmsam2';
@@ -202,7 +203,7 @@ export class Controller extends EventTarget {
     if (!this.canSave) return;
     await this.#save(async () => {
       session.notice();
-      const present = new Set(session.known);
+      const present = valuesIn(session.known);
       const structures = this.structures.filter(each => present.has(each.value))
         .map(({ name, value, color }) => ({ name, id: value, color: color.slice(0, 3) }));
       if (structures.length === 0) throw new Error('There is nothing to submit: paint a structure first.');

@@ -1,6 +1,6 @@
 // Points instead of painting: the server draws the structure on the slice that was clicked.
 import { axisAlong, toVoxel } from './geometry.js';
-import { position } from './touched.js';
+import { sliceVoxels, valuesAt } from './touched.js';
 
 /** Models that take points are of this type in MONAI Label. */
 const TYPE = 'deepgrow';
@@ -42,18 +42,18 @@ export function withPoint(clicked, { value, axis, voxel, inside }) {
 }
 
 /**
- * The label map with the structure as the server drew it on its slice; other structures stay.
+ * What changes when the structure becomes what the server drew on its slice; other structures stay.
  * @param {Uint8Array} labels
  * @param {Uint8Array} drawn not 0 where the structure is
  * @param {import('./touched.js').Dims} dims
  * @param {Clicked} clicked
- * @returns {Uint8Array}
+ * @returns {import('./merge.js').Change}
  */
 export function drawnOn(labels, drawn, dims, { value, axis, slice }) {
-  return labels.map((old, voxel) => {
-    if (position(voxel, dims)[axis] !== slice || (old && old !== value)) return old;
-    return drawn[voxel] ? value : 0;
-  });
+  const next = voxel => (drawn[voxel] ? value : 0);
+  const voxels = sliceVoxels(dims, axis, slice)
+    .filter(voxel => (!labels[voxel] || labels[voxel] === value) && labels[voxel] !== next(voxel));
+  return { voxels, before: valuesAt(labels, voxels), after: Uint8Array.from(voxels, next) };
 }
 
 /**

@@ -2,6 +2,7 @@
 import { promptLabels } from './merge.js';
 import { readLabels } from './nifti.js';
 import { plan } from './request.js';
+import { valuesIn } from './touched.js';
 
 const POLL = 400; // ms between looks at the progress
 
@@ -68,7 +69,7 @@ export class Propagation {
 function prompts({ known, touched, labelmap: { dims } }, choice) {
   const send = ({ axis, prompts }) => promptLabels(known, dims, axis, prompts);
   const all = plan(choice, touched, dims);
-  const shown = new Set(send(all));
+  const shown = valuesIn(send(all));
   const structures = all.structures.filter(({ value }) => shown.has(value));
   if (structures.length === 0) throw new Error('The slices that you changed are empty. Paint the structure on one slice.');
   const wanted = plan({ ...choice, structures }, touched, dims);

@@ -40,10 +40,10 @@ export class Session {
   /** Take note of what the user has changed since the last look. */
   notice() {
     clearTimeout(this.timer);
+    if (this.labelmap.holds(this.known)) return;
     const labels = this.labelmap.read();
     const found = difference(this.known, labels, this.labelmap.dims);
     this.known = labels;
-    if (!found) return;
     this.touched.add(found);
     this.axis = found.axis;
     this.unsaved = true;
@@ -88,12 +88,18 @@ export class Session {
   }
 
   /**
-   * Bring in what the user drew by other means than the brush; it counts as painted.
-   * @param {Uint8Array} labels
+   * Bring in what the user drew on a slice by other means than the brush; it counts as painted.
+   * @param {import('./merge.js').Change} change
+   * @param {import('./points.js').Clicked} clicked
    */
-  draw(labels) {
-    this.labelmap.write(labels);
-    this.notice();
+  draw(change, { value, axis, slice }) {
+    if (change.voxels.length === 0) return;
+    change.voxels.forEach((voxel, n) => { this.known[voxel] = change.after[n]; });
+    this.labelmap.apply(change);
+    this.touched.add({ axis, slices: new Map([[value, new Set([slice])]]) });
+    this.axis = axis;
+    this.unsaved = true;
+    this.changed();
   }
 
   /** @returns {number[]} all slices along the present axis that the user painted or changed, of any structure */
