@@ -217,10 +217,10 @@ class ViewerPage:
         (place,) = self.page.evaluate(TO_SCREEN, {"points": [world], "viewport": None})
         self.page.mouse.click(*place)
 
-    def wait_until_drawn(self, seconds: float = 60) -> None:
-        """Until there is anything in the label map."""
+    def wait_until_drawn(self, seconds: float = 60, other_than: np.ndarray | int = 0) -> None:
+        """Until there is anything in the label map, or anything else than there was."""
         end = time.monotonic() + seconds
-        while not self.label().any():
+        while np.array_equal(shown := self.label(), np.broadcast_to(other_than, shown.shape)):
             assert time.monotonic() < end, self.message()
             self.page.wait_for_timeout(500)
 

@@ -175,8 +175,8 @@ export class Controller extends EventTarget {
 
   undo() {
     if (!this.canUndo) return;
-    this.#try(() => this.session.undo());
-    this.#say('The last propagation was taken back.');
+    this.clicking.forget();
+    this.#try(() => this.#say(`The last ${this.session.undo()} was taken back.`));
   }
 
   showSlice(slice) {

@@ -34,10 +34,22 @@ export class Touched {
     return [...(this.byValue.get(value)?.[axis] ?? [])].sort((a, b) => a - b);
   }
 
-  /** @param {number} value */
-  forget(value) {
-    this.byValue.delete(value);
-    this.lastAxis.delete(value);
+  /**
+   * @param {number} value
+   * @param {Axis} axis
+   * @param {number} slice
+   */
+  remove(value, axis, slice) {
+    const own = this.byValue.get(value);
+    own[axis].delete(slice);
+    if (own[this.lastAxis.get(value)].size > 0) return;
+    const left = own.findLastIndex(slices => slices.size > 0);
+    if (left >= 0) {
+      this.lastAxis.set(value, /** @type {Axis} */ (left));
+    } else {
+      this.byValue.delete(value);
+      this.lastAxis.delete(value);
+    }
   }
 
   /**
