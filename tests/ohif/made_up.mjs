@@ -3,7 +3,7 @@ import { Labelmap } from '../../apps/slmsam2/ohif/labelmap.js';
 
 /**
  * An empty label map, as OHIF holds it.
- * @returns {{labelmap: Labelmap, images: Uint8Array[]}} images: the pixels of its slices
+ * @returns {{labelmap: Labelmap, images: Uint8Array[], cornerstone: any, tools: any}} images: the pixels of its slices
  */
 export function labelmapOf([columns, rows, slices], id = 'a') {
   const images = Array.from({ length: slices }, () => new Uint8Array(columns * rows));
@@ -20,7 +20,7 @@ export function labelmapOf([columns, rows, slices], id = 'a') {
   };
   const representationData = { Labelmap: { imageIds: [...images.keys()] } };
   const tools = { segmentation: { state: { getSegmentation: () => ({ representationData }) } } };
-  return { labelmap: new Labelmap(id, cornerstone, tools), images };
+  return { labelmap: new Labelmap(id, cornerstone, tools), images, cornerstone, tools };
 }
 
 /** @returns {ArrayBuffer} a NIfTI file of bytes, all 0 */

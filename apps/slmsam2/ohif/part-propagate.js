@@ -22,7 +22,7 @@ export function propagatePart(controller) {
   direction.value = chosen.direction;
   limit.value = chosen.limit ?? '';
   const go = actionButton('propagate', 'Find the structure on the other slices (P)', 'Propagate', () => controller.propagate());
-  const undo = actionButton('undo', 'Take back the last propagation, or what points drew on a slice (U)', 'Undo',
+  const undo = actionButton('undo', 'Take back the last propagation, loading, or drawing by points (U)', 'Undo',
     () => controller.undo());
   go.classList.add('slmsam2-main');
   const bar = element('progress');

@@ -54,8 +54,8 @@ export function isSamePlace(clicked, { value, axis, voxel }) {
 }
 
 /**
- * What to ask the server for. What was on the slice before the first point goes along, to be corrected; what earlier points
- * drew does not: these points are all sent again, and the answer may be another one.
+ * What to ask the server for. What was on the slice before the first point goes along, to be corrected; what earlier
+ * points drew does not: these points are all sent again, and the answer may be another one.
  * @param {Clicked} clicked
  * @param {string} name of the structure
  * @param {Before} before

@@ -13,11 +13,18 @@ export const running = Object.assign(new EventTarget(), {
 
 let stop = () => {};
 
+/** @type {Map<string, import('./kept.js').Kept>} from modes that were left, as by OHIF's back arrow */
+const kept = new Map();
+
+window.addEventListener('beforeunload', event => {
+  if (kept.size > 0 || running.state.controller?.unsaved) event.preventDefault();
+});
+
 /** @param {{servicesManager: any, commandsManager: any}} managers */
 export function enter(managers) {
   const libraries = { cornerstone: window.cornerstone, cornerstoneTools: window.cornerstoneTools };
   const missing = missingSupport(managers.servicesManager.services, libraries);
-  const controller = missing ? null : new Controller(new Viewer(managers, libraries), new Server());
+  const controller = missing ? null : new Controller(new Viewer(managers, libraries), new Server(), kept);
   const ends = controller ? [controller.start(), listenForShortcuts(controller)] : [];
   stop = () => ends.forEach(end => end());
   change({ controller, missing });

@@ -1,6 +1,6 @@
 // The work on one segmentation of one series: what was painted, what came back, what can be undone.
 import { applied, merge, reverted } from './merge.js';
-import { difference, equal, sliceVoxels, Touched, valuesAt } from './touched.js';
+import { changedVoxels, difference, equal, sliceVoxels, Touched, valuesAt } from './touched.js';
 
 const QUIET = 250; // ms after the last change of a stroke
 
@@ -9,7 +9,12 @@ const QUIET = 250; // ms after the last change of a stroke
  * @property {string} what it was, for the user
  * @property {import('./merge.js').Change} change
  * @property {import('./confidence.js').Structures} report before it
- * @property {(() => void)|null} untouch makes the slices that it painted count as not painted
+ * @property {(() => void)|null} untouch makes the same slices count as painted as before it
+ * @typedef {object} Work what is to be known to go on
+ * @property {Uint8Array} labels
+ * @property {Touched} touched
+ * @property {import('./touched.js').Axis} axis
+ * @property {import('./confidence.js').Structures} report
  */
 
 export class Session {
@@ -33,6 +38,8 @@ export class Session {
     /** @type {Set<number>} slices that were looked at since the last propagation */
     this.seen = new Set();
     this.unsaved = false;
+    /** whether it is on its way to the server */
+    this.submitting = false;
     this.changed = changed;
     this.timer = 0;
     this.stop = labelmap.onChange(() => {
@@ -93,11 +100,31 @@ export class Session {
    * @param {Uint8Array} labels
    */
   replace(labels) {
+    this.notice();
+    const { touched, report } = this;
+    const voxels = Uint32Array.from(changedVoxels(this.known, labels));
+    const change = { voxels, before: valuesAt(this.known, voxels), after: valuesAt(labels, voxels) };
+    const untouch = () => {
+      touched.join(this.touched);
+      this.touched = touched;
+    };
     this.touched = new Touched();
-    this.lastChange = null;
     this.report = {};
     this.#show(labels);
+    this.lastChange = { what: 'loading', change, report, untouch };
     this.unsaved = false;
+  }
+
+  /** @returns {Work} */
+  get work() {
+    const { known, touched, axis, report } = this;
+    return { labels: known, touched, axis, report };
+  }
+
+  /** Go on with work that was left without submitting it. */
+  resume({ labels, touched, axis, report }) {
+    this.#show(labels);
+    Object.assign(this, { touched, axis, report });
   }
 
   /**
@@ -111,8 +138,8 @@ export class Session {
   }
 
   /**
-   * Bring in what the user drew on a slice by points; it counts as painted. Undo takes back all that was drawn since the
-   * first of them.
+   * Bring in what the user drew on a slice by points; it counts as painted. Undo takes back all that was drawn since
+   * the first of them.
    * @param {import('./merge.js').Change} change
    * @param {import('./points.js').Clicked} clicked
    * @param {import('./points.js').Before} before

@@ -25,6 +25,15 @@ export class Touched {
     }
   }
 
+  /** @param {Touched} other what was painted after this */
+  join(other) {
+    for (const [value, axes] of other.byValue) {
+      const last = other.lastAxis.get(value);
+      for (const axis of /** @type {Axis[]} */ ([0, 1, 2])) this.add({ axis, slices: new Map([[value, axes[axis]]]) });
+      this.lastAxis.set(value, last);
+    }
+  }
+
   /**
    * @param {number} value
    * @param {Axis} axis
