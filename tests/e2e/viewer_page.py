@@ -90,6 +90,11 @@ JUMP = """
   window.services.cornerstoneViewportService.getCornerstoneViewport(viewport).jumpToWorld(world)
 """
 
+# else Next sample would not hand out what it handed to the browser of an earlier test
+ONE_ANNOTATOR = """
+if (location.protocol.startsWith('http')) localStorage.setItem('slmsam2-client', 'browser-of-the-tests');
+"""
+
 # keeps what the page sends to /infer/ (browsers do not hand out the bodies of uploads)
 KEEP_REQUESTS = """
 window.sentInferences = [];

@@ -1,4 +1,5 @@
 // One propagation: ask, follow, cancel, bring the result in.
+import { newId } from './ids.js';
 import { promptLabels } from './merge.js';
 import { readLabels } from './nifti.js';
 import { plan } from './request.js';
@@ -74,9 +75,4 @@ function prompts({ known, touched, labelmap: { dims } }, choice) {
   if (structures.length === 0) throw new Error('The slices that you changed are empty. Paint the structure on one slice.');
   const wanted = plan({ ...choice, structures }, touched, dims);
   return { wanted, labels: send(wanted) };
-}
-
-/** @returns {string} nobody else's; also where the page is not served by https */
-function newId() {
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), byte => byte.toString(16).padStart(2, '0')).join('');
 }
