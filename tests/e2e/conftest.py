@@ -209,13 +209,14 @@ def browser(own_network):
 
 @pytest.fixture
 def open_viewer(browser, server):
-    """Opens a series in OHIF, each in a browser profile of its own."""
-    from viewer_page import ViewerPage
+    """Opens a series in OHIF, each in a browser profile of its own. To the server all are one annotator."""
+    from viewer_page import ONE_ANNOTATOR, ViewerPage
 
     contexts = []
 
     def open_series(series):
         contexts.append(browser.new_context(viewport={"width": 1400, "height": 820}))
+        contexts[-1].add_init_script(ONE_ANNOTATOR)
         viewer = ViewerPage(contexts[-1].new_page(), server, series.lps)
         viewer.open(series.study)
         return viewer

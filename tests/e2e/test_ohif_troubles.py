@@ -51,3 +51,29 @@ def test_lost_connection_loses_no_painting(open_viewer, ct, organs):
     viewer.press("propagate")
     viewer.wait_for_message("slices")
     assert np.array_equal(viewer.label()[:, :, k], painted[:, :, k])
+
+
+def test_the_way_back_to_the_studies_loses_no_painting(open_viewer, ct, organs):
+    viewer = open_viewer(ct)
+    _, painted = paint_largest_slice(viewer, organs["spleen"], 10)
+    panel = viewer.page.locator(".slmsam2-structures li").first
+    viewer.page.click("[data-cy=return-to-work-list]")  # within the page: the browser does not ask
+    panel.wait_for(state="detached", timeout=60_000)
+    viewer.page.go_back()
+    panel.wait_for(timeout=90_000)
+    viewer.wait_for_message("is back")
+    assert np.array_equal(viewer.label(), painted)
+
+
+def test_a_saved_label_replaces_painting_only_by_a_second_press(open_viewer, no_labels, mr):
+    viewer = open_viewer(mr)
+    before = viewer.label()
+    k = before.shape[2] // 2
+    viewer.show_slice(k, before.shape[2])
+    viewer.choose_tool("Brush", 10)
+    viewer.stroke([(before.shape[0] // 2, before.shape[1] // 2, k)])
+    viewer.press("load")
+    viewer.wait_for_message("press Load saved again to replace it")
+    viewer.press("load")
+    viewer.wait_for_message("No label is saved for this series.")
+    assert viewer.label().any()

@@ -90,6 +90,11 @@ JUMP = """
   window.services.cornerstoneViewportService.getCornerstoneViewport(viewport).jumpToWorld(world)
 """
 
+# else Next sample would not hand out what it handed to the browser of an earlier test
+ONE_ANNOTATOR = """
+if (location.protocol.startsWith('http')) localStorage.setItem('slmsam2-client', 'browser-of-the-tests');
+"""
+
 # keeps what the page sends to /infer/ (browsers do not hand out the bodies of uploads)
 KEEP_REQUESTS = """
 window.sentInferences = [];
@@ -217,10 +222,10 @@ class ViewerPage:
         (place,) = self.page.evaluate(TO_SCREEN, {"points": [world], "viewport": None})
         self.page.mouse.click(*place)
 
-    def wait_until_drawn(self, seconds: float = 60) -> None:
-        """Until there is anything in the label map."""
+    def wait_until_drawn(self, seconds: float = 60, other_than: np.ndarray | int = 0) -> None:
+        """Until there is anything in the label map, or anything else than there was."""
         end = time.monotonic() + seconds
-        while not self.label().any():
+        while np.array_equal(shown := self.label(), np.broadcast_to(other_than, shown.shape)):
             assert time.monotonic() < end, self.message()
             self.page.wait_for_timeout(500)
 

@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import { mock, test } from 'node:test';
 
 import { Controller } from '../../apps/slmsam2/ohif/controller.js';
+import { Session } from '../../apps/slmsam2/ohif/session.js';
+import { labelmapOf, niftiOf } from './made_up.mjs';
 
 globalThis.window = { location: { search: '' } };
 mock.method(console, 'error', () => {});
@@ -15,7 +17,8 @@ function controllerWith(server = {}, session = {}) {
   });
   controller.info = { models: { slmsam2: {} }, strategies: { random: {} } };
   controller.session = {
-    uid: '1.2', labelmap: { id: 'a' }, known: Uint8Array.of(0, 1), lastChange: null, unsaved: true, notice() {}, ...session,
+    uid: '1.2', series: { SeriesInstanceUID: '1.2', imageIds: [0] }, labelmap: { id: 'a' }, known: Uint8Array.of(0, 1),
+    lastChange: null, unsaved: true, notice() {}, ...session,
   };
   controller.sessions.set('a', controller.session);
   controller.stopped = true; // no looks at the server by itself
@@ -79,6 +82,61 @@ test('unsaved painting is left behind only by a second press soon after the firs
   assert.equal(asked, 1);
   assert.equal(window.location.search, 'StudyInstanceUIDs=1&SeriesInstanceUIDs=1.3');
   clock.mock.restore();
+});
+
+/** A controller on whose label map of 2 x 1 x 2 voxels something is painted; the server has another label of it. */
+function controllerToLoad(server = {}) {
+  const { labelmap, images } = labelmapOf([2, 1, 2]);
+  const session = new Session({ SeriesInstanceUID: '1.2', imageIds: [0, 1] }, labelmap, () => {});
+  session.stop(); // it is looked at when something is done with it
+  images[0].set([1, 0]);
+  session.notice();
+  const file = niftiOf([2, 1, 2]);
+  new Uint8Array(file, 352).set([0, 0, 1, 1]);
+  const savedLabel = async () => ({ file, structures: [{ name: 'liver', id: 1 }] });
+  const controller = controllerWith({ savedLabel, ...server });
+  controller.session = session;
+  controller.sessions.set('a', session);
+  return { controller, session, images, shown: () => images.flatMap(pixels => [...pixels]) };
+}
+
+test('a saved label takes the place of unsaved painting only by a second press, and undo brings it back', async () => {
+  const { controller, session, images, shown } = controllerToLoad();
+  await controller.load();
+  assert.match(controller.message.text, /not submitted.*Load saved again/);
+  assert.deepEqual(shown(), [1, 0, 0, 0]);
+  await controller.nextSample(); // asks its own question
+  assert.match(controller.message.text, /Next sample again/);
+  await controller.load();
+  await controller.load();
+  assert.deepEqual([shown(), controller.message.text], [[0, 0, 1, 1], 'Loaded: liver.']);
+  assert.deepEqual([controller.unsaved, session.touched.byValue.size], [false, 0]);
+  images[1].set([0, 1]); // erased by hand since
+  controller.undo();
+  assert.deepEqual(shown(), [1, 0, 0, 0]);
+  assert.deepEqual([session.touched.slices(1, 2), controller.unsaved], [[0, 1], true]);
+  assert.equal(controller.message.text, 'The last loading was taken back.');
+});
+
+test('what is painted while a saved label is on its way is asked about', async () => {
+  const { controller, session, images, shown } = controllerToLoad();
+  session.unsaved = false;
+  const { savedLabel } = controller.server;
+  controller.server.savedLabel = async () => { images[1].set([1, 0]); return savedLabel(); };
+  await controller.load();
+  assert.match(controller.message.text, /Load saved again/);
+  assert.deepEqual(shown(), [1, 0, 1, 0]);
+  await controller.load();
+  assert.deepEqual(shown(), [0, 0, 1, 1]);
+});
+
+test('a yes holds for one loading', async () => {
+  const { controller, images } = controllerToLoad();
+  await controller.load();
+  await controller.load();
+  images[0].set([1, 1]);
+  await controller.load();
+  assert.match(controller.message.text, /Load saved again/);
 });
 
 test('why there is no connection is said, and the last word counts', async () => {

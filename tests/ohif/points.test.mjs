@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { drawnOn, pointModel, withPoint } from '../../apps/slmsam2/ohif/points.js';
+import { applied } from '../../apps/slmsam2/ohif/merge.js';
+import { drawnOn, pointModel, pointRequest, withPoint } from '../../apps/slmsam2/ohif/points.js';
 
 test('the model that takes points', () => {
   const models = { slmsam2: { type: 'scribbles' }, other: { type: 'deepgrow' }, slmsam2_slice: { type: 'deepgrow' } };
@@ -23,5 +24,16 @@ test('the answer replaces the structure on that slice only', () => {
   const labels = Uint8Array.of(1, 1, 1, 2, 1, 1);
   const drawn = Uint8Array.of(1, 0, 0, 1, 0, 0);
   const clicked = { value: 1, axis: 2, slice: 1, foreground: [], background: [] };
-  assert.deepEqual([...drawnOn(labels, drawn, dims, clicked)], [1, 1, 0, 2, 1, 1]);
+  assert.deepEqual([...applied(labels, drawnOn(labels, drawn, dims, clicked))], [1, 1, 0, 2, 1, 1]);
+});
+
+test('what is on the slice of this structure goes along, to be corrected', () => {
+  const clicked = { value: 1, axis: 2, slice: 1, foreground: [[0, 0, 1]], background: [[1, 0, 1]] };
+  const before = values => ({ voxels: Uint32Array.of(2, 3), values: Uint8Array.from(values), touched: true });
+  const { params, labels } = pointRequest(clicked, 'liver', before([1, 2]), [2, 1, 3]);
+  assert.deepEqual([...labels], [0, 0, 1, 0, 0, 0]);
+  assert.deepEqual(params.label_info, [{ name: 'liver', id: 1 }]);
+  assert.deepEqual([params.label, params.slice, params.prompt_slices, params.axis], ['liver', 1, [1], '2']);
+  assert.deepEqual([params.foreground, params.background], [[[0, 0, 1]], [[1, 0, 1]]]);
+  assert.equal(pointRequest(clicked, 'liver', before([0, 2]), [2, 1, 3]).labels, null);
 });

@@ -19,7 +19,7 @@ before(async () => {
     response.end(body);
   });
   await new Promise(resolve => web.listen(0, '127.0.0.1', resolve));
-  server = new Server(`http://127.0.0.1:${web.address().port}`);
+  server = new Server('browser-1', `http://127.0.0.1:${web.address().port}`);
 });
 
 after(() => web.close());
@@ -36,7 +36,7 @@ test('an inference: parameters and label go out, parameters and file come back',
   assert.equal(Buffer.from(file).toString(), 'abc');
   const request = came.at(-1);
   assert.equal(request.url, '/infer/slmsam2?image=1.2&output=all');
-  assert.match(request.body, /\{"direction":"both"\}/);
+  assert.match(request.body, /\{"direction":"both","client_id":"browser-1"\}/);
   assert.match(request.body, /filename="label.bin"[\s\S]*AB\r\n/);
 });
 
@@ -48,7 +48,7 @@ test('a refusal is the server\'s own sentence', async () => {
 });
 
 test('no answer at all', async () => {
-  await assert.rejects(new Server('http://127.0.0.1:1').info(), /does not answer. Your painting is safe/);
+  await assert.rejects(new Server('browser-1', 'http://127.0.0.1:1').info(), /does not answer. Your painting is safe/);
 });
 
 test('what is missing is null, not an error', async () => {
@@ -58,6 +58,14 @@ test('what is missing is null, not an error', async () => {
   }
   answers.push({ status: 404 });
   assert.equal(await server.isTraining(), false);
+});
+
+test('who asks for the next image and saves a label is said', async () => {
+  answers.push({ body: '{"id": "1.2"}' }, {});
+  await server.nextSample('random');
+  assert.deepEqual(JSON.parse(came.at(-1).body), { client_id: 'browser-1' });
+  await server.saveLabel('1.2', Uint8Array.of(1), [{ name: 'liver', id: 1, color: [] }]);
+  assert.match(came.at(-1).body, /"client_id":"browser-1"/);
 });
 
 test('a saved label comes with the names of its structures', async () => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { difference, position, Touched } from '../../apps/slmsam2/ohif/touched.js';
+import { changedVoxels, difference, equal, sliceVoxels, Touched, valuesIn } from '../../apps/slmsam2/ohif/touched.js';
 
 const DIMS = [4, 3, 5];
 const at = (i, j, k) => i + DIMS[0] * (j + DIMS[1] * k);
@@ -12,9 +12,29 @@ function painted(...voxels) {
   return labels;
 }
 
-test('positions run i fastest', () => {
-  assert.deepEqual(position(at(3, 2, 4), DIMS), [3, 2, 4]);
-  assert.deepEqual(position(at(0, 1, 0), DIMS), [0, 1, 0]);
+test('the voxels of a slice, along each axis', () => {
+  assert.deepEqual([...sliceVoxels(DIMS, 2, 4)], Array.from({ length: 12 }, (_, n) => at(0, 0, 4) + n));
+  assert.deepEqual([...sliceVoxels(DIMS, 1, 1)].slice(0, 5), [at(0, 1, 0), at(1, 1, 0), at(2, 1, 0), at(3, 1, 0), at(0, 1, 1)]);
+  assert.deepEqual([...sliceVoxels(DIMS, 0, 3)].slice(0, 4), [at(3, 0, 0), at(3, 1, 0), at(3, 2, 0), at(3, 0, 1)]);
+  assert.deepEqual([0, 1, 2].map(axis => sliceVoxels(DIMS, axis, 0).length), [15, 20, 12]);
+});
+
+test('all changed voxels are found, however many there are and wherever they lie', () => {
+  const before = new Uint8Array(200_003), after = before.slice();
+  for (const voxel of [0, 65_535, 65_536, 131_073, 200_002]) after[voxel] = 1;
+  assert.deepEqual(changedVoxels(before, after), [0, 65_535, 65_536, 131_073, 200_002]);
+});
+
+test('arrays are compared by their values, whatever they are made of', () => {
+  const bytes = Uint8Array.of(9, 1, 2, 3, 4, 5, 6, 7, 8);
+  assert.ok(equal(bytes.subarray(1), Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8)));
+  assert.ok(equal(Uint8Array.of(1, 2, 3, 4), Uint16Array.of(1, 2, 3, 4)));
+  assert.ok(!equal(Uint8Array.of(1, 2, 3, 4), Uint8Array.of(1, 2, 3, 5)));
+  assert.ok(!equal(Uint8Array.of(1, 2, 3, 4), Uint16Array.of(1, 2, 3, 5)));
+});
+
+test('the values that occur', () => {
+  assert.deepEqual(valuesIn(Uint8Array.of(0, 7, 7, 255)), new Set([0, 7, 255]));
 });
 
 test('no change is no difference', () => {
@@ -57,4 +77,16 @@ test('touched slices add up, per structure and axis', () => {
   assert.deepEqual(touched.slices(9, 2), []);
   assert.equal(touched.lastAxis.get(1), 0);
   assert.deepEqual(touched.flags(1, DIMS).map(flags => [...flags]), [[0, 0, 1, 0], [0, 0, 0], [1, 0, 0, 0, 1]]);
+});
+
+test('a slice that no longer counts leaves the others, and the axis that they lie along', () => {
+  const touched = new Touched();
+  touched.add({ axis: 0, slices: new Map([[1, new Set([3])]]) });
+  touched.add({ axis: 2, slices: new Map([[1, new Set([4, 5])]]) });
+  touched.remove(1, 2, 4);
+  assert.deepEqual([touched.slices(1, 2), touched.lastAxis.get(1)], [[5], 2]);
+  touched.remove(1, 2, 5);
+  assert.deepEqual([touched.slices(1, 2), touched.slices(1, 0), touched.lastAxis.get(1)], [[], [3], 0]);
+  touched.remove(1, 0, 3);
+  assert.deepEqual([touched.byValue.size, touched.lastAxis.size], [0, 0]);
 });

@@ -4,10 +4,13 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import requests
 from monailabel.client import MONAILabelClient
 from server_studies import painted_slice, phantom, refused, write_nifti
+
+from slmsam2.volume import read_label
 
 pytestmark = pytest.mark.server
 
@@ -81,3 +84,23 @@ def test_the_next_inference_after_a_cancelled_one(server, tmp_path):
     _, reply = client.infer("slmsam2", "phantom", {"request_id": "other"}, label_in=str(label))
     assert reply["report"]
     assert progress(server, "other").status_code == 404
+
+
+def test_points_correct_the_slice_that_comes_with_them(client, tmp_path):
+    """As our panel asks: what the server remembers of an earlier propagation does not count."""
+    truth = phantom()[1]
+    names = [{"name": "liver", "id": 1}]
+    painted = write_nifti(tmp_path / "label.nii.gz", (painted_slice(truth, 7) == 1).astype(np.uint8))
+    client.infer("slmsam2", "phantom", {"label_info": names}, label_in=str(painted))
+    shown = np.zeros_like(truth)
+    shown[:, :, 5] = truth[:, :, 5] == 1
+    shown[2:6, 30:34, 5] = 1  # a piece that nobody but its painter knows of
+    (tmp_path / "label.bin").write_bytes(shown.astype(np.uint8).tobytes(order="F"))
+    i, j = map(int, np.argwhere(truth[:, :, 5] == 1)[0])
+    params = {"foreground": [], "background": [[i, j, 5]], "slice": 5, "axis": "2", "label": "liver"}
+    params |= {"label_info": names, "prompt_slices": [5], "result_extension": ".nii"}
+    file, _ = client.infer("slmsam2_slice", "phantom", params, label_in=str(tmp_path / "label.bin"))
+    drawn = read_label(file).array
+    assert np.unique(np.nonzero(drawn)[2]).tolist() == [5]
+    assert drawn[i, j, 5] == 0
+    assert drawn[2:6, 30:34, 5].all()

@@ -166,6 +166,49 @@ def test_servers_of_one_folder_hand_out_different_images(tmp_path, clock):
     assert not servers[1]._handed.take("a", "later", stores[1])
 
 
+def test_who_works_on_an_image_keeps_it(datastore, handed, clock):
+    strategy = Random(handed)
+    mine = ask(strategy, datastore, "me")
+    ask_all(strategy, datastore, "she", note=False)
+    clock.now += RECENT_SECONDS - 10
+    handed.go_on(mine, "me", datastore)
+    clock.now += RECENT_SECONDS - 10
+    assert mine not in {ask(strategy, datastore, "he") for _ in range(20)}
+    clock.now += 20
+    handed.go_on(mine, "me", datastore)  # it is free again: looking at an image does not take it
+    for image in set(IMAGES) - {mine}:
+        submit(datastore, image)
+    assert ask(strategy, datastore, "he") == mine
+
+
+def test_working_on_what_another_has_takes_nothing_from_them(datastore, handed, clock):
+    theirs = ask(Random(handed), datastore, "she")
+    clock.now += RECENT_SECONDS - 10
+    handed.go_on(theirs, "me", datastore)
+    assert handed.holders([theirs], datastore)[theirs].client == "she"
+    clock.now += 20
+    assert handed.holders([theirs], datastore) == {}
+
+
+def test_an_inference_never_fails_because_of_a_note(datastore, handed, clock, monkeypatch, caplog):
+    def gone(image):
+        raise ImageNotFoundException(f"Image {image} not found")
+
+    monkeypatch.setattr(datastore, "get_image_info", gone)
+    handed.go_on("a", "me", datastore)
+    assert "could not be noted" in caplog.text
+
+
+def test_servers_of_one_folder_know_who_goes_on_with_an_image(tmp_path, clock):
+    stores = [make(tmp_path / "studies", FolderDatastore), FolderDatastore(str(tmp_path / "studies"))]
+    servers = [HandedOut(clock) for _ in stores]
+    assert servers[0].take("a", "me", stores[0])
+    clock.now += RECENT_SECONDS - 10
+    servers[0].go_on("a", "me", stores[0])
+    clock.now += 20
+    assert not servers[1].take("a", "she", stores[1])
+
+
 @pytest.mark.parametrize("junk", ["text", 5, {"x": "y"}, {"x": {"ts": "late"}}, {"x": {}}])
 def test_other_things_in_the_image_info_are_passed_over(datastore, handed, junk):
     for image in IMAGES:

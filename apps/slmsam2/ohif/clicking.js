@@ -1,6 +1,6 @@
 // Drawing a slice by clicks: each click asks the server anew, one request at a time.
 import { readLabels } from './nifti.js';
-import { drawnOn, listenForPoints, pointModel, withPoint } from './points.js';
+import { drawnOn, isSamePlace, listenForPoints, pointModel, pointRequest, withPoint } from './points.js';
 
 export class Clicking {
   /**
@@ -12,6 +12,10 @@ export class Clicking {
     this.attempt = attempt;
     /** @type {import('./points.js').Clicked|null} */
     this.clicked = null;
+    /** @type {{before: import('./points.js').Before|null}} null until the first of the points is asked for */
+    this.placing = { before: null };
+    /** of all points that are under way */
+    this.forgotten = { over: false };
     this.last = Promise.resolve();
     /** @type {(() => void)|null} null: clicks are the tools' */
     this.stop = null;
@@ -39,27 +43,32 @@ export class Clicking {
     this.clicked = null;
   }
 
-  #add(session, point) {
-    this.clicked = withPoint(this.clicked, { ...point, value: this.controller.activeStructure.value });
-    const { clicked } = this;
-    this.last = this.last.then(() => this.attempt(() => this.#ask(session, clicked)));
+  /** The points that were placed are no longer meant; what is still to be answered of them changes nothing. */
+  forget() {
+    this.forgotten.over = true;
+    this.forgotten = { over: false };
+    this.clicked = null;
   }
 
-  async #ask(session, clicked) {
-    const { name } = this.controller.structures.find(each => each.value === clicked.value);
-    const params = {
-      foreground: clicked.foreground,
-      background: clicked.background,
-      label: name,
-      axis: String(clicked.axis),
-      slice: clicked.slice,
-      result_extension: '.nii',
-      result_dtype: 'uint8',
-      result_compress: false,
-    };
-    const { file } = await this.controller.server.infer(this.model, session.uid, params, null);
-    const { data } = await readLabels(file);
+  #add(session, point) {
+    const placed = { ...point, value: this.controller.activeStructure.value };
+    if (!isSamePlace(this.clicked, placed)) this.placing = { before: null };
+    this.clicked = withPoint(this.clicked, placed);
+    const { clicked, placing, forgotten } = this;
+    this.last = this.last.then(() => this.attempt(() => this.#ask(session, clicked, placing, forgotten)));
+  }
+
+  async #ask(session, clicked, placing, forgotten) {
+    if (forgotten.over) return;
     session.notice();
-    session.draw(drawnOn(session.known, data, session.labelmap.dims, clicked));
+    placing.before ??= session.sliceNow(clicked);
+    const { dims } = session.labelmap;
+    const { name } = this.controller.structures.find(each => each.value === clicked.value);
+    const { params, labels } = pointRequest(clicked, name, placing.before, dims);
+    const { file } = await this.controller.server.infer(this.model, session.uid, params, labels);
+    const { data } = await readLabels(file);
+    if (forgotten.over) return;
+    session.notice();
+    session.draw(drawnOn(session.known, data, dims, clicked), clicked, placing.before);
   }
 }

@@ -1,16 +1,19 @@
 // What the panel's buttons do.
 import { Clicking } from './clicking.js';
 import { nextToCheck, sliceConfidences } from './confidence.js';
+import { keyOf, leave, resume } from './kept.js';
 import { Labelmap } from './labelmap.js';
 import { readLabels } from './nifti.js';
 import { Propagation } from './propagation.js';
 import { Session } from './session.js';
+import { valuesIn } from './touched.js';
 import { trainingState } from './training.js';
 
 const MODEL = 'slmsam2';
 const CALM = 30; // ms: OHIF changes several things at once
 const LOOK = { idle: 15000, training: 2000, lost: 3000 }; // ms between looks at the server
 const ASKED = 8000; // ms in which a second press means yes
+const NEVER = { action: '', at: -Infinity };
 
 /**
  * Events: "change", whenever the panel has to be drawn anew.
@@ -19,11 +22,13 @@ export class Controller extends EventTarget {
   /**
    * @param {import('./viewer.js').Viewer} viewer
    * @param {import('./server.js').Server} server
+   * @param {Map<string, import('./kept.js').Kept>} [kept] by the series' key
    */
-  constructor(viewer, server) {
+  constructor(viewer, server, kept = new Map()) {
     super();
     this.viewer = viewer;
     this.server = server;
+    this.kept = kept;
     /** @type {Map<string, Session>} by the segmentation's id */
     this.sessions = new Map();
     /** @type {Session|null} */
@@ -45,8 +50,8 @@ export class Controller extends EventTarget {
     this.clicking = new Clicking(this, action => this.#try(action));
     /** whether a label is on its way to the server or from it */
     this.saving = false;
-    /** when the user was asked whether unsaved painting may go, ms */
-    this.asked = -Infinity;
+    /** the action before which the user was asked whether unsaved painting may go, and when, ms */
+    this.asked = NEVER;
     this.timers = { sync: 0, look: 0 };
     this.stopped = false;
     /** what is under way; one after the other, or a series would get two segmentations */
@@ -56,18 +61,16 @@ export class Controller extends EventTarget {
   /** @returns {() => void} ends it */
   start() {
     const stop = this.viewer.onChange(() => this.#syncSoon());
-    const leave = event => { if (this.unsaved) event.preventDefault(); };
-    window.addEventListener('beforeunload', leave);
     this.syncing = this.#look(); // the first segmentation takes the server's structures
     this.#syncSoon();
     return () => {
       this.stopped = true;
       stop();
       this.clicking.end();
-      window.removeEventListener('beforeunload', leave);
+      this.clicking.forget();
       clearTimeout(this.timers.look);
       clearTimeout(this.timers.sync);
-      for (const session of this.sessions.values()) session.stop();
+      for (const session of this.sessions.values()) leave(session, this.viewer, this.kept);
       this.sessions.clear();
       this.session = null;
     };
@@ -98,7 +101,7 @@ export class Controller extends EventTarget {
   }
 
   get unsaved() {
-    return [...this.sessions.values()].some(session => session.unsaved);
+    return this.kept.size > 0 || [...this.sessions.values()].some(session => session.unsaved);
   }
 
   get currentSlice() {
@@ -174,8 +177,8 @@ export class Controller extends EventTarget {
 
   undo() {
     if (!this.canUndo) return;
-    this.#try(() => this.session.undo());
-    this.#say('The last propagation was taken back.');
+    this.clicking.forget();
+    this.#try(() => this.#say(`The last ${this.session.undo()} was taken back.`));
   }
 
   showSlice(slice) {
@@ -202,32 +205,39 @@ export class Controller extends EventTarget {
     if (!this.canSave) return;
     await this.#save(async () => {
       session.notice();
-      const present = new Set(session.known);
+      const present = valuesIn(session.known);
       const structures = this.structures.filter(each => present.has(each.value))
         .map(({ name, value, color }) => ({ name, id: value, color: color.slice(0, 3) }));
       if (structures.length === 0) throw new Error('There is nothing to submit: paint a structure first.');
       this.#say('Submitting…');
-      session.unsaved = false; // what is painted while it is on its way sets it again
-      await this.server.saveLabel(session.uid, session.known, structures).catch(error => {
-        session.unsaved = true;
-        throw error;
-      });
+      await this.#send(session, structures);
       this.#say(`Submitted: ${structures.map(each => each.name).join(', ')}.`);
     });
     this.#look();
   }
 
-  /** Go on from the newest label that was saved for the series. */
+  /** Go on from the newest label that was saved for the series. What is unsaved goes only when called again soon. */
   async load() {
     const { session } = this;
     if (!this.canSave) return;
     await this.#save(async () => {
+      const anyway = this.#wasAsked('load');
+      const check = () => {
+        session.notice();
+        if (session.unsaved && !anyway) {
+          this.#ask('load', 'There is painting that was not submitted. Submit it, or press Load saved again to replace it.');
+        }
+      };
+      check();
       this.#say('Loading…');
       const saved = await this.server.savedLabel(session.uid);
       if (!saved) throw new Error('No label is saved for this series.');
       const { data, dims } = await readLabels(saved.file);
       if (String(dims) !== String(session.labelmap.dims)) throw new Error('The saved label does not fit this series.');
+      check(); // it may have been painted meanwhile
+      this.clicking.forget();
       session.replace(this.#withOwnValues(data, saved.structures));
+      this.asked = NEVER;
       this.#say(`Loaded: ${saved.structures.map(each => each.name).join(', ')}.`);
     });
   }
@@ -235,15 +245,14 @@ export class Controller extends EventTarget {
   /** Unsaved painting is left behind only when this is called again soon. */
   async nextSample() {
     await this.#save(async () => {
-      const anyway = Date.now() - this.asked < ASKED;
-      if (this.unsaved && !anyway) {
-        this.asked = Date.now();
-        throw new Error('There is painting that was not submitted. Submit it, or press Next sample again to leave it.');
+      if (this.unsaved && !this.#wasAsked('next')) {
+        this.#ask('next', 'There is painting that was not submitted. Submit it, or press Next sample again to leave it.');
       }
       const [strategy] = Object.keys(this.info?.strategies ?? { random: {} });
       const sample = await this.server.nextSample(strategy);
       if (!sample) throw new Error('Every image has a label: there is no next one.');
       for (const session of this.sessions.values()) session.unsaved = false;
+      this.kept.clear();
       const query = new URLSearchParams({ StudyInstanceUIDs: sample.StudyInstanceUID, SeriesInstanceUIDs: sample.id });
       window.location.search = query.toString();
     });
@@ -260,6 +269,32 @@ export class Controller extends EventTarget {
   async stopTraining() {
     await this.#try(() => this.server.stopTraining());
     await this.#look();
+  }
+
+  /** Whether the user was asked before this action a moment ago: then a second press means yes. */
+  #wasAsked(action) {
+    return this.asked.action === action && Date.now() - this.asked.at < ASKED;
+  }
+
+  /** @throws {Error} always: the question */
+  #ask(action, question) {
+    this.asked = { action, at: Date.now() };
+    throw new Error(question);
+  }
+
+  async #send(session, structures) {
+    session.unsaved = false; // what is painted while it is on its way sets it again
+    session.submitting = true;
+    try {
+      await this.server.saveLabel(session.uid, session.known, structures);
+    } catch (error) {
+      session.unsaved = true;
+      throw error;
+    } finally {
+      session.submitting = false;
+    }
+    const isLeft = this.kept.get(keyOf(session.series))?.labels === session.known;
+    if (isLeft && !session.unsaved) this.kept.delete(keyOf(session.series));
   }
 
   get #id() {
@@ -296,10 +331,15 @@ export class Controller extends EventTarget {
       this.sessions.delete(id);
     }
     const series = this.viewer.activeSeries();
-    const id = series && await this.viewer.segmentationOf(series, firstStructures(this.info));
+    const kept = series && this.kept.get(keyOf(series));
+    const id = series && await this.viewer.segmentationOf(series, kept?.structures ?? firstStructures(this.info));
+    if (this.stopped) return;
     if (id && !this.sessions.has(id)) {
       const labelmap = new Labelmap(id, this.viewer.cornerstone, this.viewer.tools);
       this.sessions.set(id, new Session(series, labelmap, () => this.#changed()));
+      if (resume(this.sessions.get(id), this.viewer, this.kept)) {
+        this.#say('What you had painted on this series is back. It is not submitted yet.');
+      }
     }
     const session = this.sessions.get(id) ?? null;
     if (session !== this.session) this.clicking.end();

@@ -1,5 +1,6 @@
 // The label map that OHIF shows: reading and writing its voxels, in the order in which the server counts them.
 import { add, cross, dot, scale, sliceOrder } from './geometry.js';
+import { equal } from './touched.js';
 
 const MODIFIED = 'CORNERSTONE_TOOLS_SEGMENTATION_DATA_MODIFIED';
 
@@ -39,15 +40,31 @@ export class Labelmap {
     return labels;
   }
 
+  /**
+   * @param {Uint8Array} labels all voxels
+   * @returns {boolean} whether the label map holds just these
+   */
+  holds(labels) {
+    return this.images.every((imageId, k) => equal(this.#pixels(imageId), this.#slice(labels, k)));
+  }
+
   /** @param {Uint8Array} labels all voxels; slices that are as they were are not touched */
   write(labels) {
-    const size = this.dims[0] * this.dims[1];
     this.images.forEach((imageId, k) => {
       const pixels = this.#pixels(imageId);
-      const wanted = labels.subarray(k * size, (k + 1) * size);
-      if (pixels.some((value, n) => value !== wanted[n])) pixels.set(wanted);
+      const wanted = this.#slice(labels, k);
+      if (!equal(pixels, wanted)) pixels.set(wanted);
     });
-    this.cornerstone.triggerEvent(this.cornerstone.eventTarget, MODIFIED, { segmentationId: this.id });
+    this.#shown();
+  }
+
+  /** @param {import('./merge.js').Change} change */
+  apply({ voxels, after }) {
+    const size = this.dims[0] * this.dims[1];
+    voxels.forEach((voxel, n) => {
+      this.#pixels(this.images[Math.floor(voxel / size)])[voxel % size] = after[n];
+    });
+    this.#shown();
   }
 
   /**
@@ -58,6 +75,16 @@ export class Labelmap {
     const own = event => { if (event.detail.segmentationId === this.id) listener(); };
     this.cornerstone.eventTarget.addEventListener(MODIFIED, own);
     return () => this.cornerstone.eventTarget.removeEventListener(MODIFIED, own);
+  }
+
+  /** Let OHIF draw what it holds now. */
+  #shown() {
+    this.cornerstone.triggerEvent(this.cornerstone.eventTarget, MODIFIED, { segmentationId: this.id });
+  }
+
+  #slice(labels, k) {
+    const size = this.dims[0] * this.dims[1];
+    return labels.subarray(k * size, (k + 1) * size);
   }
 
   #imageIds() {

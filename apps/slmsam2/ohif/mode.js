@@ -20,8 +20,11 @@ async function modeFactory({ modeConfiguration, loadModules }) {
       enter(managers);
     },
     onModeExit: managers => {
-      exit();
-      mode.onModeExit(managers);
+      try {
+        exit();
+      } finally {
+        mode.onModeExit(managers);
+      }
     },
   };
 }

@@ -19,6 +19,7 @@ export async function readLabels(buffer) {
   if (!Type) throw new Error('The server sent a label that this viewer cannot read (no whole numbers).');
   const count = dims[0] * dims[1] * dims[2];
   const start = view.getFloat32(108, true);
+  if (Type === Uint8Array) return { dims, data: new Uint8Array(bytes).subarray(start, start + count) };
   const data = new Type(bytes.slice(start, start + count * Type.BYTES_PER_ELEMENT));
   if (data.some(value => value < 0 || value > 255)) {
     throw new Error('The label has values above 255: this viewer holds 255 structures.');

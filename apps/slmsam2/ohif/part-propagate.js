@@ -22,7 +22,8 @@ export function propagatePart(controller) {
   direction.value = chosen.direction;
   limit.value = chosen.limit ?? '';
   const go = actionButton('propagate', 'Find the structure on the other slices (P)', 'Propagate', () => controller.propagate());
-  const undo = actionButton('undo', 'Take the last propagation back (U)', 'Undo', () => controller.undo());
+  const undo = actionButton('undo', 'Take back the last propagation, loading, or drawing by points (U)', 'Undo',
+    () => controller.undo());
   go.classList.add('slmsam2-main');
   const bar = element('progress');
   const words = element('span', { 'data-role': 'progress' });

@@ -1,6 +1,6 @@
 // Points instead of painting: the server draws the structure on the slice that was clicked.
 import { axisAlong, toVoxel } from './geometry.js';
-import { position } from './touched.js';
+import { sliceVoxels, valuesAt } from './touched.js';
 
 /** Models that take points are of this type in MONAI Label. */
 const TYPE = 'deepgrow';
@@ -25,35 +25,75 @@ export function pointModel(info) {
  */
 
 /**
+ * A slice before the first of its points.
+ * @typedef {object} Before
+ * @property {Uint32Array} voxels of the slice, as indices into the label map
+ * @property {Uint8Array} values of these voxels
+ * @property {boolean} touched whether the structure was painted or changed there by hand
+ */
+
+/**
  * Add a point; another structure or slice begins anew.
  * @param {Clicked|null} clicked
  * @param {{value: number, axis: import('./touched.js').Axis, voxel: number[], inside: boolean}} point
  * @returns {Clicked}
  */
-export function withPoint(clicked, { value, axis, voxel, inside }) {
-  const slice = voxel[axis];
-  const same = clicked?.value === value && clicked.axis === axis && clicked.slice === slice;
-  const { foreground, background } = same ? clicked : { foreground: [], background: [] };
+export function withPoint(clicked, point) {
+  const { value, axis, voxel, inside } = point;
+  const { foreground, background } = isSamePlace(clicked, point) ? clicked : { foreground: [], background: [] };
   return {
-    value, axis, slice,
+    value, axis, slice: voxel[axis],
     foreground: inside ? [...foreground, voxel] : foreground,
     background: inside ? background : [...background, voxel],
   };
 }
 
+/** Whether a point is of the same structure and slice as those before. */
+export function isSamePlace(clicked, { value, axis, voxel }) {
+  return clicked?.value === value && clicked.axis === axis && clicked.slice === voxel[axis];
+}
+
 /**
- * The label map with the structure as the server drew it on its slice; other structures stay.
+ * What to ask the server for. What was on the slice before the first point goes along, to be corrected; what earlier
+ * points drew does not: these points are all sent again, and the answer may be another one.
+ * @param {Clicked} clicked
+ * @param {string} name of the structure
+ * @param {Before} before
+ * @param {import('./touched.js').Dims} dims
+ * @returns {{params: Record<string, unknown>, labels: Uint8Array|null}} labels: null where there is nothing to correct
+ */
+export function pointRequest({ value, axis, slice, foreground, background }, name, { voxels, values }, dims) {
+  const params = {
+    foreground,
+    background,
+    label: name,
+    label_info: [{ name, id: value }],
+    prompt_slices: [slice], // the slice is what is sent here, whatever the server remembers
+    axis: String(axis),
+    slice,
+    result_extension: '.nii',
+    result_dtype: 'uint8',
+    result_compress: false,
+  };
+  if (!values.includes(value)) return { params, labels: null };
+  const labels = new Uint8Array(dims[0] * dims[1] * dims[2]);
+  voxels.forEach((voxel, n) => { if (values[n] === value) labels[voxel] = value; });
+  return { params, labels };
+}
+
+/**
+ * What changes when the structure becomes what the server drew on its slice; other structures stay.
  * @param {Uint8Array} labels
  * @param {Uint8Array} drawn not 0 where the structure is
  * @param {import('./touched.js').Dims} dims
  * @param {Clicked} clicked
- * @returns {Uint8Array}
+ * @returns {import('./merge.js').Change}
  */
 export function drawnOn(labels, drawn, dims, { value, axis, slice }) {
-  return labels.map((old, voxel) => {
-    if (position(voxel, dims)[axis] !== slice || (old && old !== value)) return old;
-    return drawn[voxel] ? value : 0;
-  });
+  const next = voxel => (drawn[voxel] ? value : 0);
+  const voxels = sliceVoxels(dims, axis, slice)
+    .filter(voxel => (!labels[voxel] || labels[voxel] === value) && labels[voxel] !== next(voxel));
+  return { voxels, before: valuesAt(labels, voxels), after: Uint8Array.from(voxels, next) };
 }
 
 /**

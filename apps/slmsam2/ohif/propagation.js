@@ -1,7 +1,9 @@
 // One propagation: ask, follow, cancel, bring the result in.
+import { newId } from './ids.js';
 import { promptLabels } from './merge.js';
 import { readLabels } from './nifti.js';
 import { plan } from './request.js';
+import { valuesIn } from './touched.js';
 
 const POLL = 400; // ms between looks at the progress
 
@@ -68,14 +70,9 @@ export class Propagation {
 function prompts({ known, touched, labelmap: { dims } }, choice) {
   const send = ({ axis, prompts }) => promptLabels(known, dims, axis, prompts);
   const all = plan(choice, touched, dims);
-  const shown = new Set(send(all));
+  const shown = valuesIn(send(all));
   const structures = all.structures.filter(({ value }) => shown.has(value));
   if (structures.length === 0) throw new Error('The slices that you changed are empty. Paint the structure on one slice.');
   const wanted = plan({ ...choice, structures }, touched, dims);
   return { wanted, labels: send(wanted) };
-}
-
-/** @returns {string} nobody else's; also where the page is not served by https */
-function newId() {
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), byte => byte.toString(16).padStart(2, '0')).join('');
 }

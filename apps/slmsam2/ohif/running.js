@@ -1,5 +1,6 @@
 // The controller of the mode that is open. It outlives the panel: OHIF takes panels away when another tab is chosen.
 import { Controller } from './controller.js';
+import { browserId } from './ids.js';
 import { Server } from './server.js';
 import { listenForShortcuts } from './shortcuts.js';
 import { missingSupport } from './support.js';
@@ -13,11 +14,18 @@ export const running = Object.assign(new EventTarget(), {
 
 let stop = () => {};
 
+/** @type {Map<string, import('./kept.js').Kept>} from modes that were left, as by OHIF's back arrow */
+const kept = new Map();
+
+window.addEventListener('beforeunload', event => {
+  if (kept.size > 0 || running.state.controller?.unsaved) event.preventDefault();
+});
+
 /** @param {{servicesManager: any, commandsManager: any}} managers */
 export function enter(managers) {
   const libraries = { cornerstone: window.cornerstone, cornerstoneTools: window.cornerstoneTools };
   const missing = missingSupport(managers.servicesManager.services, libraries);
-  const controller = missing ? null : new Controller(new Viewer(managers, libraries), new Server());
+  const controller = missing ? null : new Controller(new Viewer(managers, libraries), new Server(browserId()), kept);
   const ends = controller ? [controller.start(), listenForShortcuts(controller)] : [];
   stop = () => ends.forEach(end => end());
   change({ controller, missing });

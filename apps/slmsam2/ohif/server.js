@@ -15,8 +15,12 @@ export class ServerError extends Error {
 }
 
 export class Server {
-  /** @param {string} [base] address without a slash at its end; "": where this page came from */
-  constructor(base = '') {
+  /**
+   * @param {string} client who asks, where nobody signs in
+   * @param {string} [base] address without a slash at its end; "": where this page came from
+   */
+  constructor(client, base = '') {
+    this.client = client;
     this.base = base;
   }
 
@@ -35,7 +39,7 @@ export class Server {
    */
   async infer(model, series, params, labels) {
     const form = new FormData();
-    form.append('params', JSON.stringify(params));
+    form.append('params', JSON.stringify({ ...params, client_id: this.client }));
     if (labels) form.append('label', new Blob([labels]), 'label.bin');
     const path = `/infer/${encodeURIComponent(model)}?image=${encodeURIComponent(series)}&output=all`;
     const reply = await (await this.#ask('POST', path, form)).formData();
@@ -65,7 +69,7 @@ export class Server {
    */
   async saveLabel(series, labels, structures) {
     const form = new FormData();
-    form.append('params', JSON.stringify({ label_info: structures }));
+    form.append('params', JSON.stringify({ label_info: structures, client_id: this.client }));
     form.append('label', new Blob([labels]), 'label.bin');
     await this.#ask('PUT', `/datastore/label?image=${encodeURIComponent(series)}&tag=final`, form);
   }
@@ -88,7 +92,7 @@ export class Server {
    * @returns {Promise<{id: string, StudyInstanceUID: string}|null>} null: every image has a label
    */
   async nextSample(strategy) {
-    const sample = await this.#json('POST', `/activelearning/${encodeURIComponent(strategy)}`, {});
+    const sample = await this.#json('POST', `/activelearning/${encodeURIComponent(strategy)}`, { client_id: this.client });
     return sample.id ? sample : null;
   }
 

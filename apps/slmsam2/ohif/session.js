@@ -1,8 +1,21 @@
 // The work on one segmentation of one series: what was painted, what came back, what can be undone.
 import { applied, merge, reverted } from './merge.js';
-import { difference, Touched } from './touched.js';
+import { changedVoxels, difference, equal, sliceVoxels, Touched, valuesAt } from './touched.js';
 
 const QUIET = 250; // ms after the last change of a stroke
+
+/**
+ * @typedef {object} Step what can be undone
+ * @property {string} what it was, for the user
+ * @property {import('./merge.js').Change} change
+ * @property {import('./confidence.js').Structures} report before it
+ * @property {(() => void)|null} untouch makes the same slices count as painted as before it
+ * @typedef {object} Work what is to be known to go on
+ * @property {Uint8Array} labels
+ * @property {Touched} touched
+ * @property {import('./touched.js').Axis} axis
+ * @property {import('./confidence.js').Structures} report
+ */
 
 export class Session {
   /**
@@ -16,7 +29,7 @@ export class Session {
     this.touched = new Touched();
     /** the label map as last seen: what differs from it, the user has done */
     this.known = labelmap.read();
-    /** @type {import('./merge.js').Change|null} */
+    /** @type {Step|null} */
     this.lastChange = null;
     /** @type {import('./confidence.js').Structures} */
     this.report = {};
@@ -25,6 +38,8 @@ export class Session {
     /** @type {Set<number>} slices that were looked at since the last propagation */
     this.seen = new Set();
     this.unsaved = false;
+    /** whether it is on its way to the server */
+    this.submitting = false;
     this.changed = changed;
     this.timer = 0;
     this.stop = labelmap.onChange(() => {
@@ -40,10 +55,10 @@ export class Session {
   /** Take note of what the user has changed since the last look. */
   notice() {
     clearTimeout(this.timer);
+    if (this.labelmap.holds(this.known)) return;
     const labels = this.labelmap.read();
     const found = difference(this.known, labels, this.labelmap.dims);
     this.known = labels;
-    if (!found) return;
     this.touched.add(found);
     this.axis = found.axis;
     this.unsaved = true;
@@ -60,19 +75,24 @@ export class Session {
     this.notice();
     const change = merge(this.known, result, this.labelmap.dims, wanted, this.touched);
     this.#show(applied(this.known, change));
-    this.lastChange = change;
+    this.lastChange = { what: 'propagation', change, report: {}, untouch: null };
     this.axis = wanted.axis;
     this.seen = new Set();
     return change.voxels.length;
   }
 
-  /** Take the last result back; what the user has changed since then stays. */
+  /**
+   * Take the last step back; what the user has changed since then stays.
+   * @returns {string} what it was
+   */
   undo() {
-    if (!this.lastChange) return;
     this.notice();
-    this.#show(reverted(this.known, this.lastChange));
+    const { what, change, report, untouch } = this.lastChange;
+    this.#show(reverted(this.known, change));
     this.lastChange = null;
-    this.report = {};
+    this.report = report;
+    untouch?.();
+    return what;
   }
 
   /**
@@ -80,25 +100,74 @@ export class Session {
    * @param {Uint8Array} labels
    */
   replace(labels) {
+    this.notice();
+    const { touched, report } = this;
+    const voxels = Uint32Array.from(changedVoxels(this.known, labels));
+    const change = { voxels, before: valuesAt(this.known, voxels), after: valuesAt(labels, voxels) };
+    const untouch = () => {
+      touched.join(this.touched);
+      this.touched = touched;
+    };
     this.touched = new Touched();
-    this.lastChange = null;
     this.report = {};
     this.#show(labels);
+    this.lastChange = { what: 'loading', change, report, untouch };
     this.unsaved = false;
   }
 
+  /** @returns {Work} */
+  get work() {
+    const { known, touched, axis, report } = this;
+    return { labels: known, touched, axis, report };
+  }
+
+  /** Go on with work that was left without submitting it. */
+  resume({ labels, touched, axis, report }) {
+    this.#show(labels);
+    Object.assign(this, { touched, axis, report });
+  }
+
   /**
-   * Bring in what the user drew by other means than the brush; it counts as painted.
-   * @param {Uint8Array} labels
+   * @param {import('./points.js').Clicked} clicked
+   * @returns {import('./points.js').Before} the slice as it is now
    */
-  draw(labels) {
-    this.labelmap.write(labels);
-    this.notice();
+  sliceNow({ value, axis, slice }) {
+    const voxels = sliceVoxels(this.labelmap.dims, axis, slice);
+    const touched = this.touched.slices(value, axis).includes(slice);
+    return { voxels, values: valuesAt(this.known, voxels), touched };
+  }
+
+  /**
+   * Bring in what the user drew on a slice by points; it counts as painted. Undo takes back all that was drawn since
+   * the first of them.
+   * @param {import('./merge.js').Change} change
+   * @param {import('./points.js').Clicked} clicked
+   * @param {import('./points.js').Before} before
+   */
+  draw(change, { value, axis, slice }, before) {
+    if (change.voxels.length === 0) return;
+    change.voxels.forEach((voxel, n) => { this.known[voxel] = change.after[n]; });
+    this.labelmap.apply(change);
+    this.touched.add({ axis, slices: new Map([[value, new Set([slice])]]) });
+    this.lastChange = {
+      what: 'drawing by points',
+      change: { voxels: before.voxels, before: before.values, after: valuesAt(this.known, before.voxels) },
+      report: this.report,
+      untouch: before.touched ? null : () => this.#untouch(before, { value, axis, slice }),
+    };
+    this.axis = axis;
+    this.unsaved = true;
+    this.changed();
   }
 
   /** @returns {number[]} all slices along the present axis that the user painted or changed, of any structure */
   paintedSlices() {
     return [...this.touched.byValue.keys()].flatMap(value => this.touched.slices(value, this.axis));
+  }
+
+  /** A slice that is as it was before the points counts as before them; one that was painted since then does not. */
+  #untouch({ voxels, values }, { value, axis, slice }) {
+    if (equal(valuesAt(this.known, voxels), values)) this.touched.remove(value, axis, slice);
   }
 
   #show(labels) {

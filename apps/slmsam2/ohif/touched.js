@@ -6,6 +6,8 @@
  * @typedef {{axis: Axis, slices: Map<number, Set<number>>}} Difference value -> slices along the axis
  */
 
+const PART = 65536; // voxels that are compared at once
+
 export class Touched {
   constructor() {
     /** @type {Map<number, [Set<number>, Set<number>, Set<number>]>} */
@@ -23,6 +25,15 @@ export class Touched {
     }
   }
 
+  /** @param {Touched} other what was painted after this */
+  join(other) {
+    for (const [value, axes] of other.byValue) {
+      const last = other.lastAxis.get(value);
+      for (const axis of /** @type {Axis[]} */ ([0, 1, 2])) this.add({ axis, slices: new Map([[value, axes[axis]]]) });
+      this.lastAxis.set(value, last);
+    }
+  }
+
   /**
    * @param {number} value
    * @param {Axis} axis
@@ -32,10 +43,22 @@ export class Touched {
     return [...(this.byValue.get(value)?.[axis] ?? [])].sort((a, b) => a - b);
   }
 
-  /** @param {number} value */
-  forget(value) {
-    this.byValue.delete(value);
-    this.lastAxis.delete(value);
+  /**
+   * @param {number} value
+   * @param {Axis} axis
+   * @param {number} slice
+   */
+  remove(value, axis, slice) {
+    const own = this.byValue.get(value);
+    own[axis].delete(slice);
+    if (own[this.lastAxis.get(value)].size > 0) return;
+    const left = own.findLastIndex(slices => slices.size > 0);
+    if (left >= 0) {
+      this.lastAxis.set(value, /** @type {Axis} */ (left));
+    } else {
+      this.byValue.delete(value);
+      this.lastAxis.delete(value);
+    }
   }
 
   /**
@@ -67,10 +90,11 @@ export function difference(before, after, dims) {
   const changed = changedVoxels(before, after);
   if (changed.length === 0) return null;
   const axis = thinAxis(changed, dims);
+  const stride = strides(dims)[axis];
   /** @type {Map<number, Set<number>>} */
   const slices = new Map();
   for (const voxel of changed) {
-    const index = position(voxel, dims)[axis];
+    const index = Math.floor(voxel / stride) % dims[axis];
     for (const value of [before[voxel], after[voxel]]) {
       if (value === 0) continue;
       if (!slices.has(value)) slices.set(value, new Set());
@@ -80,32 +104,86 @@ export function difference(before, after, dims) {
   return { axis, slices };
 }
 
-/** @returns {number[]} indices into the arrays */
-function changedVoxels(before, after) {
+/**
+ * @param {Uint8Array} before
+ * @param {Uint8Array} after
+ * @returns {number[]} indices into the arrays, ascending
+ */
+export function changedVoxels(before, after) {
   const changed = [];
-  for (let voxel = 0; voxel < after.length; voxel++) {
-    if (before[voxel] !== after[voxel]) changed.push(voxel);
+  for (let start = 0; start < after.length; start += PART) {
+    const [old, now] = [before, after].map(labels => labels.subarray(start, start + PART));
+    if (equal(old, now)) continue;
+    for (let n = 0; n < now.length; n++) if (old[n] !== now[n]) changed.push(start + n);
   }
   return changed;
 }
 
+/**
+ * Whether two arrays of one length hold the same; compared four bytes at a time where they lie so that this is possible.
+ * @param {Uint8Array} one
+ * @param {Uint8Array|Uint16Array} other
+ */
+export function equal(one, other) {
+  const together = one.byteLength === other.byteLength && isWhole(one) && isWhole(other);
+  const [a, b] = together ? [words(one), words(other)] : [one, other];
+  for (let n = 0; n < a.length; n++) if (a[n] !== b[n]) return false;
+  return true;
+}
+
+const isWhole = ({ byteOffset, byteLength }) => byteOffset % 4 === 0 && byteLength % 4 === 0;
+const words = ({ buffer, byteOffset, byteLength }) => new Uint32Array(buffer, byteOffset, byteLength / 4);
+
 /** The axis along which all changes lie on one slice; the series' own (2) if there are several, or none. */
 function thinAxis(changed, dims) {
-  const first = position(changed[0], dims);
-  const thin = [true, true, true];
-  for (const voxel of changed) {
-    const here = position(voxel, dims);
-    for (let axis = 0; axis < 3; axis++) thin[axis] &&= here[axis] === first[axis];
-  }
+  const steps = strides(dims);
+  const thin = dims.map((size, axis) => {
+    const along = voxel => Math.floor(voxel / steps[axis]) % size;
+    const first = along(changed[0]);
+    return changed.every(voxel => along(voxel) === first);
+  });
   const axis = thin[2] ? 2 : thin.indexOf(true);
   return /** @type {Axis} */ (axis < 0 ? 2 : axis);
 }
 
 /**
- * @param {number} voxel index into an array
  * @param {Dims} dims
- * @returns {[number, number, number]} i, j, k
+ * @param {Axis} axis
+ * @param {number} slice along the axis
+ * @returns {Uint32Array} the slice's voxels, as ascending indices into an array
  */
-export function position(voxel, [columns, rows]) {
-  return [voxel % columns, Math.floor(voxel / columns) % rows, Math.floor(voxel / (columns * rows))];
+export function sliceVoxels(dims, axis, slice) {
+  const steps = strides(dims);
+  const [inner, outer] = [0, 1, 2].filter(each => each !== axis);
+  const voxels = new Uint32Array(dims[inner] * dims[outer]);
+  let n = 0;
+  for (let row = 0; row < dims[outer]; row++) {
+    const start = slice * steps[axis] + row * steps[outer];
+    for (let column = 0; column < dims[inner]; column++) voxels[n++] = start + column * steps[inner];
+  }
+  return voxels;
+}
+
+/**
+ * @param {Uint8Array} labels
+ * @returns {Set<number>} the values that occur
+ */
+export function valuesIn(labels) {
+  const found = new Uint8Array(256);
+  for (let voxel = 0; voxel < labels.length; voxel++) found[labels[voxel]] = 1;
+  return new Set([...found.keys()].filter(value => found[value]));
+}
+
+/**
+ * @param {Uint8Array} labels
+ * @param {Uint32Array|number[]} voxels
+ * @returns {Uint8Array} their values
+ */
+export function valuesAt(labels, voxels) {
+  return Uint8Array.from(voxels, voxel => labels[voxel]);
+}
+
+/** @param {Dims} dims @returns {Dims} from one voxel to the next along i, j and k, in an array */
+function strides([columns, rows]) {
+  return [1, columns, columns * rows];
 }

@@ -163,7 +163,7 @@ class SlmSam2App(MONAILabelApp):
         return {TASK: SlmSam2Train(conf.model, conf.model_dir, conf.device)}
 
     def init_strategies(self) -> dict[str, Strategy]:
-        handed = HandedOut()
+        handed = self._handed = HandedOut()
         most_different = MostDifferent(handed, VectorStore(self._models, self._configuration.device))
         return {
             "random": Random(handed),
@@ -202,6 +202,7 @@ class SlmSam2App(MONAILabelApp):
             raise refusal(error) from error
         monitor.took(str(model), result["params"].get("latencies", {}))
         if study.image_id is not None:
+            self._handed.go_on(study.image_id, received.get().annotator, datastore or self.datastore())
             report = result["params"].get("report", {})
             record_confidence(datastore or self.datastore(), study.image_id, report)
         return result

@@ -44,11 +44,13 @@ class Received:
         image_uploaded: the image file is part of this request.
         session: the request names a session.
         label_uploaded: the label file is part of this request.
+        annotator: who asks, as *Next Sample* knows them; None: nobody knows.
     """
 
     image_uploaded: bool = False
     session: bool = False
     label_uploaded: bool = False
+    annotator: str | None = None
 
 
 NOTHING = Received()

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
+from monailabel.config import settings
 from monailabel.datastore.dicom import DICOMWebDatastore
 from monailabel.endpoints import activelearning, infer
+from monailabel.endpoints.user.auth import User
 from monailabel.interfaces.utils.app import app_instance
 from starlette.responses import Response
 
@@ -59,7 +62,7 @@ def _infer(arguments: dict[str, Any]) -> Response | dict[str, Any] | None:
     if arguments["output"] == infer.ResultType.dicom_seg:
         _check_seg(arguments)
     came: Received = receive(arguments)
-    received.set(came)
+    received.set(replace(came, annotator=_annotator(json.loads(arguments["params"]), user)))
     with ExitStack() as uploads:
         _as_files(arguments, uploads)
         return infer.run_inference(**arguments)
@@ -94,8 +97,14 @@ def _check_seg(arguments: dict[str, Any]) -> None:
 
 
 def _next_sample(arguments: dict[str, Any]) -> dict[str, Any]:
-    params, user = check_object("params", arguments["params"] or {}), arguments["user"].username
+    params, user = check_object("params", arguments["params"] or {}), arguments["user"]
     # the strategy and MONAI Label's record see the same one
-    params["client_id"] = text_of(params, "client_id") or user
+    params["client_id"] = _annotator(params, user)
     params["strategy"] = arguments["strategy"]
-    return activelearning.sample(arguments["strategy"], params, user)
+    return activelearning.sample(arguments["strategy"], params, user.username)
+
+
+def _annotator(params: Mapping[str, Any], user: User) -> str:
+    """Who asks: who signed in; else the name that the client gives itself; else MONAI Label's name for everybody."""
+    named = None if settings.MONAI_LABEL_AUTH_ENABLE else text_of(params, "client_id")
+    return named or user.username

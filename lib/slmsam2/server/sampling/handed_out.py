@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -9,10 +10,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from monailabel.interfaces.datastore import Datastore
+from monailabel.interfaces.exception import MONAILabelException
 
 from slmsam2.server.folder import FolderDatastore
 
-RECENT_SECONDS = 15 * 60  # an image counts as being worked on for this long after it was handed out
+logger = logging.getLogger(__name__)
+
+RECENT_SECONDS = (
+    15 * 60
+)  # an image counts as being worked on for this long after it was handed out or worked on
+RENEWED_SECONDS = 60  # a hand-out is not renewed more often
 
 
 @dataclass(frozen=True)
@@ -70,6 +77,23 @@ class HandedOut:
         """Hand an image to the client that had it already."""
         with self._lock:
             self._taken[image] = Holder(client, self._clock())
+
+    def go_on(self, image: str, client: str | None, datastore: Datastore) -> None:
+        """Take note that a client works on an image: where it was handed to them, nobody else gets it for longer.
+
+        A datastore that cannot keep the note is no reason to fail.
+        """
+        try:
+            holder = self.holders([image], datastore).get(image)
+            if holder is None or holder.client != client or self._clock() - holder.since < RENEWED_SECONDS:
+                return
+            self.renew(image, client)
+            if isinstance(datastore, FolderDatastore):
+                datastore.note_holder(image, client, self._clock())
+        except (MONAILabelException, OSError) as error:
+            logger.warning(
+                "That %s is worked on could not be noted: %s", image, error or type(error).__name__
+            )
 
     def minutes_left(self, holders: Iterable[Holder]) -> int:
         """Minutes until the first of these images is free again, at least 1."""

@@ -1,0 +1,113 @@
+import assert from 'node:assert/strict';
+import { mock, test } from 'node:test';
+
+import { Controller } from '../../apps/slmsam2/ohif/controller.js';
+import { Session } from '../../apps/slmsam2/ohif/session.js';
+import { labelmapOf, niftiOf } from './made_up.mjs';
+
+const DIMS = [4, 1, 3];
+const INFO = { models: { slmsam2: {}, slmsam2_slice: { type: 'deepgrow' } } };
+mock.method(console, 'error', () => {});
+
+/**
+ * A controller in whose session points are placed, with a server that draws what is told.
+ * @param {(labels: Uint8Array|null) => Promise<number[]>|number[]} answer voxels that the server draws
+ */
+function placing(answer) {
+  let listener;
+  globalThis.window = { addEventListener: (_, added) => { listener = added; }, removeEventListener() {} };
+  const { labelmap, images } = labelmapOf(DIMS);
+  const asked = [];
+  const infer = async (model, uid, params, labels) => {
+    asked.push({ model, params, labels: labels && [...labels] });
+    const file = niftiOf(DIMS);
+    for (const voxel of await answer(labels)) new Uint8Array(file, 352)[voxel] = 1;
+    return { params: {}, file };
+  };
+  const shown = k => ({
+    element: { contains: () => true, getBoundingClientRect: () => ({ left: 0, top: 0 }) },
+    canvasToWorld: ([x]) => [x, 0, k],
+    getCamera: () => ({ viewPlaneNormal: [0, 0, 1] }),
+  });
+  let slice = 1;
+  const controller = new Controller({
+    structures: () => [{ value: 1, name: 'liver', active: true, color: [] }],
+    viewportsOf: () => [shown(slice)],
+  }, { infer });
+  controller.info = INFO;
+  const session = new Session({ SeriesInstanceUID: '1.2' }, labelmap, () => {});
+  controller.session = session;
+  controller.togglePoints();
+  const press = (x, k, shiftKey) => {
+    slice = k;
+    listener({ button: 0, clientX: x, clientY: 0, shiftKey, stopPropagation() {}, preventDefault() {} });
+  };
+  const click = (x, k = 1, shiftKey = false) => {
+    press(x, k, shiftKey);
+    return controller.clicking.last;
+  };
+  return { controller, session, asked, click, slice: k => [...images[k]], paint: (k, values) => images[k].set(values) };
+}
+
+test('points correct what is painted on the slice, and undo brings it back', async () => {
+  const { controller, session, asked, click, slice, paint } = placing(() => [4, 5]);
+  paint(1, [1, 1, 1, 2]);
+  await click(2, 1, true);
+  assert.deepEqual(asked[0].labels, [0, 0, 0, 0, 1, 1, 1, 0, 0, 0, 0, 0]);
+  assert.deepEqual(slice(1), [1, 1, 0, 2]);
+  controller.undo();
+  assert.deepEqual([slice(1), session.touched.slices(1, 2)], [[1, 1, 1, 2], [1]]);
+  assert.equal(controller.message.text, 'The last drawing by points was taken back.');
+  session.stop();
+});
+
+test('what earlier points drew is not corrected but answered anew, and undone with them', async () => {
+  const answers = [[4, 5, 6], [5]];
+  const { controller, session, asked, click, slice } = placing(() => answers.shift());
+  await click(0);
+  await click(2, 1, true);
+  assert.deepEqual(asked.map(each => each.labels), [null, null]);
+  assert.deepEqual([asked[1].params.foreground, asked[1].params.background], [[[0, 0, 1]], [[2, 0, 1]]]);
+  assert.deepEqual(slice(1), [0, 1, 0, 0]);
+  controller.undo();
+  assert.deepEqual(slice(1), [0, 0, 0, 0]);
+  assert.equal(session.touched.byValue.size, 0); // an empty slice would mean: it is not here
+  session.stop();
+});
+
+test('points placed again on a slice correct what the first ones drew', async () => {
+  const answers = [[4, 5], [8], [4]];
+  const { session, asked, click, slice } = placing(() => answers.shift());
+  click(0, 1);
+  click(0, 2);
+  await click(3, 1, true); // before the others are answered
+  assert.deepEqual(asked[2].labels, [0, 0, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0]);
+  assert.deepEqual([slice(1), slice(2)], [[1, 0, 0, 0], [1, 0, 0, 0]]);
+  session.stop();
+});
+
+test('after undo the points begin anew, and what is still to be answered changes nothing', async () => {
+  let arrive;
+  const answers = [[4], new Promise(resolve => { arrive = resolve; }), [6]];
+  const { controller, session, asked, click, slice } = placing(() => answers.shift());
+  await click(0);
+  const late = click(1);
+  await new Promise(resolve => setTimeout(resolve)); // it is under way
+  controller.undo();
+  arrive([4, 5]);
+  await late;
+  assert.deepEqual(slice(1), [0, 0, 0, 0]);
+  await click(2);
+  assert.deepEqual(asked[2].params.foreground, [[2, 0, 1]]);
+  assert.deepEqual(slice(1), [0, 0, 1, 0]);
+  session.stop();
+});
+
+test('a slice that was painted since the points stays painted', async () => {
+  const { controller, session, click, slice, paint } = placing(() => [4, 5]);
+  await click(0);
+  paint(1, [1, 1, 0, 1]);
+  controller.undo();
+  assert.deepEqual([slice(1), session.touched.slices(1, 2)], [[0, 0, 0, 1], [1]]);
+  session.stop();
+});

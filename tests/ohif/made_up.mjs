@@ -1,0 +1,35 @@
+// Label maps and files for the tests.
+import { Labelmap } from '../../apps/slmsam2/ohif/labelmap.js';
+
+/**
+ * An empty label map, as OHIF holds it.
+ * @returns {{labelmap: Labelmap, images: Uint8Array[], cornerstone: any, tools: any}} images: the pixels of its slices
+ */
+export function labelmapOf([columns, rows, slices], id = 'a') {
+  const images = Array.from({ length: slices }, () => new Uint8Array(columns * rows));
+  const getImage = k => ({ referencedImageId: k, voxelManager: { getScalarData: () => images[k] } });
+  const plane = k => ({
+    imagePositionPatient: [0, 0, k], rowCosines: [1, 0, 0], columnCosines: [0, 1, 0], columns, rows,
+    columnPixelSpacing: 1, rowPixelSpacing: 1,
+  });
+  const cornerstone = {
+    cache: { getImage },
+    metaData: { get: (_, k) => plane(k) },
+    eventTarget: new EventTarget(),
+    triggerEvent: (target, type, detail) => target.dispatchEvent(Object.assign(new Event(type), { detail })),
+  };
+  const representationData = { Labelmap: { imageIds: [...images.keys()] } };
+  const tools = { segmentation: { state: { getSegmentation: () => ({ representationData }) } } };
+  return { labelmap: new Labelmap(id, cornerstone, tools), images, cornerstone, tools };
+}
+
+/** @returns {ArrayBuffer} a NIfTI file of bytes, all 0 */
+export function niftiOf(dims) {
+  const file = new ArrayBuffer(352 + dims[0] * dims[1] * dims[2]);
+  const header = new DataView(file);
+  header.setInt32(0, 348, true);
+  dims.forEach((size, axis) => header.setInt16(42 + 2 * axis, size, true));
+  header.setInt16(70, 2, true);
+  header.setFloat32(108, 352, true);
+  return file;
+}
