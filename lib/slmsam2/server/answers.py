@@ -13,18 +13,20 @@ from slmsam2.errors import (
     StorageError,
     TimeUpError,
     TooLargeError,
+    TransferError,
 )
 
 
 def refusal(error: SlmSam2Error) -> HTTPException:
     """The HTTP answer for an error raised on purpose: its sentence, with 503 without weights, 409 when the run was
-    cancelled, 504 when its time was up, 501 for what the PACS does not do, 507 for a full disk or memory, 413 for a
-    volume that is too large, else 400."""
+    cancelled, 504 when its time was up, 501 for what the PACS does not do, 502 for what it did by half, 507 for a full
+    disk or memory, 413 for a volume that is too large, else 400."""
     statuses = {
         CheckpointError: 503,
         RunCancelledError: 409,
         TimeUpError: 504,
         ArchiveError: 501,
+        TransferError: 502,
         StorageError: 507,
         MemoryShortageError: 507,
         TooLargeError: 413,

@@ -1,12 +1,14 @@
 """A PACS reached by DICOMweb: what MONAI Label's datastore leaves open.
 
 It lists CT only; takes any one of several SEG objects of a series; gives labels back cropped; lists may be two hours
-old; and saving an empty label, downloading and deleting a label end in errors without a word.
+old; half a series that a killed server left is taken for the image; and saving an empty label, downloading and
+deleting a label end in errors without a word.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import re
 import shutil
 import tempfile
@@ -25,6 +27,7 @@ from monailabel.interfaces.exception import LabelNotFoundException
 from pydicom.dataset import Dataset
 
 from slmsam2.errors import ArchiveError, PromptError
+from slmsam2.server.fetched import FetchedSeries
 from slmsam2.server.folder import FolderDatastore
 from slmsam2.server.painted import read_saved
 from slmsam2.server.segmentations import Segmentation, Segmentations
@@ -69,19 +72,34 @@ class PacsDatastore(DICOMWebDatastore, FolderDatastore):
             fetch_by_frame=stock._fetch_by_frame,
             convert_to_nifti=True,
         )
+        self._fetched = FetchedSeries(stock._client, Path(self._datastore_path), stock._fetch_by_frame)
 
     def list_images(self) -> list[str]:
         """UIDs of the image series; SEG objects and the like are no images."""
         found = [e for f in self._filters for e in self._client.search_for_series(search_filters=f)]
         series = [Dataset.from_json(entry) for entry in found]
+        self._fetched.note(series)
         images = [
             str(s.SeriesInstanceUID) for s in series if s.get("Modality") not in ("SEG", "SR", "RTSTRUCT")
         ]
         return list(dict.fromkeys(images))
 
     def get_image_uri(self, image_id: str) -> str:
-        """Path of an image, fetched if need be; "" for what is no UID of a series."""
-        return super().get_image_uri(image_id) if UID.fullmatch(image_id) else ""
+        """Path of an image, fetched if need be; "" for what is no UID of a series.
+
+        Raises:
+            LookupError: the PACS has no such series.
+            TransferError: the PACS sends only some of its files.
+            requests.RequestException: the PACS does not answer, or refuses.
+        """
+        if not UID.fullmatch(image_id):
+            return ""
+        path = Path(os.path.realpath(self._datastore_path)) / f"{image_id}.nii.gz"
+        if not self._is_ready(image_id, path):
+            with self._fetched.alone(image_id):
+                if not self._is_ready(image_id, path):
+                    self._make_ready(image_id)
+        return str(path)
 
     def get_labeled_images(self, label_tag: str | None = None, labels: list[str] | None = None) -> list[str]:
         labelled = self._segmentations.newest()
@@ -150,6 +168,29 @@ class PacsDatastore(DICOMWebDatastore, FolderDatastore):
         elif not FolderDatastore.get_label_uri(self, label_id, label_tag):
             raise LabelNotFoundException(f"no label {label_id} with the tag {label_tag}")
         self._remove_local(label_id, label_tag)
+
+    def _is_ready(self, image_id: str, path: Path) -> bool:
+        """Whether an image is here, and whole. One with labels stays as it is: they lie on its grid."""
+        if not path.is_file() or not self._fetched.is_here(image_id):
+            return False
+        is_whole = self._fetched.is_whole_in(image_id, path)
+        entry = self._datastore.objects.get(image_id)
+        if not is_whole and entry is not None and entry.labels:
+            logger.warning(
+                "%s may lack slices that the PACS has; it stays so, as there are labels on it", path
+            )
+            return True
+        return is_whole
+
+    def _make_ready(self, image_id: str) -> None:
+        """Fetch an image unless all its slices are here, and make one file of them."""
+        if not self._fetched.is_whole(image_id):
+            self._fetched.fetch(image_id)
+        made = dicom_to_nifti(str(self._fetched.folder(image_id)))
+        try:
+            FolderDatastore.add_image(self, image_id, made, self._dicom_info(image_id))
+        finally:
+            Path(made).unlink(missing_ok=True)
 
     def _delete(self, segmentation: Segmentation) -> None:
         try:
