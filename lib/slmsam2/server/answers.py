@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import requests
+import urllib3
 from fastapi import HTTPException
 
 from slmsam2.errors import (
@@ -63,8 +65,19 @@ def unknown_label() -> HTTPException:
     return HTTPException(404, "There is no such image, or no label of it under this tag, on this server.")
 
 
-def archive_silent() -> HTTPException:
-    """502, the PACS cannot be reached."""
+def archive_failed(error: Exception) -> HTTPException:
+    """504 for an image archive that took too long, 502 for one that cannot be reached.
+
+    Args:
+        error: of requests or urllib3.
+    """
+    # an answer that stops in the middle is a ConnectionError around what urllib3 raised
+    if any(
+        isinstance(each, (requests.Timeout, urllib3.exceptions.TimeoutError)) for each in (error, *error.args)
+    ):
+        return HTTPException(
+            504, "The image archive (PACS) did not answer in time. Check that it is well, then try again."
+        )
     return HTTPException(502, "The image archive (PACS) does not answer. Check that it runs, then try again.")
 
 

@@ -27,6 +27,7 @@ from monailabel.interfaces.exception import LabelNotFoundException
 from pydicom.dataset import Dataset
 
 from slmsam2.errors import ArchiveError, PromptError
+from slmsam2.server.archive import bound_waiting
 from slmsam2.server.fetched import FetchedSeries
 from slmsam2.server.folder import FolderDatastore
 from slmsam2.server.painted import read_saved
@@ -62,6 +63,7 @@ class PacsDatastore(DICOMWebDatastore, FolderDatastore):
 
     def __init__(self, stock: DICOMWebDatastore, modalities: Sequence[str]) -> None:
         stock._observer.stop()  # two that watch one folder would write over each other
+        bound_waiting(stock._client)
         self._segmentations = Segmentations(stock._client)
         self._filters = search_filters(modalities)
         DICOMWebDatastore.__init__(

@@ -14,7 +14,6 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
-import requests
 from fastapi import APIRouter, HTTPException, UploadFile
 from monailabel.config import settings
 from monailabel.endpoints import datastore as stock
@@ -23,7 +22,7 @@ from monailabel.interfaces.exception import MONAILabelException
 from monailabel.utils.others.generic import remove_file
 
 from slmsam2.errors import PromptError, StorageError, VolumeError
-from slmsam2.server.answers import archive_silent, unknown_label
+from slmsam2.server.answers import unknown_label
 from slmsam2.server.front import off_the_loop, router_of_checked
 from slmsam2.server.inspection import inspect
 from slmsam2.server.json_objects import parse_object
@@ -83,9 +82,6 @@ def _endpoint(own: Work, work: Work) -> Work:
             raise unknown_label() from error
         except HTTPException as error:  # stock ones say as much, in fewer words
             raise (unknown_label() if error.status_code == 404 else error) from error
-        except requests.RequestException as error:
-            logger.warning("The PACS does not answer: %s", error)
-            raise archive_silent() from error
         except OSError as error:
             if error.errno not in NO_SPACE:
                 raise
