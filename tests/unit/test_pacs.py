@@ -231,3 +231,17 @@ def test_no_converted_copy_stays_in_the_folder_for_temporary_files(store, tmp_pa
     (tmp_path / "temporary").mkdir()
     store.get_image_uri(CT)
     assert list((tmp_path / "temporary").iterdir()) == []
+
+
+def test_the_description_of_the_datastore_asks_the_archive_once(store, pacs):
+    for _ in range(3):
+        assert store.status()["total"] == 1
+    assert pacs.searches() == 2  # for images and for SEG objects
+
+
+def test_an_image_that_is_added_is_looked_for_at_once(store, pacs, tmp_path):
+    assert store.list_images() == [CT]
+    pacs.series["1.2.3.2"] = pacs.series[CT]
+    assert store.list_images() == [CT]
+    store.add_image("1.2.3.2", store.get_image_uri(CT), {})
+    assert len(store.list_images()) == 2

@@ -30,6 +30,7 @@ from slmsam2.errors import ArchiveError, PromptError
 from slmsam2.server.archive import bound_waiting
 from slmsam2.server.fetched import FetchedSeries
 from slmsam2.server.folder import FolderDatastore
+from slmsam2.server.listed import Listed
 from slmsam2.server.painted import read_saved
 from slmsam2.server.segmentations import Segmentation, Segmentations
 from slmsam2.values import present_values
@@ -65,6 +66,7 @@ class PacsDatastore(DICOMWebDatastore, FolderDatastore):
         stock._observer.stop()  # two that watch one folder would write over each other
         bound_waiting(stock._client)
         self._segmentations = Segmentations(stock._client)
+        self._images = Listed(self._search)
         self._filters = search_filters(modalities)
         DICOMWebDatastore.__init__(
             self,
@@ -77,6 +79,10 @@ class PacsDatastore(DICOMWebDatastore, FolderDatastore):
         self._fetched = FetchedSeries(stock._client, Path(self._datastore_path), stock._fetch_by_frame)
 
     def list_images(self) -> list[str]:
+        """UIDs of the image series, as they were ten seconds ago at most."""
+        return list(self._images.get())
+
+    def _search(self) -> list[str]:
         """UIDs of the image series; SEG objects and the like are no images."""
         found = [e for f in self._filters for e in self._client.search_for_series(search_filters=f)]
         series = [Dataset.from_json(entry) for entry in found]
@@ -153,8 +159,13 @@ class PacsDatastore(DICOMWebDatastore, FolderDatastore):
             path = Path(folder) / f"{image_id}.nii.gz"
             write_label(path, label, image, dtype=None, compress=True)
             saved = super().save_label(image_id, str(path), label_tag, info)
-        self._segmentations.forget()
+        self._forget_lists()
         return saved
+
+    def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
+        added = super().add_image(image_id, image_filename, image_info)
+        self._images.forget()
+        return added
 
     def remove_label(self, label_id: str, label_tag: str) -> None:
         """Remove a label; a final one from the PACS as well, the newest if there are several.
@@ -166,7 +177,7 @@ class PacsDatastore(DICOMWebDatastore, FolderDatastore):
         newest = self._segmentations.newest().get(label_id) if label_tag == FINAL else None
         if newest is not None:
             self._delete(newest)
-            self._segmentations.forget()
+            self._forget_lists()
         elif not FolderDatastore.get_label_uri(self, label_id, label_tag):
             raise LabelNotFoundException(f"no label {label_id} with the tag {label_tag}")
         self._remove_local(label_id, label_tag)
@@ -203,6 +214,10 @@ class PacsDatastore(DICOMWebDatastore, FolderDatastore):
                 "The image archive (PACS) does not delete objects by DICOMweb, so the label stays. "
                 f"Delete the SEG series {segmentation.series} in the archive itself."
             ) from error
+
+    def _forget_lists(self) -> None:
+        self._segmentations.forget()
+        self._images.forget()
 
     def _refresh(self, image_id: str) -> None:
         """Make the local final label that of the newest SEG object; remove it when there is none any more."""

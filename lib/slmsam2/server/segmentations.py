@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from dataclasses import dataclass, field
 from typing import Any
 
 from dicomweb_client import DICOMwebClient
 from pydicom.dataset import Dataset
 
-LISTED_FOR = 10.0  # seconds; other programs may save labels, too
+from slmsam2.server.listed import Listed
 
 
 @dataclass(frozen=True)
@@ -37,21 +35,15 @@ class Segmentations:
     def __init__(self, client: DICOMwebClient) -> None:
         self._client = client
         self._known: dict[str, Segmentation | None] = {}
-        self._newest: dict[str, Segmentation] = {}
-        self._until = 0.0
-        self._lock = threading.Lock()
+        self._listed = Listed(self._look)
 
     def newest(self) -> dict[str, Segmentation]:
         """image series UID -> its newest SEG object."""
-        with self._lock:
-            if time.monotonic() > self._until:
-                self._newest = self._look()
-                self._until = time.monotonic() + LISTED_FOR
-            return self._newest
+        return self._listed.get()
 
     def forget(self) -> None:
         """Ask the PACS again next time: something was saved or deleted."""
-        self._until = 0.0
+        self._listed.forget()
 
     def _look(self) -> dict[str, Segmentation]:
         found = self._client.search_for_series(search_filters={"Modality": "SEG"})

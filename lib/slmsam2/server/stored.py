@@ -37,7 +37,7 @@ Work = Callable[..., Any]
 
 
 def stored_routes(most_voxels: int) -> APIRouter:
-    """Images, labels and what is known of them, at MONAI Label's own addresses.
+    """Images, labels, lists of them and what is known of them, at MONAI Label's own addresses.
 
     Args:
         most_voxels: bound on images and labels that are sent.
@@ -45,6 +45,7 @@ def stored_routes(most_voxels: int) -> APIRouter:
     add_image, save_label = (functools.partial(work, most_voxels) for work in (_add_image, _save_label))
     router = router_of_checked(stock.router.prefix)
     for method, path, own, work in (
+        ("GET", "/", stock.api_datastore, stock.datastore),
         ("PUT", "/image", stock.api_add_image, add_image),
         ("PUT", "/", stock.api_add_image, add_image),
         ("DELETE", "/image", stock.api_remove_image, stock.remove_image),
