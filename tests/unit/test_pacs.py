@@ -6,12 +6,18 @@ import time
 from pathlib import Path
 
 import nibabel as nib
+import numpy as np
 import pytest
+import requests
 from monailabel.datastore.dicom import DICOMwebClientX, DICOMWebDatastore
+from pydicom.dataset import Dataset
 
 import fake_pacs
-from dicom_files import write_series
+from dicom_files import write_dicom, write_series
+from sentences import check_sentence
 from slmsam2.errors import TransferError
+from slmsam2.server import pacs as pacs_module
+from slmsam2.server.answers import archive_failed
 from slmsam2.server.fetched import FetchedSeries
 from slmsam2.server.folder import FolderDatastore
 from slmsam2.server.pacs import PacsDatastore
@@ -245,3 +251,83 @@ def test_an_image_that_is_added_is_looked_for_at_once(store, pacs, tmp_path):
     assert store.list_images() == [CT]
     store.add_image("1.2.3.2", store.get_image_uri(CT), {})
     assert len(store.list_images()) == 2
+
+
+@pytest.fixture
+def save(store, tmp_path, monkeypatch):
+    """Save a final label; gives the UID of its SEG series."""
+    numbers = iter(range(1, 100))
+    made = tmp_path / "made.dcm"
+
+    def to_seg(folder, label, segments):
+        assert len(list(Path(folder).glob("*.dcm"))) == SLICES
+        write_seg(made, number=next(numbers))
+        return str(made)
+
+    monkeypatch.setattr(pacs_module, "nifti_to_dicom_seg", to_seg)
+
+    def save():
+        image = nib.load(store.get_image_uri(CT))
+        label = np.zeros(image.shape, np.uint8)
+        label[1:3, 1:3, 2] = 1
+        nib.save(nib.Nifti1Image(label, image.affine), tmp_path / "label.nii.gz")
+        info = {"label_info": [{"name": "liver", "id": 1}]}
+        store.save_label(CT, str(tmp_path / "label.nii.gz"), "final", info)
+        assert not made.exists()
+        return store.get_label_info(CT, "final")["SeriesInstanceUID"]
+
+    return save
+
+
+def write_seg(path, number):
+    """A SEG object without voxels, made later the higher its number."""
+    image, segment = Dataset(), Dataset()
+    image.SeriesInstanceUID = CT
+    segment.SegmentNumber, segment.SegmentLabel = 1, "liver"
+    write_dicom(
+        path,
+        np.zeros((4, 6), np.uint8),
+        Modality="SEG",
+        SeriesInstanceUID=f"1.2.3.7.{number}",
+        ReferencedSeriesSequence=[image],
+        SegmentSequence=[segment],
+        ContentDate="20260101",
+        ContentTime=f"{number:06}",
+    )
+
+
+@pytest.mark.parametrize("answer", [{}, None])
+def test_a_final_label_is_stored_whatever_the_archive_says_of_it(store, pacs, save, answer):
+    pacs.stored = answer
+    assert save() == "1.2.3.7.1"
+    assert store.get_label_info(CT, "final")["StudyInstanceUID"] == "1.2.3"
+    assert [method for method, _ in pacs.asked].count("POST") == 1
+
+
+def test_a_label_that_the_archive_does_not_take_is_not_saved(store, pacs, save):
+    pacs.stored = {"00081198": {"vr": "SQ", "Value": [{"00081197": {"vr": "US", "Value": [0x0122]}}]}}
+    with pytest.raises(TransferError, match=r"did not take the label.*0122"):
+        save()
+    assert FolderDatastore.get_label_uri(store, CT, "final") == ""
+
+
+@pytest.mark.parametrize(
+    ("status", "says"),
+    [
+        (401, "MONAI_LABEL_DICOMWEB_USERNAME"),
+        (403, "403 Forbidden when it was asked to store a label"),
+        (409, "409 Conflict"),
+        (507, "Free some space"),
+    ],
+)
+def test_what_the_archive_refuses_is_said(store, pacs, save, status, says):
+    store.get_image_uri(CT)
+    pacs.trouble = lambda method, path: (status, b"") if method == "POST" else None
+    with pytest.raises(requests.HTTPError) as raised:
+        save()
+    answer = archive_failed(raised.value)
+    assert answer.status_code == 502
+    assert says in answer.detail
+    assert "does not answer" not in answer.detail
+    check_sentence(answer.detail)
+    assert FolderDatastore.get_label_uri(store, CT, "final") == ""

@@ -66,11 +66,13 @@ def unknown_label() -> HTTPException:
 
 
 def archive_failed(error: Exception) -> HTTPException:
-    """504 for an image archive that took too long, 502 for one that cannot be reached.
+    """504 for an image archive that took too long, 502 for one that refuses something or cannot be reached.
 
     Args:
         error: of requests or urllib3.
     """
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        return _archive_refused(error.response)
     # an answer that stops in the middle is a ConnectionError around what urllib3 raised
     if any(
         isinstance(each, (requests.Timeout, urllib3.exceptions.TimeoutError)) for each in (error, *error.args)
@@ -79,6 +81,21 @@ def archive_failed(error: Exception) -> HTTPException:
             504, "The image archive (PACS) did not answer in time. Check that it is well, then try again."
         )
     return HTTPException(502, "The image archive (PACS) does not answer. Check that it runs, then try again.")
+
+
+def _archive_refused(response: requests.Response) -> HTTPException:
+    tried = {"POST": "store a label", "DELETE": "delete a label"}.get(
+        str(response.request.method), "find or send images or labels"
+    )
+    advice = {
+        401: "Check the user and the password that this server was given for it (MONAI_LABEL_DICOMWEB_USERNAME).",
+        403: "Let the user that this server was given for it (MONAI_LABEL_DICOMWEB_USERNAME) do so.",
+        507: "Free some space there, then try again.",
+    }.get(response.status_code, "Its log says why.")
+    answered = f"{response.status_code} {response.reason or ''}".strip()
+    return HTTPException(
+        502, f"The image archive (PACS) answered {answered} when it was asked to {tried}. {advice}"
+    )
 
 
 def failure() -> HTTPException:

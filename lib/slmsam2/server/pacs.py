@@ -20,13 +20,14 @@ import numpy as np
 import requests
 from monailabel.config import settings
 from monailabel.datastore.dicom import DICOMWebDatastore
-from monailabel.datastore.utils.convert import dicom_to_nifti
+from monailabel.datastore.utils.convert import dicom_to_nifti, nifti_to_dicom_seg
 from monailabel.datastore.utils.dicom import dicom_web_download_series
 from monailabel.interfaces.datastore import DefaultLabelTag
 from monailabel.interfaces.exception import LabelNotFoundException
+from pydicom import dcmread
 from pydicom.dataset import Dataset
 
-from slmsam2.errors import ArchiveError, PromptError
+from slmsam2.errors import ArchiveError, PromptError, TransferError
 from slmsam2.server.archive import bound_waiting
 from slmsam2.server.fetched import FetchedSeries
 from slmsam2.server.folder import FolderDatastore
@@ -40,6 +41,7 @@ logger = logging.getLogger(__name__)
 
 FINAL = DefaultLabelTag.FINAL.value
 UID = re.compile(r"[0-9]+(\.[0-9]+)*")  # of DICOM; it becomes a folder's name here
+NOTED = ("SeriesInstanceUID", "Modality", "PatientID", "StudyInstanceUID")  # of a SEG object
 MOST_CHARACTERS = 64  # of a series description in DICOM
 FILTER = "MONAI_LABEL_DICOMWEB_SEARCH_FILTER"
 
@@ -148,7 +150,9 @@ class PacsDatastore(DICOMWebDatastore, FolderDatastore):
 
         Raises:
             PromptError: there is nothing in it.
+            TransferError: the PACS did not take it; nothing was saved.
             VolumeError: it cannot be read, or does not lie on the image's grid.
+            requests.RequestException: the PACS does not answer, or refuses; nothing was saved.
         """
         image = read_volume(Path(self.get_image_uri(image_id)))
         label = label_on_grid(read_saved(Path(label_filename), image), image)
@@ -158,9 +162,26 @@ class PacsDatastore(DICOMWebDatastore, FolderDatastore):
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / f"{image_id}.nii.gz"
             write_label(path, label, image, dtype=None, compress=True)
-            saved = super().save_label(image_id, str(path), label_tag, info)
+            if label_tag == FINAL:
+                info |= self._store(image_id, path, info["label_info"])
+            saved = FolderDatastore.save_label(self, image_id, str(path), label_tag, info)
         self._forget_lists()
         return saved
+
+    def _store(self, image_id: str, label: Path, segments: list[dict[str, Any]]) -> dict[str, str]:
+        """Put a label into the PACS as DICOM SEG; what MONAI Label notes of it."""
+        made = nifti_to_dicom_seg(str(self._fetched.folder(image_id)), str(label), segments)
+        try:
+            seg = dcmread(made)
+        finally:
+            Path(made).unlink(missing_ok=True)
+        failed = self._client.store_instances([seg]).get("FailedSOPSequence")
+        if failed:
+            raise TransferError(
+                "The image archive (PACS) did not take the label: nothing was saved. The reason it gives is "
+                f"{failed[0].get('FailureReason', 0):04X} (hexadecimal, of DICOM STOW-RS); its log may say more."
+            )
+        return {field: str(seg.get(field) or "UNK") for field in NOTED}
 
     def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
         added = super().add_image(image_id, image_filename, image_info)
