@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -78,8 +79,7 @@ def running() -> Iterator[FakePacs]:
     """The PACS, while the context is open."""
     pacs = FakePacs()
     handler = type("Handler", (_Handler,), {"pacs": pacs})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads, server.block_on_close = True, False
+    server = _Server(("127.0.0.1", 0), handler)
     pacs.url = f"http://127.0.0.1:{server.server_port}/dicom-web"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
@@ -88,6 +88,15 @@ def running() -> Iterator[FakePacs]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads, block_on_close = True, False
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Those who wait no longer are no error here."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):

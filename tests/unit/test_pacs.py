@@ -1,5 +1,6 @@
 """A PACS as datastore: series are whole or not there, whoever asks meanwhile and whatever ended before."""
 
+import json
 import os
 import threading
 import time
@@ -331,3 +332,73 @@ def test_what_the_archive_refuses_is_said(store, pacs, save, status, says):
     assert "does not answer" not in answer.detail
     check_sentence(answer.detail)
     assert FolderDatastore.get_label_uri(store, CT, "final") == ""
+
+
+def label_here(store):
+    return FolderDatastore.get_label_uri(store, CT, "final")
+
+
+def test_a_label_just_saved_stays_though_the_archive_lists_it_late(store, pacs, save):
+    pacs.hidden.add("1.2.3.7.1")
+    assert save() == "1.2.3.7.1"
+    assert store.get_labels_by_image_id(CT) == {"final": CT}
+    assert store.get_label_uri(CT, "final") == label_here(store) != ""
+    assert store.get_labeled_images() == [CT]
+    assert store.get_unlabeled_images() == []
+
+
+def test_a_label_just_saved_stays_though_a_search_began_before(store, pacs, save):
+    store.get_image_uri(CT)
+    searching, stored = threading.Event(), threading.Event()
+
+    def trouble(method, path):
+        if "Modality=SEG" in path and not searching.is_set():
+            listed = json.dumps(pacs.listed({"Modality": "SEG"})).encode()
+            searching.set()
+            stored.wait(10)
+            return 200, listed
+        return None
+
+    pacs.trouble = trouble
+    search = threading.Thread(target=store.get_labeled_images)
+    search.start()
+    assert searching.wait(10)
+    assert save() == "1.2.3.7.1"
+    stored.set()
+    search.join()
+    assert store.get_labels_by_image_id(CT) == {"final": CT}
+    assert store.get_label_info(CT, "final")["SeriesInstanceUID"] == "1.2.3.7.1"
+
+
+def test_a_label_that_the_archive_never_lists_is_trusted_for_two_minutes(store, pacs, save, monkeypatch):
+    pacs.hidden.add("1.2.3.7.1")
+    save()
+    now = time.monotonic()
+    monkeypatch.setattr("time.monotonic", lambda: now + 110)
+    assert store.get_labels_by_image_id(CT) == {"final": CT}
+    monkeypatch.setattr("time.monotonic", lambda: now + 130)
+    assert store.get_labels_by_image_id(CT) == {}
+
+
+def test_a_label_that_was_listed_and_is_deleted_elsewhere_is_gone(store, pacs, save):
+    save()
+    assert store.get_labels_by_image_id(CT) == {"final": CT}
+    del pacs.series["1.2.3.7.1"]
+    store._segmentations.forget()
+    assert store.get_labels_by_image_id(CT) == {}
+    assert label_here(store) == ""
+
+
+def test_a_label_just_saved_can_be_removed(store, pacs, save):
+    pacs.hidden.add("1.2.3.7.1")
+    save()
+    store.remove_label(CT, "final")
+    assert "1.2.3.7.1" not in pacs.series
+    assert store.get_labels_by_image_id(CT) == {}
+
+
+def test_of_two_saved_labels_the_later_counts(store, pacs, save):
+    pacs.hidden.add("1.2.3.7.2")
+    assert [save(), save()] == ["1.2.3.7.1", "1.2.3.7.2"]
+    store.get_labels_by_image_id(CT)
+    assert store.get_label_info(CT, "final")["SeriesInstanceUID"] == "1.2.3.7.2"

@@ -162,11 +162,10 @@ class PacsDatastore(DICOMWebDatastore, FolderDatastore):
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / f"{image_id}.nii.gz"
             write_label(path, label, image, dtype=None, compress=True)
-            if label_tag == FINAL:
-                info |= self._store(image_id, path, info["label_info"])
-            saved = FolderDatastore.save_label(self, image_id, str(path), label_tag, info)
-        self._forget_lists()
-        return saved
+            with self._fetched.alone(image_id):
+                if label_tag == FINAL:
+                    info |= self._store(image_id, path, info["label_info"])
+                return FolderDatastore.save_label(self, image_id, str(path), label_tag, info)
 
     def _store(self, image_id: str, label: Path, segments: list[dict[str, Any]]) -> dict[str, str]:
         """Put a label into the PACS as DICOM SEG; what MONAI Label notes of it."""
@@ -181,6 +180,8 @@ class PacsDatastore(DICOMWebDatastore, FolderDatastore):
                 "The image archive (PACS) did not take the label: nothing was saved. The reason it gives is "
                 f"{failed[0].get('FailureReason', 0):04X} (hexadecimal, of DICOM STOW-RS); its log may say more."
             )
+        self._segmentations.stored(seg)
+        self._images.forget()
         return {field: str(seg.get(field) or "UNK") for field in NOTED}
 
     def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
@@ -198,7 +199,8 @@ class PacsDatastore(DICOMWebDatastore, FolderDatastore):
         newest = self._segmentations.newest().get(label_id) if label_tag == FINAL else None
         if newest is not None:
             self._delete(newest)
-            self._forget_lists()
+            self._segmentations.deleted(newest)
+            self._images.forget()
         elif not FolderDatastore.get_label_uri(self, label_id, label_tag):
             raise LabelNotFoundException(f"no label {label_id} with the tag {label_tag}")
         self._remove_local(label_id, label_tag)
@@ -236,29 +238,29 @@ class PacsDatastore(DICOMWebDatastore, FolderDatastore):
                 f"Delete the SEG series {segmentation.series} in the archive itself."
             ) from error
 
-    def _forget_lists(self) -> None:
-        self._segmentations.forget()
-        self._images.forget()
-
     def _refresh(self, image_id: str) -> None:
         """Make the local final label that of the newest SEG object; remove it when there is none any more."""
-        newest = self._segmentations.newest().get(image_id)
-        here = FolderDatastore.get_label_uri(self, image_id, FINAL)
-        if newest is None:
-            if here:
-                self._remove_local(image_id, FINAL)
-            return
-        local = self.get_label_info(image_id, FINAL)
-        if here and Path(here).is_file() and local.get("SeriesInstanceUID") == newest.series:
-            return
-        image = read_volume(Path(self.get_image_uri(image_id)))
+        with self._fetched.alone(image_id):  # not between the two halves of saving one
+            newest = self._segmentations.newest().get(image_id)
+            here = FolderDatastore.get_label_uri(self, image_id, FINAL)
+            if newest is None:
+                if here:
+                    self._remove_local(image_id, FINAL)
+                return
+            local = self.get_label_info(image_id, FINAL)
+            if not (here and Path(here).is_file() and local.get("SeriesInstanceUID") == newest.series):
+                self._take_over(newest)
+
+    def _take_over(self, newest: Segmentation) -> None:
+        """Make a SEG object of the PACS the local final label of its image."""
+        image = read_volume(Path(self.get_image_uri(newest.image)))
         with tempfile.TemporaryDirectory() as folder:
             label = self._download(newest, Path(folder) / "seg")
-            path = Path(folder) / f"{image_id}.nii.gz"
+            path = Path(folder) / f"{newest.image}.nii.gz"
             write_label(path, label_on_grid(read_label(label), image), image, dtype=None, compress=True)
             label.unlink()
             info = {"SeriesInstanceUID": newest.series, "Modality": "SEG", "label_info": newest.segments}
-            FolderDatastore.save_label(self, image_id, str(path), FINAL, info)
+            FolderDatastore.save_label(self, newest.image, str(path), FINAL, info)
 
     def _download(self, segmentation: Segmentation, folder: Path) -> Path:
         """The labelmap of a SEG object (around its structures only), in a temporary file."""
