@@ -45,5 +45,9 @@ class ArchiveError(SlmSam2Error):
     """The image archive (PACS) refuses something, or cannot do it."""
 
 
+class TransferError(SlmSam2Error):
+    """The image archive (PACS) did not send, or did not take, all of something."""
+
+
 class StorageError(SlmSam2Error):
     """The disk is full, or a file cannot be written; what was there before is unchanged."""

@@ -10,16 +10,13 @@ import subprocess
 import threading
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from monailabel.interfaces.exception import ImageNotFoundException
 
 from slmsam2.errors import PromptError, StorageError
-from slmsam2.server import folder as folder_module
 from slmsam2.server.folder import FolderDatastore
-from slmsam2.server.pacs import PacsDatastore
 
 pytestmark = pytest.mark.unit
 
@@ -313,20 +310,3 @@ def test_another_process_changes_the_index(studies, save):
         assert content_of(watching, "a") == b"label"
     finally:
         watching._observer.stop()
-
-
-def test_ids_that_a_pacs_is_not_asked_for(tmp_path, monkeypatch):
-    client = SimpleNamespace(base_url="http://pacs")
-    stock = SimpleNamespace(
-        _observer=SimpleNamespace(stop=lambda: None),
-        _client=client,
-        _datastore_path=str(tmp_path / "cache" / "x"),
-        _fetch_by_frame=False,
-    )
-    monkeypatch.setattr(folder_module.FolderDatastore, "refresh", lambda self: None)
-    store = PacsDatastore(stock, ["CT"])
-    try:
-        for name in ("../../etc", "/etc", "..", "1.2/../..", "%2e%2e", ""):
-            assert store.get_image_uri(name) == ""
-    finally:
-        store._observer.stop()

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import requests
 from fastapi import HTTPException
 from monailabel.config import settings
 from monailabel.interfaces.app import MONAILabelApp
@@ -21,7 +22,7 @@ from monailabel.utils.sessions import Sessions
 from slmsam2.engine import Workspace
 from slmsam2.errors import SlmSam2Error
 from slmsam2.modeling.build import learnt_folder
-from slmsam2.server.answers import refusal, unreachable
+from slmsam2.server.answers import archive_failed, refusal, unreachable
 from slmsam2.server.auto_train import AutoTrainer
 from slmsam2.server.background import Background
 from slmsam2.server.configuration import read_configuration
@@ -211,7 +212,8 @@ class SlmSam2App(MONAILabelApp):
         """Choose the image to label next; nothing when all are labelled.
 
         Raises:
-            HTTPException: 404 unknown strategy; 409 others work on all that is left; 502 no answer from the archive.
+            HTTPException: 404 unknown strategy; 409 others work on all that is left; 502 or 504 no answer
+                from the archive.
         """
         strategy = request.get("strategy")
         if strategy not in self._strategies:
@@ -219,6 +221,9 @@ class SlmSam2App(MONAILabelApp):
             raise HTTPException(404, f"There is no strategy {strategy!r}. This server has: {known}.")
         try:
             chosen = super().next_sample(request)
+        except requests.RequestException as error:
+            logger.warning("No next sample: %s", error)
+            raise archive_failed(error) from error
         except OSError as error:
             logger.warning("No next sample: %s", error)
             raise unreachable("next image") from error

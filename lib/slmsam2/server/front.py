@@ -9,13 +9,14 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import anyio.to_thread
+import requests
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
 from monailabel.config import settings
 from monailabel.endpoints.user.auth import RBAC, User, get_current_user
 from starlette.responses import Response
 
 from slmsam2.errors import SlmSam2Error
-from slmsam2.server.answers import failure, refusal
+from slmsam2.server.answers import archive_failed, failure, refusal
 from slmsam2.server.shortage import is_full_disk, is_shortage, refused_for_full_disk, refused_for_shortage
 
 logger = logging.getLogger(__name__)
@@ -89,6 +90,9 @@ def _with_plain_errors(answer: Answer, arguments: dict[str, Any]) -> Response | 
         raise
     except SlmSam2Error as error:
         raise refusal(error) from error
+    except requests.RequestException as error:
+        logger.warning("The PACS failed: %s", error)
+        raise archive_failed(error) from error
     except Exception as error:
         if is_shortage(error):
             logger.warning("Memory ran short: %s", error)

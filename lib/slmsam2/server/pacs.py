@@ -1,12 +1,14 @@
 """A PACS reached by DICOMweb: what MONAI Label's datastore leaves open.
 
 It lists CT only; takes any one of several SEG objects of a series; gives labels back cropped; lists may be two hours
-old; and saving an empty label, downloading and deleting a label end in errors without a word.
+old; half a series that a killed server left is taken for the image; and saving an empty label, downloading and
+deleting a label end in errors without a word.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import re
 import shutil
 import tempfile
@@ -18,14 +20,18 @@ import numpy as np
 import requests
 from monailabel.config import settings
 from monailabel.datastore.dicom import DICOMWebDatastore
-from monailabel.datastore.utils.convert import dicom_to_nifti
+from monailabel.datastore.utils.convert import dicom_to_nifti, nifti_to_dicom_seg
 from monailabel.datastore.utils.dicom import dicom_web_download_series
 from monailabel.interfaces.datastore import DefaultLabelTag
 from monailabel.interfaces.exception import LabelNotFoundException
+from pydicom import dcmread
 from pydicom.dataset import Dataset
 
-from slmsam2.errors import ArchiveError, PromptError
+from slmsam2.errors import ArchiveError, PromptError, TransferError
+from slmsam2.server.archive import bound_waiting
+from slmsam2.server.fetched import FetchedSeries
 from slmsam2.server.folder import FolderDatastore
+from slmsam2.server.listed import Listed
 from slmsam2.server.painted import read_saved
 from slmsam2.server.segmentations import Segmentation, Segmentations
 from slmsam2.values import present_values
@@ -35,6 +41,7 @@ logger = logging.getLogger(__name__)
 
 FINAL = DefaultLabelTag.FINAL.value
 UID = re.compile(r"[0-9]+(\.[0-9]+)*")  # of DICOM; it becomes a folder's name here
+NOTED = ("SeriesInstanceUID", "Modality", "PatientID", "StudyInstanceUID")  # of a SEG object
 MOST_CHARACTERS = 64  # of a series description in DICOM
 FILTER = "MONAI_LABEL_DICOMWEB_SEARCH_FILTER"
 
@@ -59,7 +66,9 @@ class PacsDatastore(DICOMWebDatastore, FolderDatastore):
 
     def __init__(self, stock: DICOMWebDatastore, modalities: Sequence[str]) -> None:
         stock._observer.stop()  # two that watch one folder would write over each other
+        bound_waiting(stock._client)
         self._segmentations = Segmentations(stock._client)
+        self._images = Listed(self._search)
         self._filters = search_filters(modalities)
         DICOMWebDatastore.__init__(
             self,
@@ -69,19 +78,38 @@ class PacsDatastore(DICOMWebDatastore, FolderDatastore):
             fetch_by_frame=stock._fetch_by_frame,
             convert_to_nifti=True,
         )
+        self._fetched = FetchedSeries(stock._client, Path(self._datastore_path), stock._fetch_by_frame)
 
     def list_images(self) -> list[str]:
+        """UIDs of the image series, as they were ten seconds ago at most."""
+        return list(self._images.get())
+
+    def _search(self) -> list[str]:
         """UIDs of the image series; SEG objects and the like are no images."""
         found = [e for f in self._filters for e in self._client.search_for_series(search_filters=f)]
         series = [Dataset.from_json(entry) for entry in found]
+        self._fetched.note(series)
         images = [
             str(s.SeriesInstanceUID) for s in series if s.get("Modality") not in ("SEG", "SR", "RTSTRUCT")
         ]
         return list(dict.fromkeys(images))
 
     def get_image_uri(self, image_id: str) -> str:
-        """Path of an image, fetched if need be; "" for what is no UID of a series."""
-        return super().get_image_uri(image_id) if UID.fullmatch(image_id) else ""
+        """Path of an image, fetched if need be; "" for what is no UID of a series.
+
+        Raises:
+            LookupError: the PACS has no such series.
+            TransferError: the PACS sends only some of its files.
+            requests.RequestException: the PACS does not answer, or refuses.
+        """
+        if not UID.fullmatch(image_id):
+            return ""
+        path = Path(os.path.realpath(self._datastore_path)) / f"{image_id}.nii.gz"
+        if not self._is_ready(image_id, path):
+            with self._fetched.alone(image_id):
+                if not self._is_ready(image_id, path):
+                    self._make_ready(image_id)
+        return str(path)
 
     def get_labeled_images(self, label_tag: str | None = None, labels: list[str] | None = None) -> list[str]:
         labelled = self._segmentations.newest()
@@ -122,7 +150,9 @@ class PacsDatastore(DICOMWebDatastore, FolderDatastore):
 
         Raises:
             PromptError: there is nothing in it.
+            TransferError: the PACS did not take it; nothing was saved.
             VolumeError: it cannot be read, or does not lie on the image's grid.
+            requests.RequestException: the PACS does not answer, or refuses; nothing was saved.
         """
         image = read_volume(Path(self.get_image_uri(image_id)))
         label = label_on_grid(read_saved(Path(label_filename), image), image)
@@ -132,9 +162,32 @@ class PacsDatastore(DICOMWebDatastore, FolderDatastore):
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / f"{image_id}.nii.gz"
             write_label(path, label, image, dtype=None, compress=True)
-            saved = super().save_label(image_id, str(path), label_tag, info)
-        self._segmentations.forget()
-        return saved
+            with self._fetched.alone(image_id):
+                if label_tag == FINAL:
+                    info |= self._store(image_id, path, info["label_info"])
+                return FolderDatastore.save_label(self, image_id, str(path), label_tag, info)
+
+    def _store(self, image_id: str, label: Path, segments: list[dict[str, Any]]) -> dict[str, str]:
+        """Put a label into the PACS as DICOM SEG; what MONAI Label notes of it."""
+        made = nifti_to_dicom_seg(str(self._fetched.folder(image_id)), str(label), segments)
+        try:
+            seg = dcmread(made)
+        finally:
+            Path(made).unlink(missing_ok=True)
+        failed = self._client.store_instances([seg]).get("FailedSOPSequence")
+        if failed:
+            raise TransferError(
+                "The image archive (PACS) did not take the label: nothing was saved. The reason it gives is "
+                f"{failed[0].get('FailureReason', 0):04X} (hexadecimal, of DICOM STOW-RS); its log may say more."
+            )
+        self._segmentations.stored(seg)
+        self._images.forget()
+        return {field: str(seg.get(field) or "UNK") for field in NOTED}
+
+    def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
+        added = super().add_image(image_id, image_filename, image_info)
+        self._images.forget()
+        return added
 
     def remove_label(self, label_id: str, label_tag: str) -> None:
         """Remove a label; a final one from the PACS as well, the newest if there are several.
@@ -146,10 +199,34 @@ class PacsDatastore(DICOMWebDatastore, FolderDatastore):
         newest = self._segmentations.newest().get(label_id) if label_tag == FINAL else None
         if newest is not None:
             self._delete(newest)
-            self._segmentations.forget()
+            self._segmentations.deleted(newest)
+            self._images.forget()
         elif not FolderDatastore.get_label_uri(self, label_id, label_tag):
             raise LabelNotFoundException(f"no label {label_id} with the tag {label_tag}")
         self._remove_local(label_id, label_tag)
+
+    def _is_ready(self, image_id: str, path: Path) -> bool:
+        """Whether an image is here, and whole. One with labels stays as it is: they lie on its grid."""
+        if not path.is_file() or not self._fetched.is_here(image_id):
+            return False
+        is_whole = self._fetched.is_whole_in(image_id, path)
+        entry = self._datastore.objects.get(image_id)
+        if not is_whole and entry is not None and entry.labels:
+            logger.warning(
+                "%s may lack slices that the PACS has; it stays so, as there are labels on it", path
+            )
+            return True
+        return is_whole
+
+    def _make_ready(self, image_id: str) -> None:
+        """Fetch an image unless all its slices are here, and make one file of them."""
+        if not self._fetched.is_whole(image_id):
+            self._fetched.fetch(image_id)
+        made = dicom_to_nifti(str(self._fetched.folder(image_id)))
+        try:
+            FolderDatastore.add_image(self, image_id, made, self._dicom_info(image_id))
+        finally:
+            Path(made).unlink(missing_ok=True)
 
     def _delete(self, segmentation: Segmentation) -> None:
         try:
@@ -163,23 +240,27 @@ class PacsDatastore(DICOMWebDatastore, FolderDatastore):
 
     def _refresh(self, image_id: str) -> None:
         """Make the local final label that of the newest SEG object; remove it when there is none any more."""
-        newest = self._segmentations.newest().get(image_id)
-        here = FolderDatastore.get_label_uri(self, image_id, FINAL)
-        if newest is None:
-            if here:
-                self._remove_local(image_id, FINAL)
-            return
-        local = self.get_label_info(image_id, FINAL)
-        if here and Path(here).is_file() and local.get("SeriesInstanceUID") == newest.series:
-            return
-        image = read_volume(Path(self.get_image_uri(image_id)))
+        with self._fetched.alone(image_id):  # not between the two halves of saving one
+            newest = self._segmentations.newest().get(image_id)
+            here = FolderDatastore.get_label_uri(self, image_id, FINAL)
+            if newest is None:
+                if here:
+                    self._remove_local(image_id, FINAL)
+                return
+            local = self.get_label_info(image_id, FINAL)
+            if not (here and Path(here).is_file() and local.get("SeriesInstanceUID") == newest.series):
+                self._take_over(newest)
+
+    def _take_over(self, newest: Segmentation) -> None:
+        """Make a SEG object of the PACS the local final label of its image."""
+        image = read_volume(Path(self.get_image_uri(newest.image)))
         with tempfile.TemporaryDirectory() as folder:
             label = self._download(newest, Path(folder) / "seg")
-            path = Path(folder) / f"{image_id}.nii.gz"
+            path = Path(folder) / f"{newest.image}.nii.gz"
             write_label(path, label_on_grid(read_label(label), image), image, dtype=None, compress=True)
             label.unlink()
             info = {"SeriesInstanceUID": newest.series, "Modality": "SEG", "label_info": newest.segments}
-            FolderDatastore.save_label(self, image_id, str(path), FINAL, info)
+            FolderDatastore.save_label(self, newest.image, str(path), FINAL, info)
 
     def _download(self, segmentation: Segmentation, folder: Path) -> Path:
         """The labelmap of a SEG object (around its structures only), in a temporary file."""

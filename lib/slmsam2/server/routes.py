@@ -1,4 +1,4 @@
-"""Our ``/infer`` and ``/activelearning`` in front of MONAI Label's: the same endpoints, off the event loop."""
+"""Our ``/infer``, ``/activelearning`` and ``/info`` in front of MONAI Label's: the same, off the event loop."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 from monailabel.config import settings
 from monailabel.datastore.dicom import DICOMWebDatastore
-from monailabel.endpoints import activelearning, infer
+from monailabel.endpoints import activelearning, infer, info
 from monailabel.endpoints.user.auth import User
 from monailabel.interfaces.utils.app import app_instance
 from starlette.responses import Response
@@ -26,13 +26,14 @@ from slmsam2.server.parameters import text_of
 from slmsam2.server.received import Received, receive, received
 from slmsam2.server.uploads import as_file
 
-NAMES = INFER, SAMPLE = "slmsam2_infer", "slmsam2_sample"
+NAMES = INFER, SAMPLE, INFO = "slmsam2_infer", "slmsam2_sample", "slmsam2_info"
 
 
 def install_routes(app: FastAPI) -> None:
     """Put our routes in front of MONAI Label's; doing it again changes nothing.
 
-    MONAI Label's endpoints are ``async def`` around synchronous code: one inference blocks all other requests.
+    MONAI Label's endpoints are ``async def`` around synchronous code: one inference blocks all other requests,
+    and so does a PACS that hangs, which the description of the app asks how many images it has.
     """
     if any(getattr(route, "name", None) in NAMES for route in app.router.routes):
         return
@@ -40,19 +41,26 @@ def install_routes(app: FastAPI) -> None:
     _put_in_front(app, INFER, infer.router, "/{model}", in_line(inferring, monitor.answered))
     sampling = off_the_loop(activelearning.api_sample, _next_sample)
     _put_in_front(app, SAMPLE, activelearning.router, "/{strategy}", sampling)
+    _put_in_front(app, INFO, info.router, "/", off_the_loop(info.api_app_info, _info), method="GET")
 
 
-def _put_in_front(app: FastAPI, name: str, stock: APIRouter, path: str, endpoint: Callable[..., Any]) -> None:
+def _put_in_front(
+    app: FastAPI, name: str, stock: APIRouter, path: str, endpoint: Callable[..., Any], method: str = "POST"
+) -> None:
     """Let ``endpoint`` serve a path of a stock router."""
     # not in the schema: MONAI Label's own entry describes it
     app.router.add_api_route(
         f"{infer.settings.MONAI_LABEL_API_STR}{stock.prefix}{path}",
         endpoint,
-        methods=["POST"],
+        methods=[method],
         name=name,
         include_in_schema=False,
     )
     app.router.routes.insert(0, app.router.routes.pop())
+
+
+def _info(arguments: dict[str, Any]) -> dict[str, Any]:
+    return info.app_info()
 
 
 def _infer(arguments: dict[str, Any]) -> Response | dict[str, Any] | None:

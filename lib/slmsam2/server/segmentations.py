@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +9,9 @@ from typing import Any
 from dicomweb_client import DICOMwebClient
 from pydicom.dataset import Dataset
 
-LISTED_FOR = 10.0  # seconds; other programs may save labels, too
+from slmsam2.server.listed import Listed
+
+TRUSTED_FOR = 120.0  # seconds, without being listed by the archive
 
 
 @dataclass(frozen=True)
@@ -32,28 +33,48 @@ class Segmentation:
 
 
 class Segmentations:
-    """Finds SEG objects by DICOMweb. Metadata are read once per object: an object never changes."""
+    """Finds SEG objects by DICOMweb. Metadata are read once per object: an object never changes.
+
+    An archive may list an object only a while after it took it. What was stored from here counts until then, for two
+    minutes at most.
+    """
 
     def __init__(self, client: DICOMwebClient) -> None:
         self._client = client
         self._known: dict[str, Segmentation | None] = {}
-        self._newest: dict[str, Segmentation] = {}
-        self._until = 0.0
-        self._lock = threading.Lock()
+        self._stored: dict[str, tuple[Segmentation, float]] = {}  # image -> and until when it is trusted
+        self._listed = Listed(self._look)
 
     def newest(self) -> dict[str, Segmentation]:
         """image series UID -> its newest SEG object."""
-        with self._lock:
-            if time.monotonic() > self._until:
-                self._newest = self._look()
-                self._until = time.monotonic() + LISTED_FOR
-            return self._newest
+        stored = dict(self._stored)  # before the list: what is taken out meanwhile is in the list then
+        newest, listed = self._listed.get()
+        now = time.monotonic()
+        unlisted = {
+            image: each
+            for image, (each, until) in stored.items()
+            if now < until and each.series not in listed
+        }
+        return {**newest, **unlisted}
+
+    def stored(self, seg: Dataset) -> None:
+        """Count a SEG object that the PACS has just taken."""
+        found = _segmentation(str(seg.StudyInstanceUID), str(seg.SeriesInstanceUID), seg)
+        if found is not None:
+            self._stored[found.image] = found, time.monotonic() + TRUSTED_FOR
+        self.forget()
+
+    def deleted(self, segmentation: Segmentation) -> None:
+        """Count a SEG object no more that the PACS has just deleted."""
+        self._stored.pop(segmentation.image, None)
+        self.forget()
 
     def forget(self) -> None:
-        """Ask the PACS again next time: something was saved or deleted."""
-        self._until = 0.0
+        """Ask the PACS again next time: something has changed there."""
+        self._listed.forget()
 
-    def _look(self) -> dict[str, Segmentation]:
+    def _look(self) -> tuple[dict[str, Segmentation], set[str]]:
+        """The newest SEG object of each image, and the UIDs of all."""
         found = self._client.search_for_series(search_filters={"Modality": "SEG"})
         series = [Dataset.from_json(entry) for entry in found]
         known = [self._read(str(s.StudyInstanceUID), str(s.SeriesInstanceUID)) for s in series]
@@ -63,7 +84,11 @@ class Segmentations:
         ordered = sorted(
             (each for each in known if each is not None), key=lambda each: (each.made, seen[each.series])
         )
-        return {each.image: each for each in ordered}
+        listed = {each.series for each in ordered}
+        for image, (each, _) in list(self._stored.items()):
+            if each.series in listed:
+                self._stored.pop(image, None)
+        return {each.image: each for each in ordered}, listed
 
     def _read(self, study: str, series: str) -> Segmentation | None:
         """None: it does not say which series it belongs to."""

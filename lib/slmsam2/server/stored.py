@@ -12,7 +12,6 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
-import requests
 from fastapi import APIRouter, HTTPException, UploadFile
 from monailabel.config import settings
 from monailabel.endpoints import datastore as stock
@@ -22,7 +21,7 @@ from starlette.background import BackgroundTask
 from starlette.responses import FileResponse
 
 from slmsam2.errors import PromptError, StorageError, VolumeError
-from slmsam2.server.answers import archive_silent, unknown_label
+from slmsam2.server.answers import unknown_label
 from slmsam2.server.dataset import pack
 from slmsam2.server.front import off_the_loop, router_of_checked
 from slmsam2.server.inspection import inspect
@@ -39,7 +38,7 @@ Work = Callable[..., Any]
 
 
 def stored_routes(most_voxels: int) -> APIRouter:
-    """Images, labels and what is known of them, at MONAI Label's own addresses.
+    """Images, labels, lists of them and what is known of them, at MONAI Label's own addresses.
 
     Args:
         most_voxels: bound on images and labels that are sent.
@@ -47,6 +46,7 @@ def stored_routes(most_voxels: int) -> APIRouter:
     add_image, save_label = (functools.partial(work, most_voxels) for work in (_add_image, _save_label))
     router = router_of_checked(stock.router.prefix)
     for method, path, own, work in (
+        ("GET", "/", stock.api_datastore, stock.datastore),
         ("PUT", "/image", stock.api_add_image, add_image),
         ("PUT", "/", stock.api_add_image, add_image),
         ("DELETE", "/image", stock.api_remove_image, stock.remove_image),
@@ -84,9 +84,6 @@ def _endpoint(own: Work, work: Work) -> Work:
             raise unknown_label() from error
         except HTTPException as error:  # stock ones say as much, in fewer words
             raise (unknown_label() if error.status_code == 404 else error) from error
-        except requests.RequestException as error:
-            logger.warning("The PACS does not answer: %s", error)
-            raise archive_silent() from error
         except OSError as error:
             if error.errno not in NO_SPACE:
                 raise

@@ -9,10 +9,11 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import Any
 
+import requests
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 
 from slmsam2.errors import PromptError
-from slmsam2.server.answers import unknown_image, unreachable
+from slmsam2.server.answers import archive_failed, unknown_image, unreachable
 from slmsam2.server.received import Received
 
 logger = logging.getLogger(__name__)
@@ -68,7 +69,7 @@ def find_study(
         source: where the label may come from.
 
     Raises:
-        HTTPException: 404, unknown image or session; 502, the datastore cannot be reached.
+        HTTPException: 404, unknown image or session; 502 or 504, the datastore cannot be reached.
         PromptError: no label was uploaded and none is saved.
     """
     image_id, image = _find_image(request, came, datastore)
@@ -99,6 +100,9 @@ def _find_image(request: Mapping[str, Any], came: Received, datastore: Datastore
         uri = datastore.get_image_uri(image)
     except LookupError as error:
         raise unknown_image(f"image {image!r}") from error
+    except requests.RequestException as error:
+        logger.warning("Image %s could not be fetched: %s", image, error)
+        raise archive_failed(error) from error
     except OSError as error:
         logger.warning("Image %s could not be fetched: %s", image, error)
         raise unreachable(f"image {image!r}") from error

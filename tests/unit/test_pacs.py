@@ -1,0 +1,404 @@
+"""A PACS as datastore: series are whole or not there, whoever asks meanwhile and whatever ended before."""
+
+import json
+import os
+import threading
+import time
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import requests
+from monailabel.datastore.dicom import DICOMwebClientX, DICOMWebDatastore
+from pydicom.dataset import Dataset
+
+import fake_pacs
+from dicom_files import write_dicom, write_series
+from sentences import check_sentence
+from slmsam2.errors import TransferError
+from slmsam2.server import pacs as pacs_module
+from slmsam2.server.answers import archive_failed
+from slmsam2.server.fetched import FetchedSeries
+from slmsam2.server.folder import FolderDatastore
+from slmsam2.server.pacs import PacsDatastore
+
+pytestmark = pytest.mark.unit
+
+CT = "1.2.3.1"
+SLICES = 11
+
+
+@pytest.fixture
+def pacs(tmp_path):
+    """With one CT."""
+    write_series(tmp_path / "ct", [2.0 * number for number in range(SLICES)], CT)
+    with fake_pacs.running() as pacs:
+        pacs.series[CT] = [file.read_bytes() for file in sorted((tmp_path / "ct").iterdir())]
+        yield pacs
+
+
+@pytest.fixture
+def open_store(pacs, tmp_path):
+    """Open a datastore of the PACS, as a server that starts does."""
+    opened = []
+
+    def open_store():
+        client = DICOMwebClientX(pacs.url)
+        stock = DICOMWebDatastore(client, {}, cache_path=str(tmp_path / "cache"))
+        opened.append(PacsDatastore(stock, ["CT"]))
+        return opened[-1]
+
+    yield open_store
+    for store in opened:
+        store._observer.stop()
+
+
+@pytest.fixture
+def store(open_store):
+    return open_store()
+
+
+@pytest.fixture
+def files_of(store):
+    """The files of a series on this machine."""
+    return lambda series=CT: sorted(Path(store._datastore_path, series).glob("*.dcm"))
+
+
+def slices_of(path):
+    return nib.load(path).shape[2]
+
+
+def hidden_folders(store):
+    return [path.name for path in Path(store._datastore_path).glob(".*") if path.is_dir()]
+
+
+def put_half_there(store, pacs):
+    """As a server leaves a series that was killed while it wrote the slices into their own folder."""
+    folder = Path(store._datastore_path, CT)
+    folder.mkdir()
+    for number, content in enumerate(pacs.series[CT][: SLICES // 2]):
+        (folder / f"{number}.dcm").write_bytes(content)
+
+
+def test_a_series_is_fetched_once(store, pacs, files_of):
+    path = store.get_image_uri(CT)
+    assert slices_of(path) == SLICES
+    assert store.get_image_uri(CT) == path
+    assert Path(path).parent == Path(store._datastore_path).resolve()
+    assert len(files_of()) == SLICES
+    assert pacs.retrievals() == 1
+
+
+def test_ids_that_a_pacs_is_not_asked_for(store, pacs):
+    for name in ("../../etc", "/etc", "..", "1.2/../..", "%2e%2e", ""):
+        assert store.get_image_uri(name) == ""
+    assert pacs.asked == []
+
+
+def test_a_series_that_the_archive_does_not_have(store):
+    with pytest.raises(LookupError):
+        store.get_image_uri("1.2.3.999")
+    assert hidden_folders(store) == []
+
+
+def test_a_half_written_series_is_fetched_anew(store, pacs, files_of):
+    put_half_there(store, pacs)
+    assert slices_of(store.get_image_uri(CT)) == SLICES
+    assert len(files_of()) == SLICES
+
+
+def test_an_image_made_of_half_a_series_is_made_anew(open_store, pacs):
+    store = open_store()
+    whole, pacs.series[CT] = pacs.series[CT], pacs.series[CT][:5]
+    assert slices_of(store.get_image_uri(CT)) == 5
+    pacs.series[CT] = whole
+    assert slices_of(open_store().get_image_uri(CT)) == SLICES
+
+
+def test_an_image_older_than_its_last_slice_is_made_anew(store, files_of):
+    path = store.get_image_uri(CT)
+    FolderDatastore.add_image(store, CT, made_of_two_slices(Path(path)), {})
+    os.utime(path, (time.time() - 60,) * 2)
+    assert slices_of(store.get_image_uri(CT)) == SLICES
+
+
+def made_of_two_slices(path):
+    image = nib.load(path)
+    target = path.parent / "labels" / "two.nii.gz"
+    nib.save(image.slicer[:, :, :2], target)
+    return str(target)
+
+
+def test_what_the_archive_does_not_count_is_trusted(store, pacs):
+    pacs.tells[CT] = None
+    put_half_there(store, pacs)
+    assert slices_of(store.get_image_uri(CT)) == SLICES // 2
+    assert pacs.retrievals() == 0
+
+
+def test_what_is_here_is_served_while_the_archive_is_away(open_store, pacs):
+    path = open_store().get_image_uri(CT)
+    store = open_store()
+    pacs.trouble = lambda method, path: (500, b"")
+    asked = len(pacs.asked)
+    assert [store.get_image_uri(CT) for _ in range(3)] == [path] * 3
+    assert len(pacs.asked) <= asked + 5  # one search that is tried again, not three
+
+
+def test_an_archive_that_sends_half_a_series_is_refused(store, pacs):
+    pacs.tells[CT] = SLICES + 3
+    with pytest.raises(TransferError, match=f"sent {SLICES} of the {SLICES + 3} files"):
+        store.get_image_uri(CT)
+    assert hidden_folders(store) == []
+    pacs.tells[CT] = SLICES
+    assert slices_of(store.get_image_uri(CT)) == SLICES
+
+
+def test_a_disk_that_fills_up_leaves_nothing_behind(store, monkeypatch, files_of):
+    written = []
+
+    def save_as(self, path, *args, **kwargs):
+        if len(written) == 3:
+            raise OSError(28, "No space left on device")
+        written.append(path)
+        Path(path).write_bytes(b"slice")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pydicom.dataset.Dataset.save_as", save_as)
+        with pytest.raises(OSError, match="No space"):
+            store.get_image_uri(CT)
+    assert files_of() == []
+    assert hidden_folders(store) == []
+    assert slices_of(store.get_image_uri(CT)) == SLICES
+
+
+def test_two_that_want_one_series_wait_for_one_download(store, pacs, files_of, monkeypatch):
+    save_as = fake_pacs.Dataset.save_as
+    monkeypatch.setattr("pydicom.dataset.Dataset.save_as", lambda *args: (time.sleep(0.02), save_as(*args)))
+    found = []
+    threads = [
+        threading.Thread(target=lambda: found.append(slices_of(store.get_image_uri(CT)))) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+        time.sleep(0.05)
+    for thread in threads:
+        thread.join()
+    assert found == [SLICES] * 4
+    assert pacs.retrievals() == 1
+
+
+def test_what_a_killed_process_left_is_removed_at_the_start(open_store):
+    store = open_store()
+    left = Path(store._datastore_path, f".{CT}.arriving")
+    left.mkdir()
+    (left / "1.dcm").write_bytes(b"slice")
+    open_store()
+    assert not left.exists()
+
+
+def test_what_another_process_is_fetching_is_left_to_it(open_store):
+    store = open_store()
+    arriving = Path(store._datastore_path, f".{CT}.arriving")
+    arriving.mkdir()
+    with store._fetched.alone(CT):  # another thread's or process's, seen from the one that starts
+        starting = threading.Thread(target=open_store)
+        starting.start()
+        starting.join()
+    assert arriving.exists()
+
+
+def test_slices_that_came_later_are_fetched_when_the_archive_lists_them(store, pacs):
+    whole, pacs.series[CT] = pacs.series[CT], pacs.series[CT][:7]
+    assert slices_of(store.get_image_uri(CT)) == 7
+    pacs.series[CT] = whole
+    store.list_images()
+    assert slices_of(store.get_image_uri(CT)) == SLICES
+
+
+def test_a_labelled_image_keeps_its_grid(store, pacs, tmp_path):
+    whole, pacs.series[CT] = pacs.series[CT], pacs.series[CT][:7]
+    label = made_of_two_slices(Path(store.get_image_uri(CT)))
+    FolderDatastore.save_label(store, CT, label, "original", {})
+    pacs.series[CT] = whole
+    store.list_images()
+    assert slices_of(store.get_image_uri(CT)) == 7
+    assert pacs.retrievals() == 1
+
+
+def test_the_number_of_locks_is_bounded(tmp_path):
+    fetched = FetchedSeries(DICOMwebClientX("http://127.0.0.1:9/x"), tmp_path, False)
+    locks = {id(fetched.alone(f"1.2.{number}")) for number in range(1000)}
+    assert 32 < len(locks) <= 64
+
+
+def test_no_converted_copy_stays_in_the_folder_for_temporary_files(store, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    store.get_image_uri(CT)
+    assert list((tmp_path / "temporary").iterdir()) == []
+
+
+def test_the_description_of_the_datastore_asks_the_archive_once(store, pacs):
+    for _ in range(3):
+        assert store.status()["total"] == 1
+    assert pacs.searches() == 2  # for images and for SEG objects
+
+
+def test_an_image_that_is_added_is_looked_for_at_once(store, pacs, tmp_path):
+    assert store.list_images() == [CT]
+    pacs.series["1.2.3.2"] = pacs.series[CT]
+    assert store.list_images() == [CT]
+    store.add_image("1.2.3.2", store.get_image_uri(CT), {})
+    assert len(store.list_images()) == 2
+
+
+@pytest.fixture
+def save(store, tmp_path, monkeypatch):
+    """Save a final label; gives the UID of its SEG series."""
+    numbers = iter(range(1, 100))
+    made = tmp_path / "made.dcm"
+
+    def to_seg(folder, label, segments):
+        assert len(list(Path(folder).glob("*.dcm"))) == SLICES
+        write_seg(made, number=next(numbers))
+        return str(made)
+
+    monkeypatch.setattr(pacs_module, "nifti_to_dicom_seg", to_seg)
+
+    def save():
+        image = nib.load(store.get_image_uri(CT))
+        label = np.zeros(image.shape, np.uint8)
+        label[1:3, 1:3, 2] = 1
+        nib.save(nib.Nifti1Image(label, image.affine), tmp_path / "label.nii.gz")
+        info = {"label_info": [{"name": "liver", "id": 1}]}
+        store.save_label(CT, str(tmp_path / "label.nii.gz"), "final", info)
+        assert not made.exists()
+        return store.get_label_info(CT, "final")["SeriesInstanceUID"]
+
+    return save
+
+
+def write_seg(path, number):
+    """A SEG object without voxels, made later the higher its number."""
+    image, segment = Dataset(), Dataset()
+    image.SeriesInstanceUID = CT
+    segment.SegmentNumber, segment.SegmentLabel = 1, "liver"
+    write_dicom(
+        path,
+        np.zeros((4, 6), np.uint8),
+        Modality="SEG",
+        SeriesInstanceUID=f"1.2.3.7.{number}",
+        ReferencedSeriesSequence=[image],
+        SegmentSequence=[segment],
+        ContentDate="20260101",
+        ContentTime=f"{number:06}",
+    )
+
+
+@pytest.mark.parametrize("answer", [{}, None])
+def test_a_final_label_is_stored_whatever_the_archive_says_of_it(store, pacs, save, answer):
+    pacs.stored = answer
+    assert save() == "1.2.3.7.1"
+    assert store.get_label_info(CT, "final")["StudyInstanceUID"] == "1.2.3"
+    assert [method for method, _ in pacs.asked].count("POST") == 1
+
+
+def test_a_label_that_the_archive_does_not_take_is_not_saved(store, pacs, save):
+    pacs.stored = {"00081198": {"vr": "SQ", "Value": [{"00081197": {"vr": "US", "Value": [0x0122]}}]}}
+    with pytest.raises(TransferError, match=r"did not take the label.*0122"):
+        save()
+    assert FolderDatastore.get_label_uri(store, CT, "final") == ""
+
+
+@pytest.mark.parametrize(
+    ("status", "says"),
+    [
+        (401, "MONAI_LABEL_DICOMWEB_USERNAME"),
+        (403, "403 Forbidden when it was asked to store a label"),
+        (409, "409 Conflict"),
+        (507, "Free some space"),
+    ],
+)
+def test_what_the_archive_refuses_is_said(store, pacs, save, status, says):
+    store.get_image_uri(CT)
+    pacs.trouble = lambda method, path: (status, b"") if method == "POST" else None
+    with pytest.raises(requests.HTTPError) as raised:
+        save()
+    answer = archive_failed(raised.value)
+    assert answer.status_code == 502
+    assert says in answer.detail
+    assert "does not answer" not in answer.detail
+    check_sentence(answer.detail)
+    assert FolderDatastore.get_label_uri(store, CT, "final") == ""
+
+
+def label_here(store):
+    return FolderDatastore.get_label_uri(store, CT, "final")
+
+
+def test_a_label_just_saved_stays_though_the_archive_lists_it_late(store, pacs, save):
+    pacs.hidden.add("1.2.3.7.1")
+    assert save() == "1.2.3.7.1"
+    assert store.get_labels_by_image_id(CT) == {"final": CT}
+    assert store.get_label_uri(CT, "final") == label_here(store) != ""
+    assert store.get_labeled_images() == [CT]
+    assert store.get_unlabeled_images() == []
+
+
+def test_a_label_just_saved_stays_though_a_search_began_before(store, pacs, save):
+    store.get_image_uri(CT)
+    searching, stored = threading.Event(), threading.Event()
+
+    def trouble(method, path):
+        if "Modality=SEG" in path and not searching.is_set():
+            listed = json.dumps(pacs.listed({"Modality": "SEG"})).encode()
+            searching.set()
+            stored.wait(10)
+            return 200, listed
+        return None
+
+    pacs.trouble = trouble
+    search = threading.Thread(target=store.get_labeled_images)
+    search.start()
+    assert searching.wait(10)
+    assert save() == "1.2.3.7.1"
+    stored.set()
+    search.join()
+    assert store.get_labels_by_image_id(CT) == {"final": CT}
+    assert store.get_label_info(CT, "final")["SeriesInstanceUID"] == "1.2.3.7.1"
+
+
+def test_a_label_that_the_archive_never_lists_is_trusted_for_two_minutes(store, pacs, save, monkeypatch):
+    pacs.hidden.add("1.2.3.7.1")
+    save()
+    now = time.monotonic()
+    monkeypatch.setattr("time.monotonic", lambda: now + 110)
+    assert store.get_labels_by_image_id(CT) == {"final": CT}
+    monkeypatch.setattr("time.monotonic", lambda: now + 130)
+    assert store.get_labels_by_image_id(CT) == {}
+
+
+def test_a_label_that_was_listed_and_is_deleted_elsewhere_is_gone(store, pacs, save):
+    save()
+    assert store.get_labels_by_image_id(CT) == {"final": CT}
+    del pacs.series["1.2.3.7.1"]
+    store._segmentations.forget()
+    assert store.get_labels_by_image_id(CT) == {}
+    assert label_here(store) == ""
+
+
+def test_a_label_just_saved_can_be_removed(store, pacs, save):
+    pacs.hidden.add("1.2.3.7.1")
+    save()
+    store.remove_label(CT, "final")
+    assert "1.2.3.7.1" not in pacs.series
+    assert store.get_labels_by_image_id(CT) == {}
+
+
+def test_of_two_saved_labels_the_later_counts(store, pacs, save):
+    pacs.hidden.add("1.2.3.7.2")
+    assert [save(), save()] == ["1.2.3.7.1", "1.2.3.7.2"]
+    store.get_labels_by_image_id(CT)
+    assert store.get_label_info(CT, "final")["SeriesInstanceUID"] == "1.2.3.7.2"
