@@ -155,11 +155,16 @@ class View(Sequence[Tensor]):
         return self._distortion.intensities(frame, index)
 
     def masks(self, objects: Sequence[int], slices: Sequence[int]) -> Tensor:
-        """bool (O, T, N, N) of the chosen structures and slices."""
+        """bool (O, T, N, N) of the chosen structures and slices.
+
+        Of a structure too small to survive the distortion the strongest pixel is kept, if it is in sight at all.
+        """
         size = self._frames.image_size
         chosen = [[square_mask(self.labels[o, s], size)[0] for s in slices] for o in objects]
         masks = torch.stack([torch.stack(row) for row in chosen])  # (O, T, 1, N, N)
-        return torch.stack([self._distortion(row, "bilinear") for row in masks])[:, :, 0] >= 0.5
+        distorted = torch.stack([self._distortion(row, "bilinear") for row in masks])[:, :, 0]
+        strongest = distorted.amax(dim=(2, 3), keepdim=True)
+        return (distorted > 0) & (distorted >= strongest.clamp(max=0.5))
 
 
 def make_view(
