@@ -68,7 +68,8 @@ def label_map(volume: Volume, args: argparse.Namespace, image: Volume | None = N
     """What is kept of a label volume, see :mod:`slmsam2.synthesis.label_maps`.
 
     Raises:
-        VolumeError: nothing in it is large enough to be followed, or it has values above 65535.
+        VolumeError: nothing in it is large enough to be followed, it has values above 65535, or its image has no
+            finite voxel.
         GridError: it lies elsewhere than its image.
     """
     if volume.array.max() > LARGEST:
@@ -81,7 +82,7 @@ def label_map(volume: Volume, args: argparse.Namespace, image: Volume | None = N
     labels[labels > args.highest] = 0
     kept: dict[str, np.ndarray] = {}
     if image is not None:
-        kept["image"] = _scaled(image.array[thinned])
+        kept["image"] = _scaled(image.array[thinned], image.path)
     else:
         for around in find_objects(labels > 0):
             labels = labels[tuple(slice(max(part.start - BORDER, 0), part.stop + BORDER) for part in around)]
@@ -105,10 +106,14 @@ def label_map(volume: Volume, args: argparse.Namespace, image: Volume | None = N
     }
 
 
-def _scaled(image: np.ndarray) -> np.ndarray:
-    """An image as float16, all but its outliers from 0 to 1."""
-    low, high = np.quantile(image, OUTLIERS)
-    return ((image - low) / max(high - low, 1e-6)).clip(-1, 2).astype(np.float16)
+def _scaled(image: np.ndarray, path: Path | None) -> np.ndarray:
+    """An image as float16, all but its outliers from 0 to 1; voxels that are not finite are 0."""
+    finite = np.isfinite(image)
+    if not finite.any():
+        raise VolumeError(f"'{path}' has no finite voxel. Leave it out, or give its labels without an image.")
+    low, high = np.quantile(image[finite], OUTLIERS)
+    scaled = (np.where(finite, image, low) - low) / max(high - low, 1e-6)
+    return scaled.clip(-1, 2).astype(np.float16)
 
 
 if __name__ == "__main__":
