@@ -23,6 +23,7 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
 from slmsam2.errors import SlmSam2Error, VolumeError
+from slmsam2.synthesis.label_maps import LEAST_PIXELS, can_be_placed
 from slmsam2.volume import Volume, label_on_grid, read_label, read_volume
 
 LEAST_EXTENT, LEAST_LONGEST = 3.0, 8.0  # mm, of a structure worth following
@@ -93,11 +94,15 @@ def label_map(volume: Volume, args: argparse.Namespace, image: Volume | None = N
             continue
         edges = np.array([(part.start, part.stop) for part in box])
         extent = (edges[:, 1] - edges[:, 0]) * spacing
-        if extent.min() >= LEAST_EXTENT and extent.max() >= LEAST_LONGEST:
+        followed = extent.min() >= LEAST_EXTENT and extent.max() >= LEAST_LONGEST
+        if followed and can_be_placed(labels[box] == value):
             structures.append(value)
             boxes.append(edges)
     if not structures:
-        raise VolumeError(f"'{volume.path}' has no structure of {LEAST_EXTENT:g} mm in every direction.")
+        raise VolumeError(
+            f"'{volume.path}' has no structure of {LEAST_EXTENT:g} mm in every direction and {LEAST_PIXELS} voxels on "
+            "a slice. Leave it out, or magnify it."
+        )
     return kept | {
         "labels": labels,
         "spacing": spacing,

@@ -190,6 +190,30 @@ def test_an_image_without_any_value_is_refused(script, cube):
         kept_by(script, cube, np.full(cube.shape, np.nan, np.float32))
 
 
+def test_structures_of_too_few_voxels_are_left_out(script, cube):
+    coarse = np.zeros_like(cube)
+    coarse[2:5, 2:4, 2:4] = 1  # 12 voxels, but 6 at most on a slice
+    coarse[10:16, 3:5, 3] = 2  # 12 on a slice, and 6 long
+    coarse[10:13, 10:14, 10:13] = 3
+    options = argparse.Namespace(magnify=4.0, least_spacing=0.5, highest=65535)
+    kept = script.label_map(Volume(coarse, np.eye(4)), options)
+    assert kept["structures"].tolist() == [2, 3]
+    coarse[coarse > 1] = 0
+    with pytest.raises(VolumeError, match="12 voxels"):
+        script.label_map(Volume(coarse, np.eye(4)), options)
+
+
+@pytest.mark.timeout(60)
+def test_maps_of_which_nothing_can_be_shown_are_refused(tmp_path):
+    (tmp_path / "kind").mkdir()
+    labels = np.zeros((20, 20, 20), np.uint16)
+    labels[8:11, 8:10, 8:10] = 1
+    facts = {"structures": np.array([1]), "boxes": np.array([[[8, 11], [8, 10], [8, 10]]])}
+    np.savez(tmp_path / "kind" / "one.npz", labels=labels, spacing=np.ones(3), **facts)
+    with pytest.raises(ConfigurationError, match=r"scripts/label_maps\.py"):
+        LabelMaps(tmp_path, CPU).draw(4, 64, torch.Generator().manual_seed(0), SETTINGS)
+
+
 def test_as_many_images_as_label_maps(pictured):
     done = prepare(np.ones((9, 9, 9), np.uint8), pictured / "two", "--images", "a.nii", "b.nii")
     assert done.returncode == 2
