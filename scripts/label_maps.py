@@ -23,6 +23,7 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
 from slmsam2.errors import SlmSam2Error, VolumeError
+from slmsam2.synthesis.label_maps import LEAST_PIXELS, can_be_placed
 from slmsam2.volume import Volume, label_on_grid, read_label, read_volume
 
 LEAST_EXTENT, LEAST_LONGEST = 3.0, 8.0  # mm, of a structure worth following
@@ -68,7 +69,8 @@ def label_map(volume: Volume, args: argparse.Namespace, image: Volume | None = N
     """What is kept of a label volume, see :mod:`slmsam2.synthesis.label_maps`.
 
     Raises:
-        VolumeError: nothing in it is large enough to be followed, or it has values above 65535.
+        VolumeError: nothing in it is large enough to be followed, it has values above 65535, or its image has no
+            finite voxel.
         GridError: it lies elsewhere than its image.
     """
     if volume.array.max() > LARGEST:
@@ -81,7 +83,7 @@ def label_map(volume: Volume, args: argparse.Namespace, image: Volume | None = N
     labels[labels > args.highest] = 0
     kept: dict[str, np.ndarray] = {}
     if image is not None:
-        kept["image"] = _scaled(image.array[thinned])
+        kept["image"] = _scaled(image.array[thinned], image.path)
     else:
         for around in find_objects(labels > 0):
             labels = labels[tuple(slice(max(part.start - BORDER, 0), part.stop + BORDER) for part in around)]
@@ -92,11 +94,15 @@ def label_map(volume: Volume, args: argparse.Namespace, image: Volume | None = N
             continue
         edges = np.array([(part.start, part.stop) for part in box])
         extent = (edges[:, 1] - edges[:, 0]) * spacing
-        if extent.min() >= LEAST_EXTENT and extent.max() >= LEAST_LONGEST:
+        followed = extent.min() >= LEAST_EXTENT and extent.max() >= LEAST_LONGEST
+        if followed and can_be_placed(labels[box] == value):
             structures.append(value)
             boxes.append(edges)
     if not structures:
-        raise VolumeError(f"'{volume.path}' has no structure of {LEAST_EXTENT:g} mm in every direction.")
+        raise VolumeError(
+            f"'{volume.path}' has no structure of {LEAST_EXTENT:g} mm in every direction and {LEAST_PIXELS} voxels on "
+            "a slice. Leave it out, or magnify it."
+        )
     return kept | {
         "labels": labels,
         "spacing": spacing,
@@ -105,10 +111,14 @@ def label_map(volume: Volume, args: argparse.Namespace, image: Volume | None = N
     }
 
 
-def _scaled(image: np.ndarray) -> np.ndarray:
-    """An image as float16, all but its outliers from 0 to 1."""
-    low, high = np.quantile(image, OUTLIERS)
-    return ((image - low) / max(high - low, 1e-6)).clip(-1, 2).astype(np.float16)
+def _scaled(image: np.ndarray, path: Path | None) -> np.ndarray:
+    """An image as float16, all but its outliers from 0 to 1; voxels that are not finite are 0."""
+    finite = np.isfinite(image)
+    if not finite.any():
+        raise VolumeError(f"'{path}' has no finite voxel. Leave it out, or give its labels without an image.")
+    low, high = np.quantile(image[finite], OUTLIERS)
+    scaled = (np.where(finite, image, low) - low) / max(high - low, 1e-6)
+    return scaled.clip(-1, 2).astype(np.float16)
 
 
 if __name__ == "__main__":

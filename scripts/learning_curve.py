@@ -263,8 +263,8 @@ def subject_tasks(number: int) -> list[Task]:
     image, tasks = Volume(subject.image, subject.affine), []
     for name, value in STRUCTURES.items():
         reference = subject.label == value
-        painted = largest_slice(reference, AXIS)
-        tasks.append(Task(f"subject_{number}", name, "largest", image, reference, AXIS, painted))
+        painted, about = largest_slice(reference, AXIS), (subject.label, STRUCTURES)
+        tasks.append(Task(f"subject_{number}", name, "largest", image, reference, AXIS, painted, *about))
     return tasks
 
 

@@ -51,6 +51,36 @@ def test_same_seed_same_curve_and_resuming_goes_on_with_it(tmp_path):
         trained(settings(7), state=tmp_path / "state.pt")
 
 
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"seed": 1},
+        {"clicks": 2},
+        {"slices": 8},
+        {"marks": {"click": 0.5}},
+        {"anatomy": {"least_share": 0.002}},
+    ],
+    ids=lambda other: next(iter(other)),
+)
+def test_a_run_that_would_see_other_slices_is_not_gone_on_with(tmp_path, other):
+    begun = OutlinerTrainer(settings(6), torch.device("cpu"))
+    begun.save(tmp_path / "state.pt")
+    changed = OutlinerTrainer(settings(6, **other), torch.device("cpu"))
+    with pytest.raises(CheckpointError, match=f"other settings for {next(iter(other))}; choose"):
+        changed.resume(tmp_path / "state.pt")
+    OutlinerTrainer(settings(6, learning_rate=1e-4), torch.device("cpu")).resume(tmp_path / "state.pt")
+
+
+def test_a_run_that_did_not_say_what_it_saw_is_gone_on_with(tmp_path):
+    begun = OutlinerTrainer(settings(6), torch.device("cpu"))
+    begun.save(tmp_path / "state.pt")
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    del state["shown"]
+    torch.save(state | {"step": 4}, tmp_path / "state.pt")
+    begun.resume(tmp_path / "state.pt")
+    assert begun.step == 4
+
+
 def test_label_maps_are_learnt_from(tmp_path):
     (tmp_path / "maps" / "kind").mkdir(parents=True)
     labels = np.zeros((40, 40, 40), np.uint16)

@@ -117,6 +117,17 @@ def test_the_other_side_is_mirrored(affine, axis):
     assert not np.array_equal(kin.cells[::-1], itself.cells)  # or nothing would be tested
 
 
+def test_values_may_be_as_large_as_labels_allow():
+    largest = 2**31 - 1
+    label = kidneys(left_slices=[6])
+    view = SliceView(label.shape, np.eye(4), 2)
+    (small,) = exemplars_of_kin(view.to_stack(label), view, NAMES, ["kidney_left"])["kidney_left"]
+    label[label == 2] = largest
+    names = NAMES | {"kidney_right": largest}
+    (large,) = exemplars_of_kin(view.to_stack(label), view, names, ["kidney_left"])["kidney_left"]
+    assert np.array_equal(large.cells, small.cells)
+
+
 def test_what_is_only_begun_tells_nothing():
     view = SliceView((30, 16, 16), np.eye(4), 2)
     label = kidneys(left_slices=[6])

@@ -1,5 +1,7 @@
 """Clips cut from label maps: seeded, around a structure, in labels that the renderer takes."""
 
+import argparse
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -9,10 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from slmsam2.errors import ConfigurationError
+from slmsam2.errors import ConfigurationError, VolumeError
 from slmsam2.normalisation import IMAGENET_MEAN, IMAGENET_STD
 from slmsam2.synthesis import AnatomySettings, LabelMaps, mapped_clips
 from slmsam2.synthesis.label_maps import number_of_labels
+from slmsam2.volume import Volume
 
 pytestmark = pytest.mark.unit
 
@@ -150,6 +153,65 @@ def test_clips_show_the_image_where_there_is_one(pictured):
     shown = clip.frames[:, :, 0] * IMAGENET_STD[0] + IMAGENET_MEAN[0]
     assert shown.amin() > -1e-5
     assert shown.amax() < 1 + 1e-5
+
+
+@pytest.fixture
+def script(monkeypatch):
+    monkeypatch.syspath_prepend(SCRIPT.parent)
+    return importlib.import_module("label_maps")
+
+
+def kept_by(script, labels, image=None):
+    """What the script keeps of arrays with voxels of 1 mm."""
+    options = argparse.Namespace(magnify=1.0, least_spacing=0.5, highest=65535)
+    shown = None if image is None else Volume(image, np.eye(4))
+    return script.label_map(Volume(labels, np.eye(4)), options, shown)
+
+
+@pytest.fixture
+def cube():
+    labels = np.zeros((20, 20, 20), np.uint16)
+    labels[5:15, 5:15, 5:15] = 1
+    return labels
+
+
+@pytest.mark.parametrize("broken", [np.nan, np.inf, -np.inf])
+def test_voxels_without_a_value_are_dark_and_change_no_others(script, cube, broken):
+    image = np.random.default_rng(0).normal(100, 10, cube.shape).astype(np.float32)
+    whole = kept_by(script, cube, image)["image"].astype(np.float32)
+    image[0, 0, 0] = broken
+    stored = kept_by(script, cube, image)["image"].astype(np.float32)
+    assert stored[0, 0, 0] == 0
+    np.testing.assert_allclose(stored.ravel()[1:], whole.ravel()[1:], atol=0.01)
+
+
+def test_an_image_without_any_value_is_refused(script, cube):
+    with pytest.raises(VolumeError, match="no finite voxel"):
+        kept_by(script, cube, np.full(cube.shape, np.nan, np.float32))
+
+
+def test_structures_of_too_few_voxels_are_left_out(script, cube):
+    coarse = np.zeros_like(cube)
+    coarse[2:5, 2:4, 2:4] = 1  # 12 voxels, but 6 at most on a slice
+    coarse[10:16, 3:5, 3] = 2  # 12 on a slice, and 6 long
+    coarse[10:13, 10:14, 10:13] = 3
+    options = argparse.Namespace(magnify=4.0, least_spacing=0.5, highest=65535)
+    kept = script.label_map(Volume(coarse, np.eye(4)), options)
+    assert kept["structures"].tolist() == [2, 3]
+    coarse[coarse > 1] = 0
+    with pytest.raises(VolumeError, match="12 voxels"):
+        script.label_map(Volume(coarse, np.eye(4)), options)
+
+
+@pytest.mark.timeout(60)
+def test_maps_of_which_nothing_can_be_shown_are_refused(tmp_path):
+    (tmp_path / "kind").mkdir()
+    labels = np.zeros((20, 20, 20), np.uint16)
+    labels[8:11, 8:10, 8:10] = 1
+    facts = {"structures": np.array([1]), "boxes": np.array([[[8, 11], [8, 10], [8, 10]]])}
+    np.savez(tmp_path / "kind" / "one.npz", labels=labels, spacing=np.ones(3), **facts)
+    with pytest.raises(ConfigurationError, match=r"scripts/label_maps\.py"):
+        LabelMaps(tmp_path, CPU).draw(4, 64, torch.Generator().manual_seed(0), SETTINGS)
 
 
 def test_as_many_images_as_label_maps(pictured):

@@ -52,6 +52,13 @@ def test_what_the_user_vouches_for_counts():
         ({"liver": 1, "spleen": 2, "kidney": 3}, [3], {"kidney": 3}),
         ({"liver": 1}, [1, 4], {"liver": 1, "structure_4": 4}),
         ({}, [7], {"structure_7": 7}),
+        ({"structure_2": 1}, [1, 2], {"structure_2": 1, "structure_2_": 2}),
+        (
+            {"structure_2": 1, "structure_2_": 3},
+            [1, 2, 3],
+            {"structure_2": 1, "structure_2__": 2, "structure_2_": 3},
+        ),
+        ({"structure_2": 1}, [2], {"structure_2_": 2}),
     ],
 )
 def test_names_are_checked_against_the_values(names, values, expected):

@@ -68,3 +68,14 @@ def test_a_mirror_image_has_its_sides_exchanged(script, folder, tmp_path):
         one, other = (nib.load(path / f"{name}.nii.gz") for path in (folder, mirror))
         assert np.array_equal(np.asanyarray(other.dataobj), np.asanyarray(one.dataobj)[::-1])
         assert np.array_equal(other.affine, one.affine)
+
+
+def test_the_synthetic_subjects_give_a_task_for_each_structure(script):
+    tasks = script.subject_tasks(3)
+    assert [task.structure for task in tasks] == list(script.STRUCTURES)
+    for task in tasks:
+        value = script.STRUCTURES[task.structure]
+        sent = task.label(task.painted)
+        assert set(np.unique(sent)) == {0, value}
+        areas = np.count_nonzero(task.reference, axis=(0, 1))
+        assert np.flatnonzero(sent.any(axis=(0, 1))).tolist() == [areas.argmax()]

@@ -33,6 +33,12 @@ def test_all_painted_structures_by_ascending_value(label: np.ndarray) -> None:
     ]
 
 
+def test_names_made_up_are_not_those_of_others(label: np.ndarray) -> None:
+    names = {"structure_5": 1, "spleen": 2, "kidney": 9}
+    found = painted_structures(label, names=names)
+    assert found == {"structure_5": 1, "spleen": 2, "structure_5_": 5, "kidney": 9}
+
+
 def test_selection_by_name_or_value(label: np.ndarray) -> None:
     wanted = painted_structures(label, names=NAMES, selected=["kidney", "structure_5", 2, np.int64(1)])
     assert wanted == {"liver": 1, "spleen": 2, "structure_5": 5, "kidney": 9}

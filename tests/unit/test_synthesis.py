@@ -59,6 +59,18 @@ def test_flood_keeps_the_connected_part():
     assert ndimage.label(kept[0, 0].numpy())[1] == 1
 
 
+@pytest.mark.parametrize("size", [100, 191, 224, 256])
+def test_flood_reaches_the_last_rows_and_columns_at_any_size(size):
+    region = torch.zeros(1, 1, size, size, dtype=torch.bool)
+    region[0, 0, -5:, -5:] = True
+    region[0, 0, :20, :20] = True
+    seeds = torch.zeros_like(region)
+    seeds[0, 0, -1, -1] = True
+    kept = region & flood(region, seeds)
+    assert kept[0, 0, -5:, -5:].all()
+    assert kept.sum() == 25
+
+
 def points(slices=9, size=48):
     """A cube of positions, float32 (1, T, n, n, 3)."""
     z, y, x = torch.meshgrid(*(torch.linspace(-1, 1, n) for n in (slices, size, size)), indexing="ij")

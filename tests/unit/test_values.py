@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from slmsam2.server.masks import PackedMask
-from slmsam2.values import present_values, where_one_of
+from slmsam2.values import boxes_of, present_values, where_one_of
 
 pytestmark = pytest.mark.unit
 
@@ -25,6 +25,18 @@ def label(request):
 def test_present_values(label):
     assert present_values(label) == [1, 2, 7, 300]
     assert present_values(np.zeros_like(label)) == []
+
+
+def test_boxes_of_values(label):
+    label = label.astype(np.int32)
+    label[20:, :30, :] = 0
+    label[label == 300] = 2**31 - 1
+    found = boxes_of(label, [2**31 - 1, 9, 2])
+    assert found.keys() == {2, 2**31 - 1}
+    for value, box in found.items():
+        places = np.argwhere(label == value)
+        edges = [(part.start, part.stop) for part in box]
+        assert edges == list(zip(places.min(axis=0), places.max(axis=0) + 1, strict=True))
 
 
 @pytest.mark.parametrize("values", [[2], [1, 300], [7, 9], []])

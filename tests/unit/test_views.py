@@ -84,22 +84,46 @@ def test_whole_slices_without_a_margin():
     assert view_of(PLAIN, margin=None).labels.shape[2:] == (44, 48)
 
 
-def test_a_long_structure_is_shown_in_parts():
-    image, label, case, structure = ball(slices=200, centre=(20, 24, 100))
-    label[10:20, 10:20] = 1
+def long_rod(slices=300):
+    """Image, label, case and structure of a rod through all slices, drifting far to one side."""
+    image, label, case, structure = ball(slices=slices, centre=(20, 24, 100))
+    label[:] = 0
+    for k in range(slices):
+        left = 2 + 30 * k // slices
+        label[left : left + 6, 10:16, k] = 1
     areas = np.count_nonzero(label, axis=(0, 1))
-    structure = replace(structure, areas=areas, known=known_slices(areas))
-    view = make_view(
+    return image, label, case, replace(structure, areas=areas, known=known_slices(areas))
+
+
+def look_at(rod, seed, distortion=PLAIN):
+    image, label, case, structure = rod
+    return make_view(
         case,
         structure,
         (image, label),
         window=choose_window(image, label == 1),
         image_size=SIZE,
         margin=0.75,
-        distortion=PLAIN,
-        generator=torch.Generator().manual_seed(0),
+        distortion=distortion,
+        generator=torch.Generator().manual_seed(seed),
     )
-    assert len(view) == 64
+
+
+def test_a_long_structure_is_shown_in_parts():
+    assert {len(look_at(long_rod(), seed)) for seed in range(20)} == {64}
+
+
+@pytest.mark.parametrize("distortion", [PLAIN, replace(PLAIN, level=0.01)], ids=["plain", "distorted"])
+def test_each_part_shows_a_slice_that_is_learnt_from(distortion):
+    image, label, case, structure = long_rod()
+    known = structure.known.copy()
+    known[100:200] = False  # held back
+    rod = image, label, case, replace(structure, known=known)
+    for seed in range(40):
+        view = look_at(rod, seed, distortion)
+        route = draw_route(view, CLIPS, torch.Generator().manual_seed(seed))
+        assert view.present[0, route[0]]
+        assert view.known[0, route[0]]
 
 
 def routes(view, count=60, **changes):

@@ -6,12 +6,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-from scipy.ndimage import find_objects
 
 from slmsam2.engine.others import follow_others
 from slmsam2.engine.propagation import Prompts
 from slmsam2.engine.structures import Found
 from slmsam2.prompts import Kin, kin_of
+from slmsam2.values import boxes_of
 from slmsam2.volume import Exemplar, SliceView, exemplar_of
 
 LEAST_SLICES = 4  # in a row, of a structure that may be whole
@@ -36,10 +36,10 @@ def exemplars_of_kin(
     alike = {one for ones in kin.values() for one in ones}
     if not alike:
         return {}
-    boxes = find_objects(label, max_label=max(done[one.name] for one in alike))
+    boxes = boxes_of(label, {done[one.name] for one in alike})
     whole = {}
     for one in alike:
-        box = boxes[done[one.name] - 1]
+        box = boxes.get(done[one.name])
         if box is not None:
             around = tuple(slice(max(part.start - 1, 0), part.stop + 1) for part in box)
             exemplar = _exemplar(label[around] == done[one.name], view, one)

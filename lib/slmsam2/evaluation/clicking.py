@@ -50,7 +50,7 @@ def click_on(
 
     Args:
         beginning: "click": nothing but clicks; "box": a box comes first; "mask": the reference of a slice nearby is
-            there and is corrected (nothing is yielded where that slice does not show the structure).
+            there and is corrected (nothing is yielded where there is no such slice, or not the structure on it).
         clicks: so many, each in the middle of the largest error, or of the structure where nothing is wrong.
         slip: how far a box is off at most, of its sides.
         seed: of that.
@@ -61,9 +61,10 @@ def click_on(
     box = _box(wanted, slip, np.random.default_rng(seed)) if beginning == "box" else None
     mask, found = None, np.zeros_like(wanted)
     if beginning == "mask":
-        mask = found = reference[index + AWAY if index + AWAY < len(reference) else index - AWAY]
-        if not mask.any():
+        nearby = index + AWAY if index + AWAY < len(reference) else index - AWAY
+        if nearby < 0 or not reference[nearby].any():
             return
+        mask = found = reference[nearby]
         yield _clicked(task, beginning, 0, found, wanted, 0.0)
     marks = Marks(np.zeros_like(wanted), np.zeros_like(wanted), box, mask)
     for count in range(clicks + 1):

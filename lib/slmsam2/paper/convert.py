@@ -19,6 +19,7 @@ from slmsam2.paper.layout import IMAGES, LOSSLESS_IMAGES, MASKS, Entry, read_lis
 from slmsam2.paper.pictures import as_words, palette_of, shown_as_bytes, write_images, write_masks
 from slmsam2.paper.sidecar import Sidecar, read_sidecar, write_sidecar
 from slmsam2.paper.volumes import SliceStack, read_stack
+from slmsam2.prompts import all_named
 from slmsam2.volume import SliceView, Volume, Window, read_label
 from slmsam2.volume.nifti import nifti_image
 from slmsam2.volume.pictures import pictures_in
@@ -255,7 +256,7 @@ def add_to_list(path: Path, names: list[str]) -> None:
 
 
 def structure_names(entry: Entry, ids: list[int]) -> dict[str, int]:
-    """Names of object ids: the sidecar's, else ``structure_<id>``."""
+    """Names of object ids: the sidecar's, else those of :func:`all_named`."""
     sidecar = read_sidecar(entry.image.parent, entry.name)
     known = {value: name for name, value in (sidecar.names if sidecar else {}).items()}
-    return {known.get(one, f"structure_{one}"): one for one in ids}
+    return all_named(ids, known)

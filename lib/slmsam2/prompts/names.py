@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -20,11 +20,29 @@ def named_values(
     Args:
         names: structure -> value, in the client's order.
         label: integers, any shape; 0 is background.
-        otherwise: value -> name for values that have none; else they are called ``structure_<value>``.
+        otherwise: value -> name for values that have none; those left are called as :func:`all_named` does.
     """
     present = [value for value in present_values(label) if value > 0]
     if present and not set(present) <= set(names.values()) and present[-1] <= len(names):
         names = {name: number for number, name in enumerate(names, start=1)}
-    by_value = {value: name for name, value in names.items()}
+    by_value = {value: name for name, value in names.items() if name}
     spare = {value: name for value, name in (otherwise or {}).items() if name not in names}
-    return {by_value.get(v) or spare.get(v) or f"structure_{v}": v for v in present}
+    return all_named(present, spare | by_value)
+
+
+def all_named(values: Iterable[int], by_value: Mapping[int, str]) -> dict[str, int]:
+    """Structure -> value, in the order of the values.
+
+    Args:
+        by_value: value -> name. Values without one are called ``structure_<value>``, and where that is the name of
+            another value, with underscores after it.
+    """
+    taken = set(by_value.values())
+
+    def made_up(value: int) -> str:
+        name = f"structure_{value}"
+        while name in taken:
+            name += "_"
+        return name
+
+    return {by_value[value] if value in by_value else made_up(value): value for value in values}

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from slmsam2.errors import PromptError
+from slmsam2.prompts.names import all_named
 from slmsam2.values import present_values
 
 # Values 1 to 254 and background fit an 8-bit labelmap with one value to spare.
@@ -20,7 +21,7 @@ def painted_structures(
 
     Args:
         label: (I, J, K) integers, 0 is background.
-        names: structure name -> value; values without a name are called "structure_<value>".
+        names: structure name -> value; the others are named by :func:`all_named`.
         selected: the names (or values) wanted; None or empty for all that are painted.
 
     Returns:
@@ -36,7 +37,7 @@ def painted_structures(
     if values[0] < 0:
         raise PromptError("The label has negative values. Use 0 for background and 1, 2, ... for structures.")
     known = _names_by_value(names or {})
-    painted = {known.get(value, f"structure_{value}"): value for value in values}
+    painted = all_named(values, known)
     wanted = painted if not selected else _chosen(painted, known, selected)
     if len(wanted) > MOST_STRUCTURES:
         raise PromptError(

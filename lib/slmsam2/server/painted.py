@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from slmsam2.errors import PromptError, VolumeError
-from slmsam2.prompts import painted_structures
+from slmsam2.prompts import all_named, painted_structures
 from slmsam2.server.parameters import Parameters
 from slmsam2.server.received import RAW
 from slmsam2.server.study import Study
@@ -67,7 +67,7 @@ def read_painted(
     present = present_values(label)
     if (strokes is not None or marked) and selected in info:
         present = sorted({*present, info[selected]})
-    names = {by_value.get(value, f"structure_{value}"): value for value in present}
+    names = all_named(present, by_value)
     alone = selected in info
     if alone and selected not in names:
         raise PromptError(_empty_segment(str(selected), names))

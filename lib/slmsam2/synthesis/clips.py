@@ -141,12 +141,12 @@ def flood(region: Tensor, seeds: Tensor) -> Tensor:
     """
     size = region.shape[-1]
     scale = max(size // FLOOD_SIZE, 1)
-    coarse = F.max_pool2d(region.float(), scale)[:, None]
-    grown = F.max_pool2d(seeds.float(), scale)[:, None]
+    coarse = F.max_pool2d(region.float(), scale, ceil_mode=True)[:, None]
+    grown = F.max_pool2d(seeds.float(), scale, ceil_mode=True)[:, None]
     for _ in range(FLOOD_SIZE // FLOOD_STRIDE):
         before = grown
         for _ in range(FLOOD_STRIDE):
             grown = F.max_pool3d(grown, 3, stride=1, padding=1) * coarse
         if torch.equal(grown, before):
             break
-    return F.interpolate(grown[:, 0], size=(size, size), mode="nearest") > 0
+    return F.interpolate(grown[:, 0], scale_factor=scale, mode="nearest")[..., :size, :size] > 0

@@ -32,6 +32,7 @@ LEAST_PIXELS = 12  # of a structure on the first slice, in the map
 LEAST_WIDTH = 4  # of a structure there, in voxels
 FILLED = 0.6  # of the clips have tissue where nothing is known
 REAL = 0.7  # of the clips of a map with an image show it
+MOST_TRIES = 1000  # for one clip
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +91,7 @@ class LabelMaps:
     """
 
     def __init__(self, folder: Path, device: torch.device) -> None:
+        self._folder = folder
         self._kinds = [
             [_read(path, device) for path in sorted(kind.glob("*.npz"))] for kind in sorted(folder.glob("*/"))
         ]
@@ -112,8 +114,11 @@ class LabelMaps:
             generator: on the maps' device.
             settings: how far apart slices are, how much they move, how many tissues there are, and how large a
                 structure is.
+
+        Raises:
+            ConfigurationError: none was found in MOST_TRIES tries.
         """
-        while True:
+        for _ in range(MOST_TRIES):
             kind = self._kinds[_below(len(self._kinds), generator)]
             source = kind[_below(len(kind), generator)]
             place = _place(source, generator, settings.room)
@@ -124,6 +129,21 @@ class LabelMaps:
             share = float((labels[0] == value).float().mean())
             if settings.least_share <= share <= MOST_SHARE:
                 return Cutting(labels, value, _image(source, place, points, generator))
+        raise ConfigurationError(
+            f"No structure of the label maps in '{self._folder}' is large enough on a slice, or small enough, to be "
+            "shown. Prepare them anew with scripts/label_maps.py, or change the settings room and least_share."
+        )
+
+
+def can_be_placed(structure: np.ndarray) -> bool:
+    """Whether a structure, bool (i, j, k), is large enough for a clip to begin on one of its slices, along any axis."""
+    slices = (one for axis in range(3) for one in np.moveaxis(structure, axis, 0))
+    return any(_large_enough(np.argwhere(one)) for one in slices)
+
+
+def _large_enough(pixels: np.ndarray) -> bool:
+    """LEAST_PIXELS and LEAST_WIDTH, of the places (n, 2) of a structure's pixels on a slice."""
+    return len(pixels) >= LEAST_PIXELS and int(np.ptp(pixels, axis=0).max()) + 1 >= LEAST_WIDTH
 
 
 def number_of_labels(settings: AnatomySettings) -> int:

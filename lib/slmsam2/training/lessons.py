@@ -21,7 +21,8 @@ from slmsam2.training.views import PLAIN, Distortion, DistortionSettings, View, 
 from slmsam2.volume import Volume, Window, choose_window
 
 VIEW_BYTES = 1024**3  # of views and their features, kept at a time
-TRIES = 8
+TRIES = 8  # looks at a lesson for one clip
+PLAIN_LOOK = 0  # the number of the look without distortion; nothing is out of sight there
 THIN_SLICES = AnatomySettings(
     object_radius=(0.12, 0.6), slice_step=(0.006, 0.07)
 )  # structures last, as in scans
@@ -122,10 +123,13 @@ class ClipSource:
         chosen = int(torch.multinomial(self._weights, 1, generator=generator))
         if self._settings.rehearsal and torch.rand(1, generator=generator) < self._settings.rehearsal:
             return self._rehearsed(generator)
-        variants = self._settings.variants or 2**20
-        variant = int(torch.randint(0, variants, (1,), generator=generator))
-        view, features = self._view(chosen, variant)
-        route, masks, objects = self._route(view, generator)
+        for attempt in range(1, TRIES + 1):
+            variant = self._variant(generator) if attempt < TRIES else PLAIN_LOOK
+            view, features = self._view(chosen, variant)
+            route = draw_route(view, self._settings, generator)
+            masks, objects = _visible(view, route)
+            if 0 in objects:  # else the distortion has moved it out of sight
+                break
         known = torch.from_numpy(view.known[np.ix_(objects, route)])
         plan = self._plan(route, generator)
         if not self._at_rest:
@@ -152,15 +156,22 @@ class ClipSource:
         with torch.no_grad():
             return RealClip(None, encode_clips(self._network, frames), clip.masks, known, plan, generator)
 
+    def _variant(self, generator: Generator) -> int:
+        """Which look: PLAIN_LOOK is one of a fixed number of them, but none of those that are new each time."""
+        fixed = self._settings.variants
+        lowest, number = (PLAIN_LOOK, fixed) if fixed else (PLAIN_LOOK + 1, 2**20)
+        return int(torch.randint(lowest, number, (1,), generator=generator))
+
     def _view(self, chosen: int, variant: int) -> tuple[View, FeatureCache]:
         kept = self._views.pop((chosen, variant), None)
         if kept is None:
             lesson, inference = self._lessons[chosen], self._network.info["inference"]
             generator = torch.Generator().manual_seed(lesson.seed + variant)
+            plain = variant == PLAIN_LOOK
+            distortion = PLAIN if plain else Distortion.draw(self._settings.distortion, generator)
             loaded = self._load(lesson.case)
             if chosen not in self._windows:  # a look at the whole volume: once is enough
                 self._windows[chosen] = window_of(lesson, loaded, self._network)
-            plain = variant == 0 and self._settings.variants
             view = make_view(
                 lesson.case,
                 lesson.structure,
@@ -168,7 +179,7 @@ class ClipSource:
                 window=self._windows[chosen],
                 image_size=self._network.image_size,
                 margin=inference.get("crop_margin"),
-                distortion=PLAIN if plain else Distortion.draw(self._settings.distortion, generator),
+                distortion=distortion,
                 generator=generator,
                 others=self._settings.structures - 1,
             )
@@ -177,18 +188,6 @@ class ClipSource:
         while len(self._views) > 1 and sum(_bytes(*one) for one in self._views.values()) > VIEW_BYTES:
             self._views.popitem(last=False)
         return kept
-
-    def _route(self, view: View, generator: Generator) -> tuple[list[int], Tensor, list[int]]:
-        """Slices from the prompted one on, the masks (O, T, N, N), and which structures of the view they are of."""
-        for attempt in range(TRIES):
-            route = draw_route(view, self._settings, generator, largest=attempt == TRIES - 1)
-            there = np.flatnonzero(view.present[:, route[0]] & view.known[:, route[0]]).tolist()
-            masks = view.masks(there, route)
-            seen = masks[:, 0].flatten(1).any(dim=1).tolist()
-            if seen[0] or attempt == TRIES - 1:
-                break
-        objects = [one for one, visible in zip(there, seen, strict=True) if visible]
-        return route, masks[torch.tensor(seen)], objects
 
     def _plan(self, route: list[int], generator: Generator) -> PromptPlan:
         if len(route) > 1:
@@ -214,6 +213,15 @@ class ClipSource:
         return clip.encoded if clip.frames is None else encode_clips(self._network, clip.frames)  # type: ignore[return-value]
 
 
+def _visible(view: View, route: list[int]) -> tuple[Tensor, list[int]]:
+    """Masks, bool (O, T, N, N), of the structures that are known to be, and are seen, on the first slice of a route,
+    and which ones of the view's these are."""
+    there = np.flatnonzero(view.present[:, route[0]] & view.known[:, route[0]]).tolist()
+    masks = view.masks(there, route)
+    seen = masks[:, 0].flatten(1).any(dim=1)
+    return masks[seen], [one for one, visible in zip(there, seen.tolist(), strict=True) if visible]
+
+
 def window_of(lesson: Lesson, loaded: tuple[Volume, np.ndarray], network: SLMSAM2) -> Window:
     """The intensities that inference would show the network of a structure, of whose case all is ``loaded``."""
     structure = lesson.structure
@@ -230,16 +238,11 @@ def _weights(lessons: Sequence[Lesson], replay: float) -> Tensor:
     return weights / weights.sum()
 
 
-def draw_route(
-    view: View, settings: ClipSettings, generator: Generator, *, largest: bool = False
-) -> list[int]:
+def draw_route(view: View, settings: ClipSettings, generator: Generator) -> list[int]:
     """Neighbouring slices, in either direction, from one on which the view's first structure is known to be.
 
     Clips that run past an end start near it. Where nothing is known for long (a label of single slices) the clip goes
     on to the next known slice, twice as far at most.
-
-    Args:
-        largest: start on the slice with the largest area.
     """
     candidates = np.flatnonzero(view.present[0] & view.known[0])
     forward, past, pick = torch.rand(3, generator=generator).tolist()
@@ -249,8 +252,6 @@ def draw_route(
         near = candidates[np.abs(candidates - end) <= settings.slices - 3]
         candidates = near if near.size else candidates
     start = int(candidates[int(pick * len(candidates))])
-    if largest:
-        start = int(np.count_nonzero(view.labels[0], axis=(1, 2)).argmax())
     stop = len(view) if step > 0 else -1
     route = list(range(start, stop, step))
     following = [place for place, index in enumerate(route) if place and view.known[0, index]]

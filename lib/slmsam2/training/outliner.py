@@ -6,10 +6,11 @@ import copy
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import Generator, Tensor, nn
 
 from slmsam2.errors import CheckpointError
@@ -23,6 +24,7 @@ from slmsam2.training.schedule import learning_rate
 
 Report = Callable[[int, dict[str, float]], None]
 GROUP = 2  # slices that are marked alike
+SHOWN = ("seed", "slices", "mapped", "anatomy", "marks", "clicks")  # settings that decide what is seen
 
 
 class OutlinerTrainer:
@@ -123,6 +125,7 @@ class OutlinerTrainer:
             "step": self.step,
             "seconds": self.seconds,
             "steps": self.config.steps,
+            "shown": self._shown(),
             "model": self.model.state_dict(),
             "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -133,12 +136,24 @@ class OutlinerTrainer:
         """Go on from a file of :meth:`save`.
 
         Raises:
-            CheckpointError: the file was made for another number of steps.
+            CheckpointError: the file was made for another number of steps, or for slices made or marked otherwise.
+                Files that do not say what was seen are taken.
         """
         state = torch.load(path, map_location=self.device, weights_only=True)
         if state["steps"] != self.config.steps:
             raise CheckpointError(f"{path} belongs to a run of other length; choose another output folder.")
+        shown = self._shown()
+        changed = [name for name, value in state.get("shown", shown).items() if value != shown.get(name)]
+        if changed:
+            raise CheckpointError(
+                f"{path} belongs to a run with other settings for {', '.join(changed)}; choose another output folder."
+            )
         self.step, self.seconds = state["step"], state["seconds"]
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
+
+    def _shown(self) -> dict[str, Any]:
+        """The settings that decide which slices are seen, and with which marks."""
+        config: dict[str, Any] = OmegaConf.to_container(self.config, resolve=True)  # type: ignore[assignment]
+        return {name: config.get(name) for name in SHOWN}

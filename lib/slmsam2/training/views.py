@@ -155,11 +155,16 @@ class View(Sequence[Tensor]):
         return self._distortion.intensities(frame, index)
 
     def masks(self, objects: Sequence[int], slices: Sequence[int]) -> Tensor:
-        """bool (O, T, N, N) of the chosen structures and slices."""
+        """bool (O, T, N, N) of the chosen structures and slices.
+
+        Of a structure too small to survive the distortion the strongest pixel is kept, if it is in sight at all.
+        """
         size = self._frames.image_size
         chosen = [[square_mask(self.labels[o, s], size)[0] for s in slices] for o in objects]
         masks = torch.stack([torch.stack(row) for row in chosen])  # (O, T, 1, N, N)
-        return torch.stack([self._distortion(row, "bilinear") for row in masks])[:, :, 0] >= 0.5
+        distorted = torch.stack([self._distortion(row, "bilinear") for row in masks])[:, :, 0]
+        strongest = distorted.amax(dim=(2, 3), keepdim=True)
+        return (distorted > 0) & (distorted >= strongest.clamp(max=0.5))
 
 
 def make_view(
@@ -186,10 +191,10 @@ def make_view(
     view = SliceView(image.shape, image.affine, main.axis)
     stack = view.to_stack(label)
     chosen = [main, *_companions(case, main, generator, others)]
-    first, last = _part(main.present, len(stack), generator)
+    first, last = _part(main.drawn, len(stack), generator)
     part = stack[first : last + 1]
     masks = np.stack([part == one.value for one in chosen])
-    region = _region(masks[0], view, margin, distortion, generator)
+    region = _region(masks[0], main.known[first : last + 1], view, margin, distortion, generator)
     return View(
         np.ascontiguousarray(region.cut(view.to_stack(image.array)[first : last + 1])),
         np.ascontiguousarray(region.cut(masks)),
@@ -211,29 +216,41 @@ def _companions(case: Case, main: Structure, generator: Generator, most: int) ->
     return [fitting[i] for i in order[:most]]
 
 
-def _part(present: np.ndarray, slices: int, generator: Generator) -> tuple[int, int]:
-    """First and last slice of a stack to look at: the structure and ROOM, or a part of it when that is long."""
-    first, last = max(int(present[0]) - ROOM, 0), min(int(present[-1]) + ROOM, slices - 1)
-    spare = last - first + 1 - MOST_SLICES
-    if spare > 0:
-        first += int(torch.randint(0, spare + 1, (1,), generator=generator))
-        inside = present[(present >= first) & (present < first + MOST_SLICES)]
-        if not inside.size:  # a gap in the structure
-            first = max(int(present[0]) - ROOM, 0)
+def _part(drawn: np.ndarray, slices: int, generator: Generator) -> tuple[int, int]:
+    """First and last slice of a stack to look at: the structure and ROOM, or a part of it when that is long.
+
+    Args:
+        drawn: the slices that the structure is known to be on, ascending; one of them at least is in the part.
+        slices: of the stack.
+    """
+    first, last = max(int(drawn[0]) - ROOM, 0), min(int(drawn[-1]) + ROOM, slices - 1)
+    if last - first + 1 > MOST_SLICES:
+        inside = int(drawn[int(torch.randint(0, len(drawn), (1,), generator=generator))])
+        earliest, latest = max(first, inside - MOST_SLICES + 1), min(inside, last - MOST_SLICES + 1)
+        first = int(torch.randint(earliest, latest + 1, (1,), generator=generator))
     return first, min(last, first + MOST_SLICES - 1)
 
 
 def _region(
-    mask: np.ndarray, view: SliceView, margin: float | None, distortion: Distortion, generator: Generator
+    mask: np.ndarray,
+    known: np.ndarray,
+    view: SliceView,
+    margin: float | None,
+    distortion: Distortion,
+    generator: Generator,
 ) -> Region:
-    """As in inference: around one painted slice, bool (S, h, w) -> region; wider when the structure leaves it."""
+    """As in inference: around one painted slice, bool (S, h, w) -> region; wider when the structure leaves it.
+
+    The painted slice is one of the ``known`` ones, bool (S,).
+    """
     if margin is None:
         return whole_slices(mask[0])
-    present = np.flatnonzero(mask.any(axis=(1, 2)))
+    areas = np.count_nonzero(mask, axis=(1, 2)) * known
     if distortion is PLAIN:
-        painted = mask[np.count_nonzero(mask, axis=(1, 2)).argmax()]
+        painted = mask[areas.argmax()]
     else:
-        painted = mask[present[int(torch.randint(0, len(present), (1,), generator=generator))]]
+        drawn = np.flatnonzero(areas)
+        painted = mask[drawn[int(torch.randint(0, len(drawn), (1,), generator=generator))]]
     spacing = view.spacing[1:]
     region = region_around([painted], spacing, margin if distortion.margin is None else distortion.margin)
     if region.is_touched_by(region.cut(mask).any(axis=0)):
