@@ -9,10 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection
 
 import numpy as np
-from scipy.ndimage import find_objects
 
 PART = 2**20  # voxels at a time, for the memory that np.isin takes
-MOST_COUNTED = 2**16  # find_objects keeps a place for each value up to the largest
 
 
 def present_values(label: np.ndarray) -> list[int]:
@@ -31,13 +29,3 @@ def where_one_of(label: np.ndarray, values: Collection[int]) -> np.ndarray:
         part = slice(first, first + PART)
         flags[part] = np.isin(voxels[part], list(values))
     return result
-
-
-def boxes_of(label: np.ndarray, values: Collection[int]) -> dict[int, tuple[slice, ...]]:
-    """The smallest box around each of the values that a label, integers of any shape, holds."""
-    counted = max((value for value in values if value <= MOST_COUNTED), default=0)
-    boxes = find_objects(label, max_label=counted) if counted else []
-    found = {value: boxes[value - 1] for value in values if value <= counted}
-    for value in set(values) - found.keys():
-        found[value] = next(iter(find_objects(label == value)), None)
-    return {value: box for value, box in found.items() if box is not None}

@@ -49,6 +49,7 @@ def test_an_inference_tells_who_works_on_the_image(monkeypatch, signs_in, name):
     monkeypatch.setattr(MONAILabelApp, "infer", lambda *_: {"params": {}})
     monkeypatch.setattr(infer, "run_inference", lambda **asked: served.infer({"model": asked["model"]}))
     asked = {"model": "slmsam2", "image": "ct", "output": None, "params": '{"client_id": "browser-1"}'}
+    asked |= {"file": None, "label": None}
     asked["user"] = SIGNED_IN if signs_in else DEFAULT_USER
     copy_context().run(routes._infer, asked)
     assert noted == [("ct", name, "studies")]

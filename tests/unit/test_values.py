@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from slmsam2.engine.kin import boxes_of
 from slmsam2.server.masks import PackedMask
-from slmsam2.values import boxes_of, present_values, where_one_of
+from slmsam2.values import present_values, where_one_of
 
 pytestmark = pytest.mark.unit
 

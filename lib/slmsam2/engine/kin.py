@@ -6,15 +6,16 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+from scipy.ndimage import find_objects
 
 from slmsam2.engine.others import follow_others
 from slmsam2.engine.propagation import Prompts
 from slmsam2.engine.structures import Found
 from slmsam2.prompts import Kin, kin_of
-from slmsam2.values import boxes_of
 from slmsam2.volume import Exemplar, SliceView, exemplar_of
 
 LEAST_SLICES = 4  # in a row, of a structure that may be whole
+MOST_COUNTED = 2**16  # find_objects keeps a place for each value up to the largest
 MOST_ABRUPT = 0.5  # of its largest area, its first or last one: else somebody has stopped painting there
 
 
@@ -47,6 +48,16 @@ def exemplars_of_kin(
                 whole[one] = replace(exemplar, kin="twin" if one.mirrored else "neighbour")
     found = {name: tuple(whole[one] for one in ones if one in whole) for name, ones in kin.items()}
     return {name: ones for name, ones in found.items() if ones}
+
+
+def boxes_of(label: np.ndarray, values: Collection[int]) -> dict[int, tuple[slice, ...]]:
+    """The smallest box around each of the values that a label, integers of any shape, holds."""
+    counted = max((value for value in values if value <= MOST_COUNTED), default=0)
+    boxes = find_objects(label, max_label=counted) if counted else []
+    found = {value: boxes[value - 1] for value in values if value <= counted}
+    for value in set(values) - found.keys():
+        found[value] = next(iter(find_objects(label == value)), None)
+    return {value: box for value, box in found.items() if box is not None}
 
 
 def follow_each_other(
