@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import tempfile
 import zipfile
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any
 
 from monailabel.interfaces.datastore import Datastore
+
+from slmsam2.server.uploads import temporary
 
 
 def pack(datastore: Datastore, most_cases: int | None = None) -> IO[Any]:
@@ -28,7 +29,7 @@ def pack(datastore: Datastore, most_cases: int | None = None) -> IO[Any]:
     """
     cases = datastore.datalist()
     with ExitStack() as stack:
-        file = stack.enter_context(tempfile.NamedTemporaryFile(suffix=".zip"))
+        file = stack.enter_context(temporary(".zip"))
         with zipfile.ZipFile(file, "w") as archive:
             for case in cases[:most_cases] if (most_cases or 0) > 0 else cases:
                 for kind, path in case.items():

@@ -5,9 +5,18 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from typing import IO, Any
 
 from fastapi import UploadFile
+
+
+def temporary(ending: str) -> closing[IO[Any]]:
+    """A new file for reading and writing, in the end removed.
+
+    Used as a context itself, Python's own stays when what was written last finds no space.
+    """
+    return closing(tempfile.NamedTemporaryFile(suffix=ending))
 
 
 @contextmanager
@@ -20,7 +29,7 @@ def as_file(upload: UploadFile, ending: str) -> Iterator[str]:
     Raises:
         OSError: there is no space for it.
     """
-    with tempfile.NamedTemporaryFile(suffix=ending) as file:
+    with temporary(ending) as file:
         shutil.copyfileobj(upload.file, file)
         file.flush()
         yield file.name
