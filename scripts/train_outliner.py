@@ -16,6 +16,7 @@ import platform
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -91,8 +92,12 @@ def save(trainer: OutlinerTrainer, args: argparse.Namespace) -> None:
         "torch": str(torch.__version__),
         "before": before,
     }
-    version = f"outliner-{before.get('steps', 0) + trainer.step}"
-    save_outliner(args.output / "outliner.pt", trainer.average, version, trained)
+    save_outliner(args.output / "outliner.pt", trainer.result(), f"outliner-{steps_of(trained)}", trained)
+
+
+def steps_of(trained: dict[str, Any]) -> int:
+    """Of a training and those before it."""
+    return int(trained["steps"]) + (steps_of(trained["before"]) if trained.get("before") else 0)
 
 
 if __name__ == "__main__":

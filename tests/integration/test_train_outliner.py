@@ -128,7 +128,7 @@ def test_a_run_goes_on_from_weights_of_another(tmp_path):
         [*command, tmp_path / "one", "--config", tmp_path / "first.yaml"], check=True, capture_output=True
     )
     weights = tmp_path / "one" / "outliner.pt"
-    OmegaConf.save(settings(1, start=str(weights), learning_rate=0.0), tmp_path / "second.yaml")
+    OmegaConf.save(settings(1, start=str(weights), learning_rate=0.0, kept=0.5), tmp_path / "second.yaml")
     subprocess.run(
         [*command, tmp_path / "two", "--config", tmp_path / "second.yaml"], check=True, capture_output=True
     )
@@ -136,6 +136,17 @@ def test_a_run_goes_on_from_weights_of_another(tmp_path):
     torch.testing.assert_close(second.head.weight, first.head.weight, rtol=1e-2, atol=1e-3)
     assert second.info["version"] == "outliner-3"
     assert second.info["trained"]["before"] == first.info["trained"]
+
+
+def test_a_share_of_the_weights_it_began_with_is_kept():
+    halves, _ = trained(settings(2, kept=0.5))
+    begun = OutlinerTrainer(settings(2), torch.device("cpu")).average.state_dict()
+    for name, weight in halves.result().state_dict().items():
+        if weight.is_floating_point():
+            torch.testing.assert_close(weight, (begun[name] + halves.average.state_dict()[name]) / 2)
+    assert not torch.equal(halves.result().head.weight, halves.average.head.weight)
+    everything, _ = trained(settings(2))
+    torch.testing.assert_close(everything.result().head.weight, everything.average.head.weight)
 
 
 def test_without_label_maps_a_sentence(tmp_path):

@@ -47,6 +47,7 @@ class OutlinerTrainer:
         self._anatomy = AnatomySettings(**config.get("anatomy", {}))
         torch.manual_seed(config.seed)
         begun = read_outliner(Path(config.start)) if config.get("start") else Outliner()
+        self._begun = copy.deepcopy(begun.state_dict())
         self.model = begun.to(device).to(memory_format=torch.channels_last).train()
         self.average = copy.deepcopy(self.model).eval()
         self.optimizer = torch.optim.AdamW(
@@ -88,6 +89,14 @@ class OutlinerTrainer:
         self._update_average()
         self.step += 1
         return {"dice": float(dice.detach()), "edge": float(edge.detach()), "learning_rate": rate}
+
+    def result(self) -> Outliner:
+        """The running mean of the weights, with a share ``kept`` of those that the run began with."""
+        network, share = copy.deepcopy(self.average), self.config.get("kept", 0.0)
+        for name, weight in network.state_dict().items():
+            if weight.is_floating_point():
+                weight.lerp_(self._begun[name].to(weight), share)
+        return network
 
     def _draw(self, generator: Generator) -> tuple[Tensor, Tensor]:
         """Images, float32 (B, SIDE, SIDE), 0 to 1, and what is to be outlined, bool."""
