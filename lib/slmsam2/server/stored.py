@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import functools
 import json
 import logging
@@ -28,12 +27,12 @@ from slmsam2.server.inspection import inspect
 from slmsam2.server.json_objects import parse_object
 from slmsam2.server.names import base_of, check_id, check_tag, ending_of
 from slmsam2.server.received import FILE_ENDINGS
+from slmsam2.server.shortage import is_full_disk
 from slmsam2.server.uploads import as_file
 
 logger = logging.getLogger(__name__)
 
 FINAL = DefaultLabelTag.FINAL.value
-NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 Work = Callable[..., Any]
 
 
@@ -85,7 +84,7 @@ def _endpoint(own: Work, work: Work) -> Work:
         except HTTPException as error:  # stock ones say as much, in fewer words
             raise (unknown_label() if error.status_code == 404 else error) from error
         except OSError as error:
-            if error.errno not in NO_SPACE:
+            if not is_full_disk(error):
                 raise
             logger.warning("No space: %s", error)
             raise StorageError(
