@@ -25,10 +25,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
 from slmsam2.benchmark import measure, variants_of
 from slmsam2.benchmark.growth import grow
-from slmsam2.benchmark.tables import markdown, write_cost_figure, write_growth_figure, write_rows
+from slmsam2.benchmark.tables import markdown, write_cost_figure, write_growth_figure
 from slmsam2.errors import ConfigurationError, SlmSam2Error
 from slmsam2.evaluation import Benchmark, tasks_of
 from slmsam2.modeling import SPEEDS
+from slmsam2.tables import write_rows
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 VOLUME = "ts_ct_abdomen_3mm"

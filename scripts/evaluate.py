@@ -22,9 +22,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 from slmsam2.errors import SlmSam2Error
 from slmsam2.evaluation import METHODS, Benchmark, Score, benchmark_of, score, tasks_of
 from slmsam2.evaluation.arguments import add_benchmark_arguments
-from slmsam2.evaluation.tables import summaries, write_csv, write_figure
+from slmsam2.evaluation.tables import summaries, write_figure
 from slmsam2.evaluation.tasks import PROMPTS
 from slmsam2.modeling import QUALITY, SLMSAM2, SPEEDS, build_model, checkpoint_path
+from slmsam2.tables import write_rows
 
 BENCHMARKS = Path(__file__).resolve().parent / "benchmarks"
 
@@ -59,7 +60,7 @@ def evaluate(args: argparse.Namespace) -> None:
     model = build_model(args.model, checkpoint=weights, device=args.device, speed=args.speed)
     scores = run(benchmark, model, args.methods, tuple(args.prompts))
     args.output.mkdir(parents=True, exist_ok=True)
-    write_csv(args.output / "scores.csv", scores)
+    write_rows(args.output / "scores.csv", scores)
     write_figure(args.output / "scores.png", scores)
     print_table(scores, benchmark)
     print(f"\n{model.info['model']} {model.info['version']}; every score: {args.output / 'scores.csv'}")

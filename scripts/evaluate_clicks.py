@@ -22,10 +22,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
 from slmsam2.errors import SlmSam2Error
 from slmsam2.evaluation import Benchmark, benchmark_of, tasks_of
-from slmsam2.evaluation.annotation_tables import write_rows
 from slmsam2.evaluation.arguments import add_benchmark_arguments
 from slmsam2.evaluation.clicking import BEGINNINGS, Clicked, click_on
 from slmsam2.modeling import SLMSAM2, build_model, checkpoint_path
+from slmsam2.tables import write_rows
 
 BENCHMARKS = Path(__file__).resolve().parent / "benchmarks"
 

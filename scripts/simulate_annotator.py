@@ -28,11 +28,11 @@ from slmsam2.evaluation.annotation_tables import (
     rank_correlation,
     time_of_corrections,
     write_annotation_figure,
-    write_rows,
 )
 from slmsam2.evaluation.annotator import STRATEGIES, Round, SliceScore, annotate
 from slmsam2.evaluation.arguments import add_benchmark_arguments
 from slmsam2.modeling import SLMSAM2, build_model, checkpoint_path
+from slmsam2.tables import write_rows
 
 BENCHMARKS = Path(__file__).resolve().parent / "benchmarks"
 

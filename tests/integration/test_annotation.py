@@ -10,11 +10,11 @@ from slmsam2.evaluation.annotation_tables import (
     rank_correlation,
     time_of_corrections,
     write_annotation_figure,
-    write_rows,
 )
 from slmsam2.evaluation.annotator import Round, SliceScore, annotate
 from slmsam2.evaluation.calibration import Samples, fit, volume_samples
 from slmsam2.evaluation.tasks import Task
+from slmsam2.tables import write_rows
 
 pytestmark = pytest.mark.integration
 

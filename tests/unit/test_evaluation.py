@@ -10,7 +10,8 @@ import pytest
 from slmsam2.errors import ConfigurationError
 from slmsam2.evaluation import METHODS, Outcome, read_benchmark, score, tasks_of
 from slmsam2.evaluation.scores import hausdorff95
-from slmsam2.evaluation.tables import summaries, write_csv, write_figure
+from slmsam2.evaluation.tables import summaries, write_figure
+from slmsam2.tables import write_rows
 
 pytestmark = pytest.mark.unit
 
@@ -104,7 +105,7 @@ def test_tables(benchmark, tmp_path):
         ("quarter", "repeated_in_extent", 1),
         ("quarter", "tvl1_flow_in_extent", 1),
     ]
-    write_csv(tmp_path / "scores.csv", scores)
+    write_rows(tmp_path / "scores.csv", scores)
     with (tmp_path / "scores.csv").open() as stream:
         lines = list(csv.DictReader(stream))
     assert len(lines) == 4

@@ -1,27 +1,15 @@
-"""Costs as files, a table in Markdown, and a figure."""
+"""Costs as a table in Markdown and a figure."""
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, fields
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
 from slmsam2.benchmark.growth import Growth
 from slmsam2.benchmark.runs import FIRST, Cost, GpuCost
-
-
-def write_rows(path: Path, rows: Sequence[Cost] | Sequence[Growth]) -> None:
-    """One line per run."""
-    with path.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, [field.name for field in fields(rows[0])])
-        writer.writeheader()
-        writer.writerows(
-            {k: round(v, 4) if isinstance(v, float) else v for k, v in asdict(row).items()} for row in rows
-        )
 
 
 def markdown(costs: Sequence[Cost]) -> str:

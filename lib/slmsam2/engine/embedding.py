@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from slmsam2.engine.features import FeatureCache
 from slmsam2.modeling import SLMSAM2
-from slmsam2.normalisation import IMAGENET_MEAN, IMAGENET_STD
+from slmsam2.normalisation import grey_of
 from slmsam2.volume import Frames, SliceView, Volume, choose_window, default_axis
 
 SLICES = 8  # slices looked at, spread evenly over the volume
@@ -61,8 +61,7 @@ def encoder_fingerprint(network: SLMSAM2) -> str:
 
 def _shown(frame: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """Which tokens (h, w) of a frame, float32 (3, N, N), see more than black background; bool (h*w,)."""
-    brightness = frame[:1] * IMAGENET_STD[0] + IMAGENET_MEAN[0]
-    return F.adaptive_max_pool2d(brightness[None], size).flatten() > SHOWN
+    return F.adaptive_max_pool2d(grey_of(frame)[None, None], size).flatten() > SHOWN
 
 
 def _spread(num_slices: int) -> list[int]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from slmsam2.engine.workspace import BoundedCache, Workspace, tensor_bytes
 from slmsam2.modeling import SLMSAM2
-from slmsam2.normalisation import IMAGENET_MEAN, IMAGENET_STD
+from slmsam2.normalisation import grey_of
 from slmsam2.volume import Frames
 
 DEFAULT_CACHE_BYTES = 2 * 1024**3
@@ -78,7 +78,7 @@ class FeatureCache:
 
     def grey(self, index: int) -> np.ndarray:
         """What the network sees of a slice, as an image: float32 (N, N), 0 to 1 over the window."""
-        return self._frames[index][0].float().cpu().numpy() * IMAGENET_STD[0] + IMAGENET_MEAN[0]
+        return grey_of(self._frames[index].float()).cpu().numpy()
 
     def thumbnail(self, index: int) -> Tensor | None:
         """The slice's thumbnail alone, see :class:`SliceFeatures`."""

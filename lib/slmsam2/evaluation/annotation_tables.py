@@ -1,37 +1,21 @@
-"""What simulated annotators reached, as files, a summary and a figure."""
+"""What simulated annotators reached, in figures and as a figure."""
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
-from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
 from slmsam2.evaluation.annotator import Round, SliceScore
-from slmsam2.evaluation.clicking import Clicked
 
 STYLES = {
     "worst": ("the truly worst slice", "tab:green", "--"),
     "suggested": ("the suggested slice", "darkorange", "-"),
     "random": ("a random slice", "dimgrey", ":"),
 }
-
-
-def write_rows(path: Path, rows: Sequence[Round] | Sequence[SliceScore] | Sequence[Clicked]) -> None:
-    """One line per round, slice or click."""
-    with path.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, [field.name for field in fields(rows[0])])
-        writer.writeheader()
-        writer.writerows(_rounded(asdict(row)) for row in rows)
-
-
-def _rounded(row: dict[str, Any]) -> dict[str, Any]:
-    return {key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()}
 
 
 def dice_by_corrections(rounds: Sequence[Round], strategy: str, corrections: int) -> np.ndarray:

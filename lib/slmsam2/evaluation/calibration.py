@@ -15,7 +15,7 @@ from slmsam2.engine.confidence import FACTS, Calibration, SliceFacts, slice_fact
 from slmsam2.engine.structures import propagate_structures
 from slmsam2.metrics import dice, largest_slice
 from slmsam2.modeling import SLMSAM2
-from slmsam2.normalisation import IMAGENET_MEAN, IMAGENET_STD
+from slmsam2.normalisation import grey_of
 from slmsam2.synthesis.anatomy import AnatomySettings
 from slmsam2.synthesis.clips import synthetic_clips
 from slmsam2.volume import Window
@@ -47,10 +47,9 @@ def synthetic_samples(network: SLMSAM2, seed: int) -> Iterator[Samples]:
     """Samples of one synthetic volume after another, without end."""
     generator = Generator().manual_seed(seed)
     random = np.random.default_rng(seed)
-    mean, std = IMAGENET_MEAN[0], IMAGENET_STD[0]
     while True:
         clip = synthetic_clips(1, SLICES, SIZE, generator, settings=ANATOMY)
-        stack = (clip.frames[0, :, 0] * std + mean).numpy()
+        stack = grey_of(clip.frames[0]).numpy()
         yield volume_samples(network, stack, clip.masks[0, 0].numpy(), random)
 
 

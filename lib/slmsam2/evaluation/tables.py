@@ -1,10 +1,9 @@
-"""Scores as a file, a summary and a figure."""
+"""Scores in summary and as a figure."""
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -59,16 +58,6 @@ def _summary(prompt: str, method: str, group: list[Score]) -> Summary:
         over=float(np.median([over for s in group for over in (s.over_low, s.over_high)])),
         cpu_seconds_per_slice=float(np.median([s.cpu_seconds_per_slice for s in group])),
     )
-
-
-def write_csv(path: Path, scores: Sequence[Score]) -> None:
-    """One line per score."""
-    with path.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, [field.name for field in fields(Score)])
-        writer.writeheader()
-        writer.writerows(
-            {k: round(v, 4) if isinstance(v, float) else v for k, v in asdict(s).items()} for s in scores
-        )
 
 
 def write_figure(path: Path, scores: Sequence[Score]) -> None:

@@ -14,7 +14,7 @@ from torchvision.transforms.functional import adjust_brightness, adjust_contrast
 from slmsam2.engine.tracker import square_mask
 from slmsam2.errors import ConfigurationError
 from slmsam2.modeling import SLMSAM2
-from slmsam2.normalisation import IMAGENET_MEAN, IMAGENET_STD
+from slmsam2.normalisation import IMAGENET_MEAN, grey_of, normalised
 from slmsam2.paper.layout import Entry
 from slmsam2.paper.volumes import SliceStack
 from slmsam2.synthesis.noise import uniform
@@ -145,7 +145,7 @@ class VolumeClips:
         grey = _grey(stack, route, size)
         if matrix is not None:
             grey = _moved(grey - FILL, matrix) + FILL
-        return _normalised(jittered(grey, self._settings, generator)), moved
+        return normalised(jittered(grey, self._settings, generator)[:, 0]), moved
 
 
 def draw_route(stack: SliceStack, settings: DrawSettings, generator: Generator) -> list[int]:
@@ -198,7 +198,7 @@ def _moved(images: Tensor, matrix: Tensor) -> Tensor:
 def _grey(stack: SliceStack, route: list[int], size: int) -> Tensor:
     """The slices as shown, 0 to 1, (T, 1, N, N)."""
     frames = Frames(stack.image, stack.window, size)
-    return torch.stack([frames[s][:1] * IMAGENET_STD[0] + IMAGENET_MEAN[0] for s in route])
+    return torch.stack([grey_of(frames[s])[None] for s in route])
 
 
 def jittered(grey: Tensor, settings: DrawSettings, generator: Generator) -> Tensor:
@@ -210,9 +210,3 @@ def jittered(grey: Tensor, settings: DrawSettings, generator: Generator) -> Tens
         brightness, contrast = settings.slice_jitter.draw(generator)
         slices.append(adjust_contrast(adjust_brightness(one, brightness), contrast))
     return torch.stack(slices)
-
-
-def _normalised(grey: Tensor) -> Tensor:
-    """(T, 1, N, N) of 0 to 1 -> (T, 3, N, N)."""
-    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
-    return (grey - mean) / std

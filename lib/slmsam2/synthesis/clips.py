@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from slmsam2.normalisation import IMAGENET_MEAN, IMAGENET_STD
+from slmsam2.normalisation import normalised
 from slmsam2.synthesis.anatomy import AnatomySettings, label_volumes
 from slmsam2.synthesis.appearance import render, shown
 from slmsam2.synthesis.label_maps import LabelMaps, number_of_labels
@@ -44,7 +44,7 @@ def synthetic_clips(
     """Draw clips on the generator's device; the same generator state gives the same clips."""
     settings = settings or AnatomySettings()
     labels = label_volumes(batch, slices, size, generator, settings)
-    frames = _normalised(render(labels, settings.labels, generator))
+    frames = normalised(render(labels, settings.labels, generator))
     chosen = (
         choose_structure(labels, settings.labels, settings.tissues, generator) for _ in range(structures)
     )
@@ -76,7 +76,7 @@ def mapped_clips(
     for number, one in enumerate(drawn):
         if one.image is not None:
             images[number] = shown(one.image[None], generator)[0]
-    frames = _normalised(images)
+    frames = normalised(images)
     chosen = [torch.tensor([[one.structure] for one in drawn], device=labels.device)]
     for _ in range(structures - 1):
         chosen.append(choose_structure(labels, count, settings.tissues, generator))
@@ -86,14 +86,6 @@ def mapped_clips(
 def joined(clips: Sequence[Clip]) -> Clip:
     """One batch of several."""
     return Clip(torch.cat([clip.frames for clip in clips]), torch.cat([clip.masks for clip in clips]))
-
-
-def _normalised(images: Tensor) -> Tensor:
-    """Images (B, T, N, N), 0 to 1, as the network wants them: float32 (B, T, 3, N, N)."""
-    mean, std = (
-        torch.tensor(v, device=images.device).view(1, 1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD)
-    )
-    return (images[:, :, None] - mean) / std
 
 
 def choose_structure(labels: Tensor, num_labels: int, tissues: int, generator: Generator) -> Tensor:

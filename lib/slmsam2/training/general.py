@@ -8,9 +8,9 @@ import numpy as np
 from torch import Generator
 
 from slmsam2.engine.volume import propagate_volume
-from slmsam2.metrics import largest_slice, only_slice
+from slmsam2.metrics import dice, largest_slice, only_slice
 from slmsam2.modeling import SLMSAM2
-from slmsam2.normalisation import IMAGENET_MEAN, IMAGENET_STD
+from slmsam2.normalisation import grey_of
 from slmsam2.synthesis import synthetic_clips
 from slmsam2.training.lessons import THIN_SLICES
 from slmsam2.volume import Volume
@@ -35,7 +35,7 @@ class SyntheticTask:
         """The image (S, H, W), and the structure, bool (S, H, W)."""
         generator = Generator().manual_seed(FIRST + self.number)
         clip = synthetic_clips(1, SLICES, SIZE, generator, settings=THIN_SLICES)
-        shown = clip.frames[0, :, 0] * IMAGENET_STD[0] + IMAGENET_MEAN[0]
+        shown = grey_of(clip.frames[0])
         return Volume((1000 * shown).numpy().astype(np.float32), np.eye(4)), clip.masks[0, 0].numpy()
 
 
@@ -46,5 +46,4 @@ def synthetic_dice(task: SyntheticTask, network: SLMSAM2) -> float:
     prompt = only_slice(reference, 0, painted).astype(np.uint8)
     array, _ = propagate_volume(image, prompt, model=network, axis=0)
     found, true = (np.delete(mask, painted, axis=0) for mask in (array > 0, reference))
-    total = int(found.sum()) + int(true.sum())
-    return 2 * int((found & true).sum()) / total if total else 1.0
+    return dice(found, true)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from slmsam2.engine.volume import propagate_volume
+from slmsam2.metrics import dice
 from slmsam2.modeling import SLMSAM2
 from slmsam2.training.labelled import Case, CaseLoader, Structure
 from slmsam2.training.lessons import Lesson, stable_number
@@ -172,6 +173,4 @@ def propagation_dice(task: Task, network: SLMSAM2, load: CaseLoader) -> float:
         last_slice=last,
     )
     found = view.to_stack(array)[task.counted] > 0
-    true = reference[task.counted]
-    total = int(found.sum()) + int(true.sum())
-    return 2 * int((found & true).sum()) / total if total else 1.0
+    return dice(found, reference[task.counted])

@@ -16,7 +16,7 @@ from torch import Generator, Tensor, nn
 from slmsam2.errors import CheckpointError
 from slmsam2.files import write_whole
 from slmsam2.modeling.outliner import SIDE, Outliner, read_outliner, seen_at_last
-from slmsam2.normalisation import IMAGENET_MEAN, IMAGENET_STD
+from slmsam2.normalisation import grey_of
 from slmsam2.synthesis import AnatomySettings, LabelMaps, joined, mapped_clips, synthetic_clips
 from slmsam2.training.hints import first_hints, with_click
 from slmsam2.training.losses import soft_dice_loss
@@ -106,8 +106,8 @@ class OutlinerTrainer:
             parts.append(mapped_clips(mapped, 1, SIDE, generator, self._maps, settings=self._anatomy))
         clip = joined(parts)
         order = torch.randperm(self.config.slices, generator=generator, device=self.device)
-        frames, masks = clip.frames[order, 0, 0], clip.masks[order, 0, 0]
-        return frames * IMAGENET_STD[0] + IMAGENET_MEAN[0], masks
+        frames, masks = clip.frames[order, 0], clip.masks[order, 0, 0]
+        return grey_of(frames), masks
 
     @torch.no_grad()
     def _seen(self, images: Tensor, masks: Tensor, generator: Generator) -> Tensor:

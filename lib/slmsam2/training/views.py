@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 
 from slmsam2.engine.regions import Region, region_around, twice_as_wide, whole_slices
 from slmsam2.engine.tracker import square_mask
-from slmsam2.normalisation import IMAGENET_MEAN, IMAGENET_STD
+from slmsam2.normalisation import grey_of, normalised
 from slmsam2.synthesis.noise import uniform
 from slmsam2.training.labelled import Case, Structure
 from slmsam2.volume import Frames, SliceView, Volume, Window
@@ -100,12 +100,11 @@ class Distortion:
         """Change a normalised frame (3, N, N), slice ``index`` of the view."""
         if self.gamma == 1.0 and self.noise == 0.0 and not self.invert:
             return frame
-        shown = (frame[0] * IMAGENET_STD[0] + IMAGENET_MEAN[0]).clamp(0, 1)
+        shown = grey_of(frame).clamp(0, 1)
         shown = (1 - shown if self.invert else shown) ** self.gamma
         generator = Generator().manual_seed(self.seed + index)
         shown = (shown + self.noise * torch.randn(shown.shape, generator=generator)).clamp(0, 1)
-        mean, std = (torch.tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
-        return (shown - mean) / std
+        return normalised(shown)
 
     def __call__(self, images: Tensor, mode: str) -> Tensor:
         """Distort (B, C, N, N) within the slices; beyond the border the border goes on."""

@@ -9,11 +9,8 @@ import numpy as np
 import torch
 from torch.nn.functional import interpolate
 
-from slmsam2.normalisation import IMAGENET_MEAN, IMAGENET_STD
+from slmsam2.normalisation import normalised
 from slmsam2.volume.intensity import Window
-
-_MEAN = torch.tensor(IMAGENET_MEAN).view(3, 1, 1)
-_STD = torch.tensor(IMAGENET_STD).view(3, 1, 1)
 
 
 class Frames(Sequence[torch.Tensor]):
@@ -53,7 +50,7 @@ class Frames(Sequence[torch.Tensor]):
         resized = interpolate(
             torch.from_numpy(shown)[None, None], size, mode="bilinear", antialias=True, align_corners=False
         )
-        return (resized[0] - _MEAN) / _STD
+        return normalised(resized[0, 0])
 
     def source(self, index: int) -> bytes:
         """All that a frame depends on, at a small part of the cost of making it."""
