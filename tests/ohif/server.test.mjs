@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
 import { after, before, test } from 'node:test';
+import { gunzipSync } from 'node:zlib';
 
-import { Server } from '../../apps/slmsam2/ohif/server.js';
+import { Server, isFar } from '../../apps/slmsam2/ohif/server.js';
 
 /** What the next requests are answered with, and what came. */
 const answers = [];
@@ -36,8 +37,27 @@ test('an inference: parameters and label go out, parameters and file come back',
   assert.equal(Buffer.from(file).toString(), 'abc');
   const request = came.at(-1);
   assert.equal(request.url, '/infer/slmsam2?image=1.2&output=all');
-  assert.match(request.body, /\{"direction":"both","client_id":"browser-1"\}/);
+  assert.match(request.body, /\{"direction":"both","result_extension":"\.nii",.*"client_id":"browser-1"\}/);
   assert.match(request.body, /filename="label.bin"[\s\S]*AB\r\n/);
+});
+
+test('over a network labels are packed', async () => {
+  const far = new Server('browser-1', server.base, true);
+  const labels = new Uint8Array(10_000).fill(3, 500, 600);
+  answers.push({});
+  await far.saveLabel('1.2', labels, []);
+  const { body } = came.at(-1);
+  assert.ok(body.length < 1000);
+  const [, content] = body.split(/filename="label\.bin\.gz"\r\n(?:[^\r\n]+\r\n)*\r\n/);
+  assert.deepEqual(new Uint8Array(gunzipSync(Buffer.from(content.slice(0, content.lastIndexOf('\r\n--', content.length - 10)), 'latin1'))), labels);
+  answers.push({ status: 400 });
+  await assert.rejects(far.infer('slmsam2', '1.2', {}, labels));
+  assert.match(came.at(-1).body, /"result_extension":"\.nii\.gz"/);
+});
+
+test('this machine is no network', () => {
+  for (const host of ['localhost', '127.0.0.1', '[::1]', undefined]) assert.equal(isFar(host), false);
+  for (const host of ['label.example.org', '192.168.0.7', '[fe80::1]']) assert.equal(isFar(host), true);
 });
 
 test('a refusal is the server\'s own sentence', async () => {

@@ -140,8 +140,8 @@ def test_only_what_came_through_our_route_is_an_upload(studies):
 def test_routes_are_put_in_front_once():
     app = FastAPI()
     app.get("/other")(lambda: None)
-    install_routes(app)
-    install_routes(app)
+    install_routes(app, 10**9)
+    install_routes(app, 10**9)
     names = [getattr(route, "name", None) for route in app.router.routes]
     assert sorted(names[: len(NAMES)]) == sorted(NAMES)
     assert not set(names[len(NAMES) :]) & set(NAMES)
@@ -150,7 +150,7 @@ def test_routes_are_put_in_front_once():
 
 def test_our_routes_check_access_as_monai_labels_do():
     app = FastAPI()
-    install_routes(app)
+    install_routes(app, 10**9)
     for route in app.router.routes[: len(NAMES)]:
         checks = [part.call for part in route.dependant.dependencies if isinstance(part.call, RBAC)]
         assert [check.roles for check in checks] == [settings.MONAI_LABEL_AUTH_ROLE_USER]

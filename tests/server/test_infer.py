@@ -1,5 +1,6 @@
 """Painted slices go in, the labelled volume comes out: by every way in, in every file format."""
 
+import gzip
 import time
 from pathlib import Path
 
@@ -94,6 +95,13 @@ def test_label_file(client, painted, tmp_path, extension):
 def test_raw_label(client, painted, tmp_path):
     label = tmp_path / "label.bin"
     label.write_bytes(painted.tobytes(order="F"))
+    result, params = client.infer("slmsam2", "phantom", {"label_info": INFO}, label_in=str(label))
+    check(result, params, painted)
+
+
+def test_raw_label_packed(client, painted, tmp_path):
+    label = tmp_path / "label.bin.gz"
+    label.write_bytes(gzip.compress(painted.tobytes(order="F")))
     result, params = client.infer("slmsam2", "phantom", {"label_info": INFO}, label_in=str(label))
     check(result, params, painted)
 

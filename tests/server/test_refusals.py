@@ -1,5 +1,7 @@
 """Bad input gets a 4xx with a sentence that says what to do, and the server goes on."""
 
+import gzip
+
 import numpy as np
 import pytest
 import requests
@@ -47,7 +49,14 @@ def test_labels(client, tmp_path, array, affine, says):
 
 
 @pytest.mark.parametrize(
-    ("name", "content"), [("label.nii.gz", b"text"), ("label.nrrd", b""), ("label", b"x" * 900)]
+    ("name", "content"),
+    [
+        ("label.nii.gz", b"text"),
+        ("label.nrrd", b""),
+        ("label", b"x" * 900),
+        ("label.bin.gz", b"text"),
+        ("label.bin.gz", gzip.compress(b"x" * 900)[:-9]),
+    ],
 )
 def test_labels_that_are_no_images(client, tmp_path, name, content):
     path = tmp_path / name

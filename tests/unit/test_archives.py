@@ -1,7 +1,9 @@
 """Archives that would fill the disk; those that would write elsewhere are tried in tests/server/test_escapes.py."""
 
+import gzip
 import io
 import tarfile
+import tempfile
 import tracemalloc
 import zipfile
 
@@ -9,7 +11,7 @@ import pytest
 
 from slmsam2.errors import VolumeError
 from slmsam2.server import archives
-from slmsam2.server.archives import unpack
+from slmsam2.server.archives import unpack, unzip
 
 pytestmark = pytest.mark.unit
 
@@ -166,3 +168,15 @@ def test_zips_that_unpack_in_one_go_are_refused(tmp_path):
     assert archive.stat().st_size < 1000
     peak, sentence = taken(lambda: unpack(archive, tmp_path / "out", 2 * FILLER))
     assert (peak < 10 * MB, "plain .zip" in sentence) == (True, True)
+
+
+def test_a_gzip_file_holds_no_more_than_is_allowed():
+    packed, whole = gzip.compress(bytes(1000)), io.BytesIO()
+    with tempfile.SpooledTemporaryFile() as upload:  # as FastAPI gives it: open for writing, too
+        upload.write(packed)
+        upload.seek(0)
+        unzip(upload, whole, 1000)
+    assert whole.getvalue() == bytes(1000)
+    for content, most in ((packed, 999), (packed[:-9], 1000), (b"text", 1000)):
+        with pytest.raises(VolumeError, match=r"\.$"):
+            unzip(io.BytesIO(content), io.BytesIO(), most)

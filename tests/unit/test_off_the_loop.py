@@ -38,7 +38,7 @@ def server():
     app.include_router(info.router)
     app.include_router(datastore.router)
     app.add_api_route("/quick", lambda: "quick")
-    install_routes(app)
+    install_routes(app, 10**9)
     put_in_front(app, stored_routes(10**9))
     return app
 

@@ -29,7 +29,7 @@ def full_disk(tmp_path, monkeypatch):
 
 
 def test_an_upload_leaves_nothing(full_disk):
-    with pytest.raises(OSError, match="No space"), as_file(UploadFile(io.BytesIO(b"short")), ".nii"):
+    with pytest.raises(OSError, match="No space"), as_file(UploadFile(io.BytesIO(b"short")), ".nii", 9):
         pass
     assert list(full_disk.iterdir()) == []
 

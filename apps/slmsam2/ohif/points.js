@@ -71,9 +71,6 @@ export function pointRequest({ value, axis, slice, foreground, background }, nam
     prompt_slices: [slice], // the slice is what is sent here, whatever the server remembers
     axis: String(axis),
     slice,
-    result_extension: '.nii',
-    result_dtype: 'uint8',
-    result_compress: false,
   };
   if (!values.includes(value)) return { params, labels: null };
   const labels = new Uint8Array(dims[0] * dims[1] * dims[2]);

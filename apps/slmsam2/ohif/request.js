@@ -50,9 +50,6 @@ export function plan({ structures, named, direction, limit }, touched, dims) {
     direction,
     first_slice: first,
     last_slice: last,
-    result_extension: '.nii',
-    result_dtype: 'uint8',
-    result_compress: false,
   };
   return { axis, prompts, ranges, structures: asked, params };
 }

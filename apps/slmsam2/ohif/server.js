@@ -1,5 +1,8 @@
 // MONAI Label's server, as this panel uses it. Every failure is an Error whose message is a sentence for the user.
 
+/** @type {Record<string, unknown>} what a result is written as, here, and over a network: a label packs well */
+const PLAIN = { result_extension: '.nii', result_compress: false, result_dtype: 'uint8' };
+const PACKED = { result_extension: '.nii.gz', result_dtype: 'uint8' };
 const LOST = 'The server does not answer. Your painting is safe in this window; try again when it is back.';
 
 /** An answer other than success. */
@@ -18,10 +21,12 @@ export class Server {
   /**
    * @param {string} client who asks, where nobody signs in
    * @param {string} [base] address without a slash at its end; "": where this page came from
+   * @param {boolean} [far] whether there is a network in between, for which labels are packed
    */
-  constructor(client, base = '') {
+  constructor(client, base = '', far = isFar(globalThis.location?.hostname)) {
     this.client = client;
     this.base = base;
+    this.far = far;
   }
 
   /** @returns {Promise<any>} models, trainers, train_stats, strategies, labels, datastore */
@@ -39,8 +44,8 @@ export class Server {
    */
   async infer(model, series, params, labels) {
     const form = new FormData();
-    form.append('params', JSON.stringify({ ...params, client_id: this.client }));
-    if (labels) form.append('label', new Blob([labels]), 'label.bin');
+    form.append('params', JSON.stringify({ ...params, ...(this.far ? PACKED : PLAIN), client_id: this.client }));
+    if (labels) await this.#addLabels(form, labels);
     const path = `/infer/${encodeURIComponent(model)}?image=${encodeURIComponent(series)}&output=all`;
     const reply = await (await this.#ask('POST', path, form)).formData();
     const file = reply.get('image');
@@ -70,7 +75,7 @@ export class Server {
   async saveLabel(series, labels, structures) {
     const form = new FormData();
     form.append('params', JSON.stringify({ label_info: structures, client_id: this.client }));
-    form.append('label', new Blob([labels]), 'label.bin');
+    await this.#addLabels(form, labels);
     await this.#ask('PUT', `/datastore/label?image=${encodeURIComponent(series)}&tag=final`, form);
   }
 
@@ -110,6 +115,17 @@ export class Server {
     return (await this.#json('GET', '/train/?check_if_running=true').catch(unlessMissing)) !== null;
   }
 
+  /**
+   * @param {FormData} form
+   * @param {Uint8Array} labels
+   */
+  async #addLabels(form, labels) {
+    const plain = new Blob([labels]);
+    if (!this.far) return form.append('label', plain, 'label.bin');
+    const packed = new Response(plain.stream().pipeThrough(new CompressionStream('gzip')));
+    return form.append('label', await packed.blob(), 'label.bin.gz');
+  }
+
   async #json(method, path, body) {
     return (await this.#ask(method, path, body && JSON.stringify(body))).json();
   }
@@ -123,6 +139,11 @@ export class Server {
     if (!response.ok) throw new ServerError(await sentence(response), response.status);
     return response;
   }
+}
+
+/** @param {string|undefined} host of this page */
+export function isFar(host) {
+  return host !== undefined && host !== 'localhost' && host !== '[::1]' && !host.startsWith('127.');
 }
 
 /** @param {FormDataEntryValue} part */

@@ -77,6 +77,19 @@ def unpack(archive: Path, folder: Path, most_bytes: int) -> int:
     return count
 
 
+def unzip(source: IO[bytes], target: IO[bytes], most_bytes: int) -> None:
+    """Unpack one gzip file into another file.
+
+    Raises:
+        VolumeError: it is damaged, or holds more than is allowed.
+    """
+    try:
+        with gzip.GzipFile(fileobj=source, mode="rb") as content:
+            shutil.copyfileobj(_Bounded(content, most_bytes), target)
+    except (zlib.error, EOFError, gzip.BadGzipFile) as error:
+        raise VolumeError(f"The file cannot be unpacked: {error}. Send it again, or without gzip.") from error
+
+
 def _members(archive: Path, most_bytes: int) -> Iterator[Member]:
     with archive.open("rb") as file:
         metered = _Metered(file, sys.maxsize)
@@ -162,16 +175,16 @@ def _write(path: Path, content: IO[bytes], size: int) -> None:
 
 
 class _Bounded:
-    """Reads a member, and refuses one that is longer than its archive says."""
+    """Reads a member, and refuses one that is longer than its archive says, or than is allowed."""
 
-    def __init__(self, content: IO[bytes], size: int) -> None:
+    def __init__(self, content: IO[bytes] | gzip.GzipFile, size: int) -> None:
         self._content, self._left = content, size
 
     def read(self, length: int = -1) -> bytes:
         data = self._content.read(length)
         self._left -= len(data)
         if self._left < 0:
-            raise VolumeError("The archive holds more than it says. Pack the image's files anew.")
+            raise VolumeError("There is more in it than it says, or than is allowed. Pack it anew.")
         return data
 
 

@@ -29,7 +29,7 @@ def install(server: FastAPI, app_dir: Path, settings: Configuration) -> None:
         app_dir: folder of ``main.py``; the viewer's modules are in ``ohif`` there.
         settings: with the bounds on what is sent, and who may ask.
     """
-    install_routes(server)
+    install_routes(server, settings.most_voxels)
     for routes in (
         progress_routes(),
         *monitoring_routes(),

@@ -20,6 +20,7 @@ from slmsam2.server.json_objects import parse_object
 from slmsam2.server.names import ending_of, is_session_id
 
 RAW = ".raw"  # our name for MONAI Label's ".bin" labels: read by us, for sessions and uploaded images too
+PACKED = (".bin.gz", RAW + ".gz")  # such a label, in less than a hundredth of the bytes over a network
 FILE_ENDINGS = (
     ".nii",
     ".nii.gz",
@@ -33,6 +34,7 @@ FILE_ENDINGS = (
     ".jpeg",
     ".bin",
     RAW,
+    *PACKED,
 )
 
 
@@ -125,4 +127,4 @@ def segment_name(label: Any) -> str:
 def _name_plainly(upload: UploadFile) -> None:
     """Keep only the ending of a client's file name: MONAI Label makes a temporary file's name of it."""
     ending = ending_of(upload.filename, FILE_ENDINGS)
-    upload.filename = "upload" + (RAW if ending == ".bin" else ending)
+    upload.filename = "upload" + ending.replace(".bin", RAW)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +30,20 @@ from slmsam2.server.uploads import as_file
 NAMES = INFER, SAMPLE, INFO = "slmsam2_infer", "slmsam2_sample", "slmsam2_info"
 
 
-def install_routes(app: FastAPI) -> None:
+def install_routes(app: FastAPI, most_voxels: int) -> None:
     """Put our routes in front of MONAI Label's; doing it again changes nothing.
+
+    Args:
+        most_voxels: bound on images and labels that are sent.
 
     MONAI Label's endpoints are ``async def`` around synchronous code: one inference blocks all other requests,
     and so does a PACS that hangs, which the description of the app asks how many images it has.
     """
     if any(getattr(route, "name", None) in NAMES for route in app.router.routes):
         return
-    inferring = off_the_loop(infer.api_run_inference, _infer, waiting=max(WAITING, line.most + 1))
+    inferring = off_the_loop(
+        infer.api_run_inference, partial(_infer, most_voxels), waiting=max(WAITING, line.most + 1)
+    )
     _put_in_front(app, INFER, infer.router, "/{model}", in_line(inferring, monitor.answered))
     sampling = off_the_loop(activelearning.api_sample, _next_sample)
     _put_in_front(app, SAMPLE, activelearning.router, "/{strategy}", sampling)
@@ -63,7 +69,7 @@ def _info(arguments: dict[str, Any]) -> dict[str, Any]:
     return info.app_info()
 
 
-def _infer(arguments: dict[str, Any]) -> Response | dict[str, Any] | None:
+def _infer(most_voxels: int, arguments: dict[str, Any]) -> Response | dict[str, Any] | None:
     user = arguments.pop("user")
     if parse_object("params", arguments["params"]).get("save_label"):
         check_annotator(user, "Saving the result as a label (save_label)")
@@ -72,11 +78,11 @@ def _infer(arguments: dict[str, Any]) -> Response | dict[str, Any] | None:
     came: Received = receive(arguments)
     received.set(replace(came, annotator=_annotator(json.loads(arguments["params"]), user)))
     with ExitStack() as uploads:
-        _as_files(arguments, uploads)
+        _as_files(arguments, uploads, most_voxels)
         return infer.run_inference(**arguments)
 
 
-def _as_files(arguments: dict[str, Any], uploads: ExitStack) -> None:
+def _as_files(arguments: dict[str, Any], uploads: ExitStack, most_voxels: int) -> None:
     """Put files, which last as long as ``uploads``, in the place of what was uploaded.
 
     MONAI Label's own are left behind when the disk is full. It takes paths from ``params``; those of clients are out.
@@ -85,7 +91,8 @@ def _as_files(arguments: dict[str, Any], uploads: ExitStack) -> None:
     for field, name in (("file", "image"), ("label", "label")):
         upload = arguments[field]
         if upload is not None:
-            params[name] = uploads.enter_context(as_file(upload, "".join(Path(upload.filename).suffixes)))
+            ending = "".join(Path(upload.filename).suffixes)
+            params[name] = uploads.enter_context(as_file(upload, ending, most_voxels))
             arguments[field] = None
     arguments["image"] = arguments["image"] or params.get("image", "")
     arguments["params"] = json.dumps(params)

@@ -140,7 +140,7 @@ def _uploaded(upload: UploadFile, ending: str, most_voxels: int) -> Iterator[str
     Raises:
         VolumeError: it has more voxels than the server takes, or they lie in another file.
     """
-    with as_file(upload, ending) as path:
+    with as_file(upload, ending, most_voxels) as path:
         inspect(Path(path), most_voxels)
         yield path
 

@@ -10,6 +10,9 @@ from typing import IO, Any
 
 from fastapi import UploadFile
 
+from slmsam2.server.archives import unzip
+from slmsam2.server.received import PACKED
+
 
 def temporary(ending: str) -> closing[IO[Any]]:
     """A new file for reading and writing, in the end removed.
@@ -20,16 +23,24 @@ def temporary(ending: str) -> closing[IO[Any]]:
 
 
 @contextmanager
-def as_file(upload: UploadFile, ending: str) -> Iterator[str]:
+def as_file(upload: UploadFile, ending: str, most_bytes: int) -> Iterator[str]:
     """Path of a file with an upload's content, while the context is open.
 
+    A raw label is unpacked, if it comes so; what other packed files hold, those say who read them.
+
     Args:
-        ending: of the file's name.
+        ending: of the upload's name; the file has it, too, without the one of a packed raw label.
+        most_bytes: bound on what a packed raw label holds.
 
     Raises:
         OSError: there is no space for it.
+        VolumeError: it cannot be unpacked.
     """
-    with temporary(ending) as file:
-        shutil.copyfileobj(upload.file, file)
+    packed = ending in PACKED
+    with temporary(ending.removesuffix(".gz") if packed else ending) as file:
+        if packed:
+            unzip(upload.file, file, most_bytes)
+        else:
+            shutil.copyfileobj(upload.file, file)
         file.flush()
         yield file.name
