@@ -20,6 +20,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 CHROMIUM = Path("/usr/bin/chromium")
 PORT = 8000
 URL = f"http://127.0.0.1:{PORT}"
+FAR = f"http://workstation:{PORT}"  # the same server, as a browser on another machine sees it
 HOW = "run bash scripts/test.sh --e2e, as root on Debian 12"
 FLAGS = [
     "--no-sandbox",
@@ -32,6 +33,7 @@ FLAGS = [
     "--use-gl=angle",
     "--use-angle=swiftshader",
     "--enable-unsafe-swiftshader",
+    "--host-resolver-rules=MAP workstation 127.0.0.1",
 ]
 
 
@@ -155,6 +157,12 @@ def server(server_process):
     return URL
 
 
+@pytest.fixture(scope="session")
+def far(server):
+    """Its address from another machine: no https, and not this machine's own."""
+    return FAR
+
+
 @pytest.fixture(autouse=True)
 def as_before(request):
     """No test meets the labels or the weights that another one left behind."""
@@ -214,10 +222,10 @@ def open_viewer(browser, server):
 
     contexts = []
 
-    def open_series(series):
+    def open_series(series, at=server):
         contexts.append(browser.new_context(viewport={"width": 1400, "height": 820}))
         contexts[-1].add_init_script(ONE_ANNOTATOR)
-        viewer = ViewerPage(contexts[-1].new_page(), server, series.lps)
+        viewer = ViewerPage(contexts[-1].new_page(), at, series.lps)
         viewer.open(series.study)
         return viewer
 
