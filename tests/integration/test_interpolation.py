@@ -90,7 +90,10 @@ def test_what_is_too_small_between_two_prompts_is_widened(result):
 
 
 def found_on_all(areas, slices=30):
-    """A structure found as the same square on every slice but the prompted ones, {slice: area}."""
+    """A structure found as the same square on every slice but the prompted ones, {slice: area}.
+
+    The slices that it is left on, and where and why each direction stopped.
+    """
     low_res = torch.full((slices, 1, SIZE, SIZE), -4.0)
     low_res[:, 0, :10, :10] = 4.0
     for index, area in areas.items():
@@ -99,22 +102,23 @@ def found_on_all(areas, slices=30):
     rest = torch.zeros(slices, 1)
     seen = torch.ones(slices, 1, dtype=torch.bool)
     found = Propagation([3], low_res, rest, rest, torch.full((slices, 1), torch.nan), seen, (SIZE, SIZE))
-    found.spans[3] = spans_between(list(areas), (0, slices - 1))
+    found.spans[3], found.stops[3] = spans_between(list(areas), (0, slices - 1)), {}
     taper(found)
-    return np.flatnonzero((found.low_res[:, 0] > 0).flatten(1).any(dim=1).numpy()).tolist()
+    left = np.flatnonzero((found.low_res[:, 0] > 0).flatten(1).any(dim=1).numpy()).tolist()
+    return left, {direction: stop.slice for direction, stop in found.stops[3].items()}
 
 
 def test_a_structure_ends_where_its_areas_fall_towards_an_end():
     # from 200 on slice 10 to 100 on slice 14: zero on slice 18, so nothing from 4 * 1.5 slices beyond on
-    assert found_on_all({10: 200, 14: 100}) == list(range(21))
-    assert found_on_all({15: 100, 19: 200}) == list(range(9, 30))
-    assert found_on_all({8: 150, 10: 200, 14: 100}) == list(range(21))
+    assert found_on_all({10: 200, 14: 100}) == (list(range(21)), {"up": 21})
+    assert found_on_all({15: 100, 19: 200}) == (list(range(9, 30)), {"down": 8})
+    assert found_on_all({8: 150, 10: 200, 14: 100}) == (list(range(21)), {"up": 21})
 
 
 @pytest.mark.parametrize("areas", [{10: 200}, {10: 200, 14: 190}, {10: 100, 14: 100}])
 def test_areas_that_hardly_fall_say_nothing_of_an_end(areas):
-    assert found_on_all(areas) == list(range(30))
+    assert found_on_all(areas) == (list(range(30)), {})
 
 
 def test_an_empty_slice_says_nothing_of_areas():
-    assert found_on_all({10: 200, 14: 0}) == [index for index in range(30) if index != 14]
+    assert found_on_all({10: 200, 14: 0}) == ([index for index in range(30) if index != 14], {})

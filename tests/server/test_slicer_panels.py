@@ -297,10 +297,15 @@ def test_3d_clicks_stand_beside_painted_slices_until_a_new_start(slicer, truth, 
     assert reply["report"]["structures"]["liver"]["painted"] == [10]
 
 
-def test_3d_box_gives_slice_and_range(slicer):
+def test_a_3d_box_says_where_to_stay(slicer):
     array, reply = smart_edit(slicer, "slmsam2_points", [], roi=[23, 5, 8, 28, 9, 4])
-    assert reply["report"]["structures"]["liver"]["painted"] == [6]
-    assert set(slices_of(array)) <= set(range(4, 10))
+    ((drawn,), sure) = (reply["report"]["structures"]["liver"][fact] for fact in ("painted", "confidence"))
+    assert 4 <= drawn <= 9
+    assert sure[str(drawn)] < 0.6  # a box around all of it fits few of its slices
+    inside = np.zeros(array.shape, bool)
+    inside[5:24, 8:29, 4:10] = True
+    assert array.any()
+    assert not array[~inside].any()
 
 
 def test_clicks_on_an_image_that_is_stored_turned(slicer):

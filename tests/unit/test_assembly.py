@@ -33,6 +33,8 @@ def test_a_box_over_several_slices_is_on_the_middle_one(image):
     ((index, marks),) = job.prompts[1].items()
     assert job.view.stored_index(index) == 4
     assert marks.box is not None
+    assert marks.loose
+    assert job.within == {1: marks.box}
     assert {job.view.stored_index(job.settings.first), job.view.stored_index(job.settings.last)} == {2, 6}
 
 
@@ -48,6 +50,12 @@ def test_on_a_painted_slice_a_box_over_several_says_only_where_to_stay(image):
     )
     assert isinstance(marks, Marks)
     assert (marks.box, marks.base.sum()) == (None, 25)
+
+
+def test_a_box_on_one_slice_keeps_the_others_free(image):
+    job = job_of(image, nothing_painted(image, "liver"), roi=[5, 12, 5, 12, 4, 4])
+    ((_, marks),) = job.prompts[1].items()
+    assert (marks.loose, job.within) == (False, {})
 
 
 @pytest.mark.parametrize("upward", [1.0, -1.0])

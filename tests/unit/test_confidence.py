@@ -17,6 +17,7 @@ from slmsam2.engine.confidence import (
     slice_facts,
 )
 from slmsam2.engine.propagation import Propagation
+from slmsam2.prompts import Marks
 
 pytestmark = pytest.mark.unit
 
@@ -173,3 +174,15 @@ def test_a_calibration_for_other_facts_is_not_used():
     assert read_calibration(settings) == Calibration(tuple(numbers), tuple(numbers))
     assert read_calibration({**settings, "facts": ["presence"]}) is None
     assert read_calibration(None) is None
+
+
+def test_what_was_drawn_from_marks_is_as_sure_as_is_expected_of_it(result):
+    inside = np.zeros((SIZE, SIZE), bool)
+    inside[10, 10] = True
+    result.iou[3] = 0.5
+    marked = slice_facts(result, 4, {3: Marks(inside, np.zeros_like(inside))})
+    sure = Calibration((20.0, *[0.0] * len(FACTS)), (20.0, *[0.0] * len(FACTS)))
+    confidence = expected_dice(marked, sure)
+    assert confidence[3] == pytest.approx(2 / 3)
+    assert (np.delete(confidence, 3) > 0.99).all()
+    assert gains(marked, confidence).argmax() == 3

@@ -1,14 +1,17 @@
 """Outlines from clicks and boxes, by the network that comes with the repository, where the truth is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slmsam2.engine.boxes import in_box
-from slmsam2.engine.outlines import outline
+from slmsam2.engine.boxes import clearest_slice, in_box
+from slmsam2.engine.outlines import expected_overlap, outline
 from slmsam2.metrics import dice
 from slmsam2.prompts import Marks
+from slmsam2.volume import Window
 
 SHAPE = (96, 128)
 ROWS, COLUMNS = np.indices(SHAPE)
@@ -49,6 +52,25 @@ def test_a_box_on_an_image_without_edges_is_its_ellipse():
     flat, box = np.full(SHAPE, 0.5), (32, 22, 69, 59)
     assert dice(in_box(flat, box), disc(40, 50, 18.5)) > 0.97
     assert dice(outline(flat, marks(box=box)), disc(40, 50, 18.5)) > 0.85
+
+
+def test_a_box_over_several_slices_begins_where_something_clear_fills_it():
+    small, large = disc(40, 50, 7), ORGAN
+    stack = np.stack([picture(large if index >= 7 else small) for index in range(13)])
+    box = (32.0, 22.0, 69.0, 59.0)
+    assert clearest_slice(stack, Window(0.0, 1.0), (1.0, 1.0), box, (1, 12)) >= 7
+    assert clearest_slice(stack[:7], Window(0.0, 1.0), (1.0, 1.0), box, (3, 3)) == 3
+
+
+def test_more_marks_promise_more():
+    one, two = marks([(40, 50)]), marks([(40, 50)], [(70, 50)])
+    boxed = marks(box=(32, 22, 69, 59))
+    loosely = replace(boxed, loose=True)
+    order = [loosely, one, two, boxed]
+    expected = [expected_overlap(each, corrected=False) for each in order]
+    assert expected == sorted(set(expected))
+    assert expected_overlap(one, corrected=True) > expected_overlap(one, corrected=False)
+    assert expected_overlap(marks([(n, 50) for n in range(30, 50)]), corrected=False) < 1
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ def test_whatever_changes_the_answer_changes_the_fingerprint():
         replace(marks, inside=nothing),
         replace(marks, outside=two),
         replace(marks, box=(1.0, 1.0, 4.0, 4.0)),
+        replace(marks, box=(1.0, 1.0, 4.0, 4.0), loose=True),
         replace(marks, base=two),
     ]
     assert prompt_digest(marks) == prompt_digest(Marks(two.copy(), nothing, first=(2, 2)))

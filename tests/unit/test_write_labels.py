@@ -36,11 +36,11 @@ def found():
     return Found(propagation, Region(0, SIZE, 0, SIZE, (SIZE, SIZE)), 0.0)
 
 
-def written(found, before):
+def written(found, before, within=None):
     given = np.zeros((SLICES, SIZE, SIZE), np.uint8)
     prompts = {1: {0: mask(0, 4)}, 2: {0: mask(4, 8)}}
     result = np.zeros_like(given)
-    write_labels([found], prompts, given, result, Settings(), before)
+    write_labels([found], prompts, given, result, Settings(), before, within or {})
     return result
 
 
@@ -85,3 +85,13 @@ def test_where_a_structure_was_not_looked_for_nothing_of_it_comes_back(found):
     assert (result[:4, :, :4] == 1).all()
     assert not (result[4:] == 1).any()
     assert (result[4:, :, 4:] == 2).all()
+
+
+def test_a_structure_does_not_leave_its_box(found):
+    result = written(found, {}, {2: (5.0, 1.0, 7.0, 4.0)})
+    assert (result[1:, 1:4, 5:7] == 2).all()
+    outside = result[1:].copy()
+    outside[:, 1:4, 5:7] = 0
+    assert not (outside == 2).any()
+    assert (result[0, :, 4:] == 2).all()  # painted
+    assert (result[:, :, :4] == 1).all()

@@ -1,4 +1,5 @@
-"""What a box was drawn around, found on the image alone: the region in it with the clearest edge that fits it."""
+"""What a box was drawn around, found on the image alone: the region in it with the clearest edge that fits it, and of a
+box over several slices the one on which that is clearest."""
 
 from __future__ import annotations
 
@@ -7,26 +8,70 @@ from collections.abc import Iterator
 import numpy as np
 from scipy import ndimage
 
+from slmsam2.engine.regions import region_around
+from slmsam2.normalisation import grey_of
 from slmsam2.prompts.marks import Box, spread_pixels
+from slmsam2.volume import Frames, Window
 
 SMOOTHING = 0.01  # standard deviation of the image's blur, times the square root of its area
 TOLERANCES = np.geomspace(0.02, 0.35, 16)  # differences from a pixel that are tried, of the window
 OPENINGS = (0, 2, 4)  # pixels by which a region is opened, so that it does not leak through narrow gaps
 LEAST_AREA = 9  # pixels of a region
 CENTRAL = 0.3  # regions begin at pixels nearer to the centre than this, squared, in halves of the box's sides
+SIDE = 128  # pixels of an image in which the slices of a box are compared
+ROOM = 0.75  # around the box there, times its longer side
+SHARES = (0.5, 0.42, 0.58, 0.25, 0.75)  # of the way from the first to the last, that are looked at
 LEAST_FIT = 0.5  # overlap of a region's extent with the box; else the box's ellipse is taken
 
 
 def in_box(grey: np.ndarray, box: Box) -> np.ndarray:
     """The region that fits into a box, or the ellipse that does: bool (H, W), for grey, float (H, W), 0 to 1."""
+    return _clearest(grey, box)[0]
+
+
+def clearest_slice(
+    stack: np.ndarray, window: Window, spacing: tuple[float, float], box: Box, slices: tuple[int, int]
+) -> int:
+    """Of a box over several slices the one to begin with: near the middle, and with a clear edge in the box.
+
+    Around a whole structure a box is wider than the structure on most of its slices, and what fills it there is
+    something else.
+
+    Args:
+        stack: (S, H, W), real numbers.
+        spacing: between rows and between columns, in mm.
+        slices: first and last.
+    """
+    whole = np.zeros(stack.shape[1:], bool)
+    left, top, right, bottom = box
+    whole[int(top) : int(np.ceil(bottom)), int(left) : int(np.ceil(right))] = True
+    region = region_around([whole], spacing, ROOM)
+    frames = Frames(region.cut(stack), window, SIDE)
+    across, along = SIDE / region.size[1], SIDE / region.size[0]
+    moved = (
+        (left - region.left) * across,
+        (top - region.top) * along,
+        (right - region.left) * across,
+        (bottom - region.top) * along,
+    )
+    first, last = slices
+    scores: dict[int, float] = {}
+    for share in SHARES:
+        index = round(first + share * (last - first))
+        clarity = _clearest(grey_of(frames[index]).numpy(), moved)[1]
+        scores.setdefault(index, clarity * (1 - abs(share - 0.5)))
+    return max(scores, key=scores.__getitem__)
+
+
+def _clearest(grey: np.ndarray, box: Box) -> tuple[np.ndarray, float]:
+    """The region that fits into a box, and how well it fits and how clear its edge is; else the ellipse, and 0."""
     across, along = _from_centre(box, grey.shape)
     within = (np.abs(across) <= 1) & (np.abs(along) <= 1)
-    mask = across**2 + along**2 <= 1
+    mask, best = across**2 + along**2 <= 1, 0.0
     if not within.any():
-        return mask
+        return mask, best
     rows, columns = (slice(places[0], places[-1] + 1) for places in (_along(within, 1), _along(within, 0)))
     boxed = _Boxed(grey, rows, columns)
-    best = 0.0
     for row, column in _pixels((across**2 + along**2 <= CENTRAL)[rows, columns]):
         for region in boxed.regions(row, column):
             fit = (np.ptp(_along(region, 1)) + 1) * (np.ptp(_along(region, 0)) + 1) / region.size
@@ -34,7 +79,7 @@ def in_box(grey: np.ndarray, box: Box) -> np.ndarray:
             if fit >= LEAST_FIT and score > best:
                 best, mask = score, np.zeros(grey.shape, bool)
                 mask[rows, columns] = region
-    return mask
+    return mask, best
 
 
 class _Boxed:

@@ -132,6 +132,7 @@ def _facts(
 def expected_dice(facts: SliceFacts, calibration: Calibration | None) -> np.ndarray:
     """Confidence per visited slice, float (n) in 0..1; 1 where the user painted.
 
+    Where the structure was marked, it is no more than the overlap says that is expected of what was drawn.
     Without a calibration: where the structure was found, the probability that it is there times the overlap that the
     network expects; where not, the probability that it is absent. A shape that is known from other volumes counts
     LIKENESS, the rest 1.
@@ -145,6 +146,9 @@ def expected_dice(facts: SliceFacts, calibration: Calibration | None) -> np.ndar
         sureness = 1 / (1 + np.exp(-(chosen[:, 0] + (chosen[:, 1:] * facts.facts).sum(axis=1))))
     if facts.likeness is not None:
         sureness = (sureness + LIKENESS * facts.likeness) / (1 + LIKENESS)
+    overlap = facts.facts[:, 1]
+    marked = (facts.distances == 0) & facts.found
+    sureness = np.where(marked, np.minimum(sureness, 2 * overlap / (1 + overlap)), sureness)
     return np.where(facts.painted, 1.0, sureness)
 
 

@@ -14,6 +14,7 @@ import torch
 from scipy.ndimage import center_of_mass, distance_transform_edt, shift
 
 from slmsam2.engine.propagation import Propagation
+from slmsam2.engine.settings import AREAS_FALL, Stop
 from slmsam2.engine.spans import BLEND_LIMIT, Span
 
 STEEPNESS = 2.0  # logits per mask pixel of distance from the interpolated edge
@@ -72,7 +73,8 @@ def taper(result: Propagation) -> None:
     """Let a structure end where its areas on the prompted slices say that it must, in place.
 
     What gets smaller towards its end does so ever faster: areas that went on falling evenly from one prompted slice
-    over another would reach zero past the end. Nothing is left beyond ``BEYOND_END`` times that distance.
+    over another would reach zero past the end. Nothing is left beyond ``BEYOND_END`` times that distance, and where
+    something was, its direction has stopped there.
     """
     for column, obj in enumerate(result.objects):
         logits = result.low_res[:, column]
@@ -80,12 +82,17 @@ def taper(result: Propagation) -> None:
         areas = {end: int((logits[end] > 0).sum()) for end in sorted(ends)}
         given = [end for end, area in areas.items() if area]
         for span in result.spans[obj]:
+            slices = range(span.first, span.last + 1)
             if given and span.low == given[-1]:
-                reach = _reach(areas, given[:-1], span.low)
-                logits[span.first : span.last + 1][reach:].clamp_(max=-BLEND_LIMIT)
+                direction, beyond = "up", slices[_reach(areas, given[:-1], span.low) :]
             elif given and span.high == given[0]:
-                reach = _reach(areas, given[1:], span.high)
-                logits[span.first : max(span.last + 1 - reach, span.first)].clamp_(max=-BLEND_LIMIT)
+                direction, beyond = "down", slices[::-1][_reach(areas, given[1:], span.high) :]
+            else:
+                continue
+            cut = [index for index in beyond if (logits[index] > 0).any()]
+            logits[list(beyond)] = logits[list(beyond)].clamp(max=-BLEND_LIMIT)
+            if cut:
+                result.stops[obj][direction] = Stop(cut[0], AREAS_FALL)
 
 
 def _reach(areas: dict[int, int], inner: list[int], outermost: int) -> int:

@@ -20,6 +20,7 @@ from slmsam2.engine.settings import Settings
 from slmsam2.engine.structures import propagate_structures
 from slmsam2.engine.workspace import Workspace
 from slmsam2.modeling import SLMSAM2, Moments
+from slmsam2.prompts.marks import Box
 from slmsam2.volume import Exemplar, SliceView, Volume, Window
 
 
@@ -40,6 +41,7 @@ class Job:
         together: whether structures that are alike, and of which nothing is known, tell of each other.
         before: value -> bool (S, H, W), as a plain job before returned it. Known shapes are laid upon all that is
             given, but where nothing new is computed the structure stays, if this job is plain as well.
+        within: value -> box that the structure does not leave, on any slice.
     """
 
     view: SliceView
@@ -53,11 +55,12 @@ class Job:
     exemplars: Mapping[int, Sequence[Exemplar]] = field(default_factory=dict)
     together: bool = True
     before: Mapping[int, np.ndarray] = field(default_factory=dict)
+    within: Mapping[int, Box] = field(default_factory=dict)
 
     @property
     def plain(self) -> bool:
-        """Whether it goes to all slices and cleans nothing."""
-        return not self.settings.bounded and self.cleaning == Cleaning()
+        """Whether it goes everywhere and cleans nothing."""
+        return not (self.settings.bounded or self.within) and self.cleaning == Cleaning()
 
 
 def solve(
@@ -108,7 +111,7 @@ def solve(
     stack = view.to_stack(result)
     told = {value for part in found for value in part.propagation.told_by_others}
     before = {value: mask for value, mask in job.before.items() if job.plain and value in told}
-    write_labels(found, job.prompts, job.given, stack, job.settings, before)
+    write_labels(found, job.prompts, job.given, stack, job.settings, before, job.within)
     clean(stack, job.prompts, job.cleaning, job.settings)
     calibration = read_calibration(network.info.get("confidence"))
     reports = structure_reports(found, job.prompts, stack, names, view, calibration)

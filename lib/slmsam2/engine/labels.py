@@ -10,6 +10,7 @@ from slmsam2.engine.propagation import Prompts
 from slmsam2.engine.settings import Settings
 from slmsam2.engine.structures import Found
 from slmsam2.prompts import Marks, Prompt
+from slmsam2.prompts.marks import Box
 
 HARDLY = 1e-3  # logit
 
@@ -21,6 +22,7 @@ def write_labels(
     result: np.ndarray,
     settings: Settings,
     before: Mapping[int, np.ndarray],
+    within: Mapping[int, Box],
 ) -> None:
     """Decide each voxel's structure and write it into ``result``.
 
@@ -36,6 +38,7 @@ def write_labels(
         settings: how it was propagated.
         before: value -> bool (S, H, W), as the structure was sent back; on slices that nothing new was computed of, it
             stays so.
+        within: value -> box outside of which only what was painted or marked is written.
     """
     untouched = {value: untouched_slices(masks, settings, len(given)) for value, masks in prompts.items()}
     for index in range(len(given)):
@@ -54,6 +57,8 @@ def write_labels(
                 if value in visited and value not in painted:
                     if value in before and index not in part.propagation.redone[value]:
                         _keep_mask(logits, before[value][index])
+                    if value in within:
+                        _keep_within(logits, within[value])
                     _keep_marks(logits, of_slice.get(value))
                     wins = free & (logits > best)
                     result[index][wins] = value
@@ -71,6 +76,14 @@ def untouched_slices(prompts: Mapping[int, Prompt], settings: Settings, num_slic
 def _keep_mask(logits: np.ndarray, mask: np.ndarray) -> None:
     """Make mask logits (H, W) say what a mask, bool (H, W), says, as surely as they do or hardly."""
     np.copyto(logits, np.where(mask, np.maximum(logits, HARDLY), np.minimum(logits, 0)))
+
+
+def _keep_within(logits: np.ndarray, box: Box) -> None:
+    """Leave nothing of mask logits (H, W) outside a box, whose edges lie between pixels."""
+    left, top, right, bottom = (round(edge) for edge in box)
+    inside = logits[top:bottom, left:right].copy()
+    logits[:] = -np.inf
+    logits[top:bottom, left:right] = inside
 
 
 def _keep_marks(logits: np.ndarray, prompt: Prompt | None) -> None:

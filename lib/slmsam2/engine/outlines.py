@@ -19,6 +19,10 @@ from slmsam2.modeling.build import starting_path
 from slmsam2.modeling.outliner import SIDE, Hints, Outliner, as_prior, read_outliner, seen_at_last
 from slmsam2.prompts import NEGATIVE, POSITIVE, Marks
 
+# overlap of outlines with the reference, from the mean Dice coefficients of 61 structures in ten volumes
+CLICKED = (0.44, 0.63, 0.70, 0.74, 0.77)  # by one, two, ... clicks
+BOXED, BOXED_LOOSELY, CORRECTED = 0.70, 0.39, 0.71
+
 
 def outline(grey: np.ndarray, marks: Marks, prior: np.ndarray | None = None) -> np.ndarray:
     """The mask that marks on a slice mean.
@@ -42,6 +46,21 @@ def outline(grey: np.ndarray, marks: Marks, prior: np.ndarray | None = None) -> 
     if marks.box is not None and not mask.any():
         mask = in_box(grey, marks.box)
     return (mask | marks.inside) & ~marks.outside
+
+
+def expected_overlap(marks: Marks, *, corrected: bool) -> float:
+    """The overlap with the structure that is to be expected of an outline, 0 to 1.
+
+    Args:
+        marks: it was drawn from.
+        corrected: whether they correct a mask.
+    """
+    if marks.box is not None:
+        return BOXED_LOOSELY if marks.loose and not marks.inside.any() else BOXED
+    if corrected:
+        return CORRECTED
+    clicks = int(marks.inside.sum() + marks.outside.sum())
+    return CLICKED[min(clicks, len(CLICKED)) - 1]
 
 
 def _drawn(grey: np.ndarray, marks: Marks, prior: np.ndarray | None) -> np.ndarray:

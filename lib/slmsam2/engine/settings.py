@@ -8,6 +8,7 @@ from typing import Literal
 Order = Literal["independent", "published"]
 END_OF_RANGE, END_OF_STRUCTURE, SAID_ABSENT = "end of the range", "end of the structure", "marked as absent"
 USUAL_LENGTH = "usual length"
+AREAS_FALL = "areas fall to nothing"
 
 
 @dataclass(frozen=True)

@@ -298,7 +298,9 @@ def prompt_digest(prompt: Prompt) -> bytes:
         return _digest([prompt.shape, prompt.tobytes()])
     base = b"" if prompt.base is None else prompt.base.tobytes()
     marks = [prompt.inside.tobytes(), prompt.outside.tobytes()]
-    return _digest([prompt.inside.shape, *marks, prompt.box, prompt.first, prompt.base is None, base])
+    return _digest(
+        [prompt.inside.shape, *marks, prompt.box, prompt.loose, prompt.first, prompt.base is None, base]
+    )
 
 
 def _digest(parts: Iterable[Any]) -> bytes:

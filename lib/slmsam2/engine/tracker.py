@@ -14,12 +14,11 @@ from torch import Tensor
 
 from slmsam2.engine.appearance import CARRIED_ON, IN_RESULT, Appearance, corrected
 from slmsam2.engine.features import FeatureCache, SliceFeatures
-from slmsam2.engine.outlines import outline
+from slmsam2.engine.outlines import expected_overlap, outline
 from slmsam2.modeling import SLMSAM2, Moments
 from slmsam2.modeling.network import LOGIT_LIMIT, MemoryBank, SliceOutput, limited
 from slmsam2.prompts import BOX_CORNERS, Marks
 
-OUTLINED_OVERLAP = 0.7  # what is expected of an outline that another network draws
 PRESENT_SCORE = 10.0  # object score of a slice on which the user marked the structure
 
 
@@ -105,7 +104,7 @@ class ObjectTracker:
         if not mask.any():
             return absent_output(self._model.image_size // 4)
         out = self.prompt(index, mask)
-        out["iou"] = torch.full_like(out["iou"], OUTLINED_OVERLAP)
+        out["iou"] = torch.full_like(out["iou"], expected_overlap(marks, corrected=prior is not None))
         return out
 
     def _outline(self, index: int, marks: Marks, prior: Tensor | None) -> np.ndarray:

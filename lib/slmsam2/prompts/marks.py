@@ -23,6 +23,7 @@ class Marks:
         box: around the structure; None without.
         base: bool (H, W), a painted mask that the marks correct; None without.
         first: row and column of the click on the structure that came first; None where that is not known.
+        loose: whether the box is one for several slices, and so wider than the structure is on most of them.
     """
 
     inside: np.ndarray
@@ -30,6 +31,7 @@ class Marks:
     box: Box | None = None
     base: np.ndarray | None = None
     first: tuple[int, int] | None = None
+    loose: bool = False
 
     @property
     def any(self) -> bool:
@@ -63,7 +65,7 @@ class Marks:
             box = (box[0] - left, box[1] - top, box[2] - left, box[3] - top)
         base = None if self.base is None else cut(self.base)
         first = None if self.first is None else (self.first[0] - top, self.first[1] - left)
-        return Marks(cut(self.inside), cut(self.outside), box, base, first)
+        return Marks(cut(self.inside), cut(self.outside), box, base, first, self.loose)
 
     def with_base(self, base: np.ndarray | None) -> Marks:
         """The same marks on another mask."""
@@ -83,7 +85,7 @@ class Marks:
         box = self.box
         if box is not None:
             box = (box[0] * scale[1], box[1] * scale[0], box[2] * scale[1], box[3] * scale[0])
-        return Marks(inside, outside, box, first=first)
+        return Marks(inside, outside, box, first=first, loose=self.loose)
 
     def points(self) -> tuple[np.ndarray, np.ndarray]:
         """The marks as SAM takes them.

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
+from slmsam2.engine.boxes import clearest_slice
 from slmsam2.engine.job import Job
 from slmsam2.engine.regions import Region
 from slmsam2.engine.settings import Settings
@@ -23,9 +25,10 @@ from slmsam2.prompts import (
     with_marks,
     without_marks,
 )
+from slmsam2.prompts.marks import Box
 from slmsam2.server.painted import Painted
 from slmsam2.server.parameters import Parameters, PromptSlices
-from slmsam2.server.points import Clicks, marks_of, roi_slices
+from slmsam2.server.points import Clicks, marks_of, roi_box, roi_slices
 from slmsam2.values import where_one_of
 from slmsam2.volume import (
     SliceView,
@@ -99,6 +102,7 @@ def assemble(request: Request) -> tuple[Job, dict[str, int]]:
             if facts.region is not None
         },
         before={value: facts.returned for value, facts in worked_on.items() if facts.plain},
+        within=_within(request, view, names),
     )
     return job, names
 
@@ -177,6 +181,12 @@ def _given(
     return given
 
 
+def _within(request: Request, view: SliceView, names: Mapping[str, int]) -> dict[int, Box]:
+    """The box over several slices that the structure it is for is to stay in."""
+    box = None if request.clicks is None or request.flat else roi_box(request.clicks, view)
+    return {} if box is None else {names[name]: box for name in names if name == _target(request)}
+
+
 def _beside_paint(
     marks: Mapping[int, Marks], prompts: Mapping[int, Prompt], clicks: Clicks | None, view: SliceView
 ) -> dict[int, Marks]:
@@ -214,12 +224,23 @@ def _chosen(
 def _marks(request: Request, view: SliceView, only: int | None) -> dict[int, Marks]:
     """Clicks and box, or the strokes of Slicer's scribbles layers, per slice."""
     if request.clicks is not None:
-        return marks_of(request.clicks, view, only)
+        return marks_of(request.clicks, view, only, partial(_clearest_slice, request, view))
     if request.painted.strokes is None:
         return {}
     inside, outside = (view.to_stack(layer) for layer in request.painted.strokes)
     marked = np.flatnonzero((inside | outside).any(axis=(1, 2)))
     return {int(index): Marks(inside[index].copy(), outside[index].copy()) for index in marked}
+
+
+def _clearest_slice(request: Request, view: SliceView, box: Box, slices: tuple[int, int]) -> int:
+    """The slice to draw a box over several on."""
+    window = request.parameters.window
+    if window is None:
+        boxed = np.zeros_like(request.image.array, dtype=bool)
+        left, top, right, bottom = (round(edge) for edge in box)
+        view.to_stack(boxed)[sum(slices) // 2, top:bottom, left:right] = True
+        window = choose_window(request.image, boxed, view.axis)
+    return clearest_slice(view.to_stack(request.image.array), window, view.spacing[1:], box, slices)
 
 
 def _target(request: Request) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +11,12 @@ import numpy as np
 
 from slmsam2.errors import PromptError
 from slmsam2.prompts import Marks
+from slmsam2.prompts.marks import Box
 from slmsam2.volume import SliceView
 
 MOST = 10**9  # voxels along an axis; further away is no place in an image
 Point = tuple[int, int, int]
+Clearest = Callable[[Box, tuple[int, int]], int]  # of a box's slices, from first to last, one
 
 
 @dataclass(frozen=True)
@@ -55,21 +57,27 @@ def parse_clicks(request: Mapping[str, Any], shape: tuple[int, int, int]) -> Cli
     )
 
 
-def marks_of(clicks: Clicks, view: SliceView, only: int | None = None) -> dict[int, Marks]:
+def marks_of(
+    clicks: Clicks, view: SliceView, only: int | None = None, clearest: Clearest | None = None
+) -> dict[int, Marks]:
     """Marks per slice of the stack, in the order of the clicks.
 
-    The box is put on the slice of the first foreground click in its range, else on the middle one of its range.
+    The box is put on the slice of the first foreground click in its range, else on the one in its range that is chosen.
 
     Args:
         only: the one slice (of the stack) to take; the box lies on it, then.
+        clearest: chooses a slice from first to last for a box over several; None takes the middle one.
     """
     inside = [view.stack_position(point) for point in clicks.foreground]
     outside = [view.stack_position(point) for point in clicks.background]
-    box, home = None, None
+    box, home, low, high = None, None, 0, 0
     if clicks.roi is not None:
         (low, high), box = _box(clicks.roi, view)
         within = [place[0] for place in inside if low <= place[0] <= high]
-        home = only if only is not None else (within[0] if within else (low + high) // 2)
+        if only is not None or within:
+            home = within[0] if only is None else only
+        else:
+            home = (low + high) // 2 if clearest is None or low == high else clearest(box, (low, high))
     order = dict.fromkeys([*(place[0] for place in inside), *([] if home is None else [home])])
     order |= dict.fromkeys(place[0] for place in outside)
     wanted = [index for index in order if only is None or index == only]
@@ -80,6 +88,7 @@ def marks_of(clicks: Clicks, view: SliceView, only: int | None = None) -> dict[i
             _mask(outside, index, view),
             box=box if index == home else None,
             first=first.get(index),
+            loose=index == home and high > low and only is None,
         )
         for index in wanted
     }
@@ -93,9 +102,12 @@ def roi_slices(clicks: Clicks, view: SliceView) -> tuple[int, int] | None:
     return (first, last) if last > first else None
 
 
-def _box(
-    roi: tuple[tuple[int, int], ...], view: SliceView
-) -> tuple[tuple[int, int], tuple[float, float, float, float]]:
+def roi_box(clicks: Clicks, view: SliceView) -> Box | None:
+    """The box on each of its slices; None as for :func:`roi_slices`."""
+    return None if clicks.roi is None or roi_slices(clicks, view) is None else _box(clicks.roi, view)[1]
+
+
+def _box(roi: tuple[tuple[int, int], ...], view: SliceView) -> tuple[tuple[int, int], Box]:
     """Slices (low, high) of the stack, and (left, top, right, bottom), the latter two exclusive."""
     one = view.stack_position(tuple(low for low, _ in roi))  # type: ignore[arg-type]
     other = view.stack_position(tuple(high for _, high in roi))  # type: ignore[arg-type]
