@@ -95,7 +95,7 @@ def test_a_label_saved_without_its_geometry_is_refused_not_moved(image: Volume) 
     centred = bare.copy()
     centred[:3, 3] = -bare[:3, :3] @ (np.array(image.shape) - 1) / 2
     for affine in (np.eye(4), np.diag([-1.0, -1.0, 1.0, 1.0]), bare, centred):
-        with pytest.raises(GridError, match=r"geometry of one of them was lost.*the image's affine"):
+        with pytest.raises(GridError, match=r"geometry of one of them was lost.*the image's origin"):
             label_on_grid(painted(image.shape, affine, where), image)
     with pytest.raises(GridError, match="was lost"):  # the image's was
         label_on_grid(painted(image.shape, image.affine, where), Volume(image.array, np.eye(4)))

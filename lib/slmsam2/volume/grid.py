@@ -138,7 +138,7 @@ def _mostly_outside(
 def _lost(label: Volume, image: Volume) -> str:
     return (
         f"The label ({_place(label)}) has the shape of the image ({_place(image)}), but lies elsewhere: the geometry "
-        "of one of them was lost when it was saved. Save the label with the image's affine (origin, spacing, directions)."
+        "of one of them was lost when it was saved. Save the label with the image's origin, spacing and directions."
     )
 
 
