@@ -30,7 +30,7 @@ from slmsam2.volume import (
     label_values,
     painted_axis,
     parse_window,
-    read_label,
+    read_label_of,
     read_volume,
 )
 
@@ -167,7 +167,7 @@ def _label_array(label: Source, volume: Volume) -> np.ndarray:
                 f"The label's shape {label.shape} is not the image's {volume.shape}; give an array on the image's grid."
             )
         return _whole(label)
-    return _whole(label_on_grid(label if isinstance(label, Volume) else read_label(label), volume))
+    return _whole(label_on_grid(label, volume) if isinstance(label, Volume) else read_label_of(label, volume))
 
 
 def _whole(label: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ import yaml
 from slmsam2.errors import ConfigurationError
 from slmsam2.metrics import largest_slice, occupied_slices, only_slice
 from slmsam2.prompts import kin_of
-from slmsam2.volume import SliceView, Volume, default_axis, read_label, read_volume
+from slmsam2.volume import SliceView, Volume, default_axis, read_label_of, read_volume
 
 PROMPTS = ("largest", "quarter")
 LEAST_SLICES = 5  # of a structure, when the benchmark names none
@@ -128,14 +128,15 @@ def tasks_of(benchmark: Benchmark, volume_name: str, prompts: tuple[str, ...] = 
 
     Raises:
         ConfigurationError: a structure that the volume does not have.
-        VolumeError: a file that cannot be read.
+        VolumeError, GridError: a file that cannot be read, or a label that does not fit its image.
     """
     folder = benchmark.folder / volume_name
-    image, label = read_volume(folder / "image.nii.gz"), read_label(folder / "label.nii.gz")
+    image = read_volume(folder / "image.nii.gz")
+    labels = read_label_of(folder / "label.nii.gz", image)
     values: dict[str, int] = json.loads((folder / "labels.json").read_text())
     axis = default_axis(image)
     for name in benchmark.structures[volume_name] or list(values):
-        reference = label.array == values.get(name, -1)
+        reference = labels == values.get(name, -1)
         slices = occupied_slices(reference, axis)
         if not slices.size and benchmark.structures[volume_name]:
             raise ConfigurationError(f"{volume_name} has no structure {name!r}.")
@@ -143,7 +144,7 @@ def tasks_of(benchmark: Benchmark, volume_name: str, prompts: tuple[str, ...] = 
             continue
         for prompt in prompts:
             index = largest_slice(reference, axis) if prompt == "largest" else _quarter(slices)
-            yield Task(volume_name, name, prompt, image, reference, axis, index, label.array, values)
+            yield Task(volume_name, name, prompt, image, reference, axis, index, labels, values)
 
 
 def _quarter(slices: np.ndarray) -> int:

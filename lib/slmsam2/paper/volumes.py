@@ -24,7 +24,7 @@ from slmsam2.volume import (
     read_label,
     read_volume,
 )
-from slmsam2.volume.pictures import pictures_in, read_pictures
+from slmsam2.volume.pictures import by_slice, pictures_in, read_pictures
 from slmsam2.volume.volume import LPS_TO_RAS
 
 BYTES = Window(127.5, 255.0)  # how the paper's pictures are shown: 0 is black, 255 white
@@ -150,16 +150,7 @@ def _read_masks(entry: Entry, images: list[Path], image: np.ndarray) -> tuple[np
             f"The images of '{entry.name}' are pictures, so a folder of mask pictures is needed."
         )
     files = pictures_in(entry.mask)
-    by_name = {file.stem: file for file in files}
-    if by_name.keys() <= {file.stem for file in images}:
-        matched = [by_name.get(file.stem) for file in images]
-    elif len(files) == len(images):
-        matched = list(files)
-    else:
-        raise VolumeError(
-            f"'{entry.name}' has {len(images)} images and {len(files)} masks of other names: name each mask after its "
-            "image."
-        )
+    matched = by_slice(files, images, entry.name)
     there = [file for file in matched if file is not None]
     masked = np.array([file is not None for file in matched])
     if not there:
