@@ -79,7 +79,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     layout.add_argument("--only", type=Path, help="list of the volumes to convert (all)")
     layout.add_argument("--axis", type=int, choices=(0, 1, 2), help="stored axis to slice along")
     window = layout.add_mutually_exclusive_group()
-    window.add_argument("--window", help="intensities that become 0 to 255, level/width (chosen)")
+    window.add_argument(
+        "--window", help="level/width that becomes 0 to 255; below 0: --window=-600/1500 (chosen)"
+    )
     window.add_argument("--preset", choices=sorted(PRESETS), help="intensities by name")
     layout.add_argument("--lossless", action="store_true", help="write images_png as well")
     layout.set_defaults(command=make_layout)

@@ -58,7 +58,10 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--recent_n", type=int, help="slices the short-term memory reads (the weights' own)")
     parser.add_argument("--device", default="auto", help="cuda, cpu, or auto: a GPU if there is one")
     window = parser.add_mutually_exclusive_group()
-    window.add_argument("--window", help="level/width, for images that are no 8-bit pictures (chosen)")
+    window.add_argument(
+        "--window",
+        help="as level/width; below 0: --window=-600/1500; not for 8-bit pictures (chosen)",
+    )
     window.add_argument("--preset", choices=sorted(PRESETS), help="the same by name")
     parser.add_argument("--model_dir", type=Path, help="model folder, when other than the repository's")
     return parser.parse_args(argv)

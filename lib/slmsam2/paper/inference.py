@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import torch
 
+from slmsam2.devices import usable_device
 from slmsam2.engine.propagation import Progress
 from slmsam2.errors import ConfigurationError
 from slmsam2.files import write_json, write_whole
@@ -57,14 +58,7 @@ class Share:
             ConfigurationError: no such device.
         """
         chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-        try:
-            own = torch.device(chosen)
-        except RuntimeError as error:
-            raise ConfigurationError(
-                f"There is no device {device!r}: use cuda, cuda:1, cpu or auto."
-            ) from error
-        if own.type == "cuda" and not torch.cuda.is_available():
-            raise ConfigurationError("There is no GPU that PyTorch can use here: use --device cpu.")
+        own = usable_device(chosen)
         if own.type == "cuda" and own.index is None:
             own = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         return cls(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")), own)
