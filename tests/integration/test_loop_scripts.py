@@ -124,7 +124,7 @@ def test_what_was_scored_stays_when_a_volume_is_damaged(volumes, tmp_path, capsy
     less = {"evaluate": ["--methods", "repeated_in_extent"], "simulate_annotator": ["--corrections", "0"]}
     more = less.get(name, ["--clicks", "1"])
     assert script(name).main(["--volumes", str(volumes), "--output", str(tmp_path / "out"), *more]) == 2
-    assert "'label.nii.gz' is damaged" in capsys.readouterr().err
+    assert "damaged: 'label.nii.gz' is damaged" in capsys.readouterr().err
     rows = list(csv.DictReader((tmp_path / "out" / SCORING[name]).open()))
     assert {row["volume"] for row in rows} == {"ball"}
 

@@ -198,6 +198,15 @@ def test_it_does_not_go_on_with_other_volumes(finetune, settings, data, tmp_path
     refused()
 
 
+def test_a_damaged_state_gets_a_sentence(finetune, settings, whole, tmp_path, capsys):
+    shutil.copytree(whole, tmp_path / "run")
+    state = tmp_path / "run" / "checkpoints" / "state.pt"
+    state.write_bytes(state.read_bytes()[:1000])
+    for more in ([], ["--dry-run"]):
+        assert finetune(*settings(tmp_path / "run"), *more) == 2
+        assert "state.pt' is damaged or no state of such a run" in capsys.readouterr().err
+
+
 def test_two_processes_give_what_one_gives(settings, whole, model_dir, tmp_path):
     command = [sys.executable, SCRIPT, *settings(tmp_path / "run"), "--num-gpus", 2, "--model-dir", model_dir]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 import yaml
 
-from slmsam2.errors import ConfigurationError
+from slmsam2.errors import ConfigurationError, VolumeError
 from slmsam2.metrics import largest_slice, occupied_slices, only_slice
 from slmsam2.prompts import kin_of
 from slmsam2.volume import SliceView, Volume, default_axis, read_label_of, read_volume
@@ -163,11 +163,14 @@ def tasks_of(benchmark: Benchmark, volume_name: str, prompts: tuple[str, ...] = 
 
     Raises:
         ConfigurationError: a structure that the volume does not have.
-        VolumeError, GridError: a file that cannot be read, or a label that does not fit its image.
+        VolumeError: a file that cannot be read, or a label that does not fit its image.
     """
     folder = benchmark.folder / volume_name
-    image = read_volume(folder / IMAGE)
-    labels = read_label_of(folder / LABEL, image)
+    try:
+        image = read_volume(folder / IMAGE)
+        labels = read_label_of(folder / LABEL, image)
+    except VolumeError as error:
+        raise VolumeError(f"{volume_name}: {error}") from error
     values = _values_in(folder)
     axis = default_axis(image)
     for name in benchmark.structures[volume_name] or list(values):

@@ -5,20 +5,16 @@ from __future__ import annotations
 import json
 import logging
 import math
-import signal
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from types import FrameType
 from typing import Any
 
-import torch
 from omegaconf import DictConfig, OmegaConf
 from torch.utils.tensorboard import SummaryWriter
 
 from slmsam2.errors import ConfigurationError
-from slmsam2.files import write_json, write_whole
+from slmsam2.files import write_json
 from slmsam2.modeling import (
     SLMSAM2,
     build_model,
@@ -41,6 +37,7 @@ from slmsam2.paper.prediction import (
 from slmsam2.paper.sources import digest_of
 from slmsam2.paper.volumes import StackReader
 from slmsam2.training.finetune import FineTuner, parameter_groups
+from slmsam2.training.interruption import StopSignal, cut_lines, read_state
 from slmsam2.training.loop import Record, TrainingLoop
 from slmsam2.training.workers import Workers
 from slmsam2.volume import PRESETS, Window, parse_window
@@ -55,11 +52,6 @@ WEIGHTS, STATE, CURVE, SETTINGS = (
 )
 # What may change when a run goes on: it does not change what is computed.
 FREE_SETTINGS = ("launcher", "submitit", "trainer.accelerator")
-
-USUAL_HANDLERS: dict[signal.Signals, Any] = {
-    signal.SIGTERM: signal.SIG_DFL,
-    signal.SIGINT: signal.default_int_handler,
-}
 
 
 @dataclass(frozen=True)
@@ -173,7 +165,7 @@ class FineTuning:
         ]
         state = self.folder / STATE
         if state.is_file():
-            step = torch.load(state, map_location="cpu", weights_only=True)["tuner"]["step"]
+            step = read_state(state, ("tuner", "record"))["tuner"]["step"]
             lines.append(f"goes on after step {step}")
         return lines
 
@@ -318,8 +310,7 @@ class RunLog:
     def begin(self, step: int) -> None:
         """Start after ``step`` steps; what an interrupted run wrote beyond them is dropped."""
         path = self._folder / CURVE
-        kept = path.read_text().splitlines()[:step] if path.is_file() else []
-        write_whole(path, lambda stream: stream.write("".join(f"{line}\n" for line in kept).encode()))
+        cut_lines(path, step)
         self._lines = path.open("a")
         self._writer = SummaryWriter(str(self._folder / "tensorboard"), purge_step=step + 1 if step else None)
 
@@ -342,29 +333,3 @@ class RunLog:
         if self._writer is not None:
             self._lines.close()
             self._writer.close()
-
-
-class StopSignal:
-    """While open, SIGTERM and Ctrl-C only set ``came``, so that the step under way is finished and the state kept.
-
-    The second one ends at once. A handler that is there already, such as a cluster's, stays in charge.
-    """
-
-    def __init__(self) -> None:
-        self.came = False
-
-    def __enter__(self) -> StopSignal:
-        main = threading.current_thread() is threading.main_thread()
-        usual = [number for number, handler in USUAL_HANDLERS.items() if signal.getsignal(number) is handler]
-        self._ours = usual if main else []
-        for number in self._ours:
-            signal.signal(number, self._note)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number in self._ours:
-            signal.signal(number, USUAL_HANDLERS[number])
-
-    def _note(self, number: int, _frame: FrameType | None) -> None:
-        self.came = True
-        signal.signal(number, USUAL_HANDLERS[signal.Signals(number)])
