@@ -19,7 +19,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,6 +32,7 @@ from slmsam2.paper.convert import (
     DATASTORE_FILE,
     FINAL,
     Converted,
+    StoredLabel,
     add_to_list,
     from_layout,
     label_names_of,
@@ -78,7 +79,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     layout.add_argument("--only", type=Path, help="list of the volumes to convert (all)")
     layout.add_argument("--axis", type=int, choices=(0, 1, 2), help="stored axis to slice along")
     window = layout.add_mutually_exclusive_group()
-    window.add_argument("--window", help="intensities that become 0 to 255, level/width (chosen)")
+    window.add_argument(
+        "--window", help="level/width that becomes 0 to 255; below 0: --window=-600/1500 (chosen)"
+    )
     window.add_argument("--preset", choices=sorted(PRESETS), help="intensities by name")
     layout.add_argument("--lossless", action="store_true", help="write images_png as well")
     layout.set_defaults(command=make_layout)
@@ -111,15 +114,16 @@ def make_layout(args: argparse.Namespace) -> None:
     if not listed:
         raise ConfigurationError(f"There is nothing to convert in '{images}'.")
     window = parse_window(args.window, args.preset)
-    done = []
-    for entry in progress(entries(listed, images, labels, need_masks=labels is not None)):
-        found = names.get(entry.name)
-        options = {"axis": args.axis, "window": window, "lossless": args.lossless, "names": found}
+
+    def convert(entry: Entry) -> Converted:
+        options = {"axis": args.axis, "window": window, "lossless": args.lossless}
         with readable_label(entry) as one:
-            done.append(to_layout(one, args.output, **options))
-    if args.list:
+            return to_layout(one, args.output, names=names.get(entry.name), **options)
+
+    done, failed = each(entries(listed, images, labels, need_masks=labels is not None), convert)
+    if args.list and done:
         add_to_list(args.output / args.list, [one.name for one in done])
-    tell(done, args.output)
+    tell(done, args.output, failed)
 
 
 @contextmanager
@@ -140,30 +144,40 @@ def layout_entries(args: argparse.Namespace) -> list[Entry]:
     """The volumes of a layout; the lossless images where they are there."""
     masks = args.masks or args.data / MASKS
     names = read_list(args.only) if args.only else names_in(args.data / IMAGES)
-    found = entries(names, args.data / IMAGES, masks if masks.is_dir() else None, need_masks=False)
+    there = args.masks is not None or masks.is_dir()
+    found = entries(names, args.data / IMAGES, masks if there else None, need_masks=False)
     better = args.data / LOSSLESS_IMAGES
     return [Entry(e.name, better / e.name if (better / e.name).is_dir() else e.image, e.mask) for e in found]
 
 
 def make_nifti(args: argparse.Namespace) -> None:
-    done = []
-    for entry in progress(layout_entries(args)):
+    def convert(entry: Entry) -> Converted:
         image = args.output / "images" / f"{entry.name}.nii.gz"
         label = args.output / "labels" / f"{entry.name}.nii.gz"
-        done.append(from_layout(entry, args.output, image, label))
-    tell(done, args.output)
+        return from_layout(entry, args.output, image, label)
+
+    done, failed = each(layout_entries(args), convert)
+    tell(done, args.output, failed)
 
 
 def make_datastore(args: argparse.Namespace) -> None:
-    done, names = [], {}
-    for entry in progress(layout_entries(args)):
-        image = args.output / f"{entry.name}.nii.gz"
-        label = args.output / "labels" / FINAL / f"{entry.name}.nii.gz"
-        done.append(from_layout(entry, args.output, image, label))
-        if done[-1].ids:
-            names[entry.name] = structure_names(entry, done[-1].ids)
-    note_in_datastore(args.output, names)
-    tell(done, args.output)
+    label_names_of(args.output)  # damaged: known before anything is written
+    stored = []
+
+    def convert(entry: Entry) -> Converted:
+        file, labels = f"{entry.name}.nii.gz", args.output / "labels" / FINAL
+        image = find_volume(args.output, entry.name) or args.output / file
+        label = find_volume(labels, entry.name) or labels / file
+        one = from_layout(entry, args.output, image, label)
+        if one.ids:
+            endings = [path.name.removeprefix(entry.name) for path in (image, label)]
+            names = structure_names(entry, one.ids)
+            stored.append(StoredLabel(entry.name, *endings, names, one.label_kept))
+        return one
+
+    done, failed = each(layout_entries(args), convert)
+    note_in_datastore(args.output, stored)
+    tell(done, args.output, failed)
     print(f"names of the structures: {args.output / DATASTORE_FILE}")
 
 
@@ -172,27 +186,60 @@ def make_segmentations(args: argparse.Namespace) -> None:
 
     found = layout_entries(args)
     entries([entry.name for entry in found], args.series, None, need_masks=False)
-    for entry in progress(found):
+
+    def convert(entry: Entry) -> Converted:
         stack = read_stack(entry)
         if stack.labels is None:
             raise ConfigurationError(f"'{entry.name}' has no masks: take it off the list.")
         label = Volume(stack.view.to_stored(stack.labels), stack.grid.affine)
         path = args.output / f"{entry.name}.dcm"
         write_segmentation(path, label, structure_names(entry, stack.ids), args.series / entry.name)
-        print(f"{path} written")
+        return Converted(entry.name, len(stack.slices), stack.ids, image_kept=True)
+
+    done, failed = each(found, convert)
+    tell(done, args.output, failed)
+
+
+def each(found: list[Entry], convert: Callable[[Entry], Converted]) -> tuple[list[Converted], list[str]]:
+    """Convert one volume after the other: what was done, and a sentence for each that could not be."""
+    done, failed = [], []
+    for entry in progress(found):
+        try:
+            done.append(convert(entry))
+        except SlmSam2Error as error:
+            failed.append(f"{entry.name}: {error}")
+    return done, failed
 
 
 def progress(found: list[Entry]) -> tqdm:
     return tqdm(found, unit="volume", desc="converting", disable=None)
 
 
-def tell(done: list[Converted], output: Path) -> None:
+def tell(done: list[Converted], output: Path, failed: list[str]) -> None:
+    """What became of the volumes.
+
+    Raises:
+        ConfigurationError: some could not be converted; the others were.
+    """
     for one in done:
-        ids = f"{len(one.ids)} objects" if one.ids else "no masks"
-        print(
-            f"{one.name}: {one.slices} slices, {ids}, {'exact' if one.exact else 'image not exact, masks are'}"
-        )
+        print(f"{one.name}: {one.slices} slices, {image_text(one)}, {masks_text(one)}")
     print(f"{len(done)} volumes written to {output}")
+    if failed:
+        raise ConfigurationError("not converted: " + "; ".join(failed))
+
+
+def image_text(one: Converted) -> str:
+    if one.image_kept:
+        return "image left as it is"
+    return "image exact" if one.exact else "image not exact"
+
+
+def masks_text(one: Converted) -> str:
+    if not one.ids:
+        return "no masks"
+    if one.label_kept:
+        return f"{len(one.ids)} objects, label left as it is"
+    return f"{len(one.ids)} objects, masks {'exact' if one.exact_masks else 'resampled onto the grid of the image'}"
 
 
 if __name__ == "__main__":

@@ -23,7 +23,8 @@ from slmsam2.errors import SlmSam2Error
 from slmsam2.evaluation import METHODS, Benchmark, Score, benchmark_of, score, tasks_of
 from slmsam2.evaluation.arguments import add_benchmark_arguments
 from slmsam2.evaluation.tables import summaries, write_figure
-from slmsam2.evaluation.tasks import PROMPTS
+from slmsam2.evaluation.tasks import PROMPTS, of_any_task
+from slmsam2.files import check_writable
 from slmsam2.modeling import QUALITY, SLMSAM2, SPEEDS, build_model, checkpoint_path
 from slmsam2.tables import write_rows
 
@@ -55,19 +56,20 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 
 
 def evaluate(args: argparse.Namespace) -> None:
-    benchmark = benchmark_of(args.benchmark, args.volumes, BENCHMARKS)
+    benchmark, table = benchmark_of(args.benchmark, args.volumes, BENCHMARKS), args.output / "scores.csv"
+    check_writable(table)
     weights = args.checkpoint or checkpoint_path(args.model)
     model = build_model(args.model, checkpoint=weights, device=args.device, speed=args.speed)
-    scores = run(benchmark, model, args.methods, tuple(args.prompts))
-    args.output.mkdir(parents=True, exist_ok=True)
-    write_rows(args.output / "scores.csv", scores)
+    scores = run(benchmark, model, args.methods, tuple(args.prompts), table)
     write_figure(args.output / "scores.png", scores)
     print_table(scores, benchmark)
-    print(f"\n{model.info['model']} {model.info['version']}; every score: {args.output / 'scores.csv'}")
+    print(f"\n{model.info['model']} {model.info['version']}; every score: {table}")
 
 
-def run(benchmark: Benchmark, model: SLMSAM2, methods: list[str], prompts: tuple[str, ...]) -> list[Score]:
-    """Every task by every method."""
+def run(
+    benchmark: Benchmark, model: SLMSAM2, methods: list[str], prompts: tuple[str, ...], table: Path
+) -> list[Score]:
+    """Every task by every method; the table has what is known after each volume."""
     scores = []
     with tqdm(desc="tasks", unit="task") as bar:
         for volume in benchmark.structures:
@@ -75,7 +77,9 @@ def run(benchmark: Benchmark, model: SLMSAM2, methods: list[str], prompts: tuple
                 bar.set_postfix_str(f"{volume}: {task.structure}")
                 scores += [score(task, name, METHODS[name](task, model)) for name in methods]
                 bar.update()
-    return scores
+            if scores:
+                write_rows(table, scores)
+    return of_any_task(scores)
 
 
 def print_table(scores: list[Score], benchmark: Benchmark) -> None:

@@ -22,8 +22,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
 from slmsam2.errors import SlmSam2Error
 from slmsam2.evaluation import Benchmark, benchmark_of, tasks_of
-from slmsam2.evaluation.arguments import add_benchmark_arguments
+from slmsam2.evaluation.arguments import add_benchmark_arguments, at_least
 from slmsam2.evaluation.clicking import BEGINNINGS, Clicked, click_on
+from slmsam2.evaluation.tasks import of_any_task
+from slmsam2.files import check_writable
 from slmsam2.modeling import SLMSAM2, build_model, checkpoint_path
 from slmsam2.tables import write_rows
 
@@ -46,7 +48,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_benchmark_arguments(parser, "folder for the file")
-    parser.add_argument("--clicks", type=int, default=5, help="so many at most (%(default)s)")
+    parser.add_argument("--clicks", type=at_least(1), default=5, help="so many at most (%(default)s)")
     parser.add_argument(
         "--slip", type=float, default=0.0, help="how far a box is off at most, of its sides (%(default)s)"
     )
@@ -54,17 +56,17 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 
 
 def evaluate(args: argparse.Namespace) -> None:
-    benchmark = benchmark_of(args.benchmark, args.volumes, BENCHMARKS)
+    benchmark, table = benchmark_of(args.benchmark, args.volumes, BENCHMARKS), args.output / "clicks.csv"
+    check_writable(table)
     weights = args.checkpoint or checkpoint_path(args.model)
     model = build_model(args.model, checkpoint=weights, device=args.device)
-    rows = run(benchmark, model, args.clicks, args.slip)
-    args.output.mkdir(parents=True, exist_ok=True)
-    write_rows(args.output / "clicks.csv", rows)
+    rows = run(benchmark, model, args.clicks, args.slip, table)
     print_table(rows, args.clicks)
-    print(f"\n{model.info['model']} {model.info['version']}; every request: {args.output / 'clicks.csv'}")
+    print(f"\n{model.info['model']} {model.info['version']}; every request: {table}")
 
 
-def run(benchmark: Benchmark, model: SLMSAM2, clicks: int, slip: float) -> list[Clicked]:
+def run(benchmark: Benchmark, model: SLMSAM2, clicks: int, slip: float, table: Path) -> list[Clicked]:
+    """All clicks; the table has what is known after each volume."""
     rows: list[Clicked] = []
     with tqdm(unit="slice", disable=None) as bar:
         for volume in benchmark.structures:
@@ -73,7 +75,9 @@ def run(benchmark: Benchmark, model: SLMSAM2, clicks: int, slip: float) -> list[
                 for beginning in BEGINNINGS:
                     rows += click_on(task, model, beginning, clicks, slip)
                 bar.update()
-    return rows
+            if rows:
+                write_rows(table, rows)
+    return of_any_task(rows)
 
 
 def print_table(rows: list[Clicked], clicks: int) -> None:

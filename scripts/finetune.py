@@ -32,9 +32,8 @@ from slmsam2.errors import ConfigurationError, RunCancelledError, SlmSam2Error
 from slmsam2.paper.configuration import DEFAULT, device_of, read_configuration
 from slmsam2.paper.finetuning import FineTuning, check
 from slmsam2.paper.launch import become_processes, run_here, started_by_torchrun, submit
+from slmsam2.training.interruption import INTERRUPTED
 from slmsam2.training.workers import Workers
-
-INTERRUPTED = 75  # "temporary failure", as in sysexits.h: try again
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -11,7 +11,8 @@ of their own. Without it each object is prompted where it is largest. All object
 <output_folder>/<volume>/00000.png with object ids; for volumes that are files, <volume>.nii.gz on their grid. Where
 there are masks of other slices, Dice over these: dice.csv.
 
-Started again, it does only what is missing. Several processes share the list: torchrun --nproc-per-node 4 scripts/...
+Started again, it does what is missing, and what was made from other files or prompts than are there now. Several
+processes share the list: torchrun --nproc-per-node 4 scripts/...
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
-from slmsam2.errors import ConfigurationError, SlmSam2Error
+from slmsam2.errors import ConfigurationError, PromptError, SlmSam2Error, VolumeError
 from slmsam2.modeling import build_model
 from slmsam2.paper.inference import Inference, Share
 from slmsam2.paper.layout import entries, read_list
@@ -57,7 +58,10 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--recent_n", type=int, help="slices the short-term memory reads (the weights' own)")
     parser.add_argument("--device", default="auto", help="cuda, cpu, or auto: a GPU if there is one")
     window = parser.add_mutually_exclusive_group()
-    window.add_argument("--window", help="level/width, for images that are no 8-bit pictures (chosen)")
+    window.add_argument(
+        "--window",
+        help="as level/width; below 0: --window=-600/1500; not for 8-bit pictures (chosen)",
+    )
     window.add_argument("--preset", choices=sorted(PRESETS), help="the same by name")
     parser.add_argument("--model_dir", type=Path, help="model folder, when other than the repository's")
     return parser.parse_args(argv)
@@ -81,12 +85,18 @@ def infer(args: argparse.Namespace) -> None:
     done = len(volumes) - len(run.left(volumes))
     if done:
         print(f"{done} of {len(volumes)} volumes are done already")
+    failed = []
     with tqdm(unit="slice", desc="propagating", disable=None) as bar:
         for entry in run.left(share.of(volumes)):
             bar.set_postfix_str(entry.name)
-            run.volume(entry, lambda _done, _total: bar.update())
+            try:
+                run.volume(entry, lambda _done, _total: bar.update())
+            except (PromptError, VolumeError) as error:
+                failed.append(f"{entry.name}: {error}")
     for line in run.summary(volumes):
         print(line)
+    if failed:
+        raise VolumeError("without a result: " + "; ".join(failed))
 
 
 if __name__ == "__main__":

@@ -2,13 +2,14 @@
 """The versions of a model that were learnt from users' labels, and weights files from elsewhere.
 
     python scripts/models.py list
-    python scripts/models.py rollback learned-3       # or: base, the weights that came with the model
+    python scripts/models.py rollback learned-3       # or: base, the weights that came with the model or were installed
     python scripts/models.py export learned-3 --output liver_team.pt
 
 A running server takes the change over with its next inference. Weights that were fine-tuned here or elsewhere (our
 own format, published SLM-SAM 2, SAM 2.1) become those of a model, or change their format, without loss:
 
     python scripts/models.py --model slm_sam2_hiera_t install runs/liver/checkpoints/checkpoint.pt
+    python scripts/models.py --model slm_sam2_hiera_t install model/checkpoints/slm_sam2_hiera_t.pt.before  # and back
     python scripts/models.py --model slm_sam2_hiera_t convert checkpoint.pt --to published --output for_the_paper.pt
 
 What was learnt twice from the same beginning is often best in the mean of the weights:
@@ -19,6 +20,7 @@ What was learnt twice from the same beginning is often best in the mean of the w
 from __future__ import annotations
 
 import argparse
+import filecmp
 import shutil
 import sys
 import time
@@ -129,15 +131,24 @@ def install_file(registry: Registry, args: argparse.Namespace) -> None:
     target = model_directory(args.model_dir) / "checkpoints" / f"{registry.model}.pt"
     with registry.locked():
         if target.is_file():
-            before = target.with_name(f"{target.name}.before")
-            shutil.copyfile(target, before)
-            print(f"the weights that were there: {before}")
+            print(f"the weights that were there: {kept_aside(target)}")
         write_content(target, own_content(checkpoint, network, checkpoint.version))
     print(f"{target} written: {registry.model} {checkpoint.version}")
     if registry.published is not None:
         print(
             f"In use is still {registry.published.version}: models.py rollback {BASE} uses the new weights."
         )
+
+
+def kept_aside(target: Path) -> Path:
+    """A copy of a weights file beside it, under a name of its own: what was kept before stays."""
+    path, number = target.with_name(f"{target.name}.before"), 1
+    while path.exists() and not filecmp.cmp(target, path, shallow=False):
+        number += 1
+        path = target.with_name(f"{target.name}.before-{number}")
+    if not path.exists():
+        shutil.copyfile(target, path)
+    return path
 
 
 def convert(registry: Registry, args: argparse.Namespace) -> None:

@@ -24,8 +24,10 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
-from slmsam2.errors import SlmSam2Error
+from slmsam2.errors import RunCancelledError, SlmSam2Error
+from slmsam2.files import check_writable
 from slmsam2.modeling import load_config, save_checkpoint
+from slmsam2.training.interruption import INTERRUPTED, StopSignal, cut_lines
 from slmsam2.training.pretrain import Pretrainer
 from slmsam2.training.workers import Workers
 
@@ -34,8 +36,11 @@ def main() -> int:
     args = parse_arguments()
     try:
         pretrain(args)
-    except SlmSam2Error as error:
-        print(error, file=sys.stderr)
+    except RunCancelledError as error:
+        print(f"pretrain: {error}", file=sys.stderr)
+        return INTERRUPTED
+    except (SlmSam2Error, OSError) as error:
+        print(f"pretrain: {error}", file=sys.stderr)
         return 2
     return 0
 
@@ -61,22 +66,28 @@ def parse_arguments() -> argparse.Namespace:
 def pretrain(args: argparse.Namespace) -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
+    state = args.output / "state.pt"
+    check_writable(state)
     args.output.mkdir(parents=True, exist_ok=True)
     config = load_config(args.config)
     workers = Workers.join(args.device)
     trainer = Pretrainer(config, workers, mixed_precision=not args.full_precision, graphs=not args.no_graphs)
-    state = args.output / "state.pt"
     if state.is_file():
         trainer.resume(state)
     deadline = time.monotonic() + 60 * args.minutes
-    if not workers.first:
-        trainer.run(lambda step, losses: None)
-    else:
-        log = Log(args.output, args.config, trainer)
-        trainer.run(log.report, until=lambda: time.monotonic() > deadline)
-        log.save()
-        log.close()
+    with StopSignal() as stop:
+        if not workers.first:
+            trainer.run(lambda step, losses: None)
+        else:
+            log = Log(args.output, args.config, trainer)
+            trainer.run(log.report, until=lambda: stop.came or time.monotonic() > deadline)
+            log.save()
+            log.close()
     workers.leave()
+    if stop.came and trainer.step < trainer.total_steps:
+        raise RunCancelledError(
+            f"Interrupted after step {trainer.step} of {trainer.total_steps}; the same command goes on from there."
+        )
 
 
 class Log:
@@ -85,6 +96,7 @@ class Log:
     def __init__(self, output: Path, config_name: str, trainer: Pretrainer):
         self.output, self.config_name, self.trainer = output, config_name, trainer
         self.bar = tqdm(total=trainer.total_steps, initial=trainer.step, desc="pre-training", mininterval=5)
+        cut_lines(output / "losses.jsonl", trainer.step)
         self.losses = (output / "losses.jsonl").open("a")
         self.board = _tensorboard(output)
 

@@ -10,7 +10,6 @@ grid, with the painted slices as they were.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 from slmsam2 import propagate_volume
 from slmsam2.errors import SlmSam2Error
 from slmsam2.figures import FORMATS, SheetRow, contact_sheet
+from slmsam2.files import check_writable, write_json
 from slmsam2.modeling import QUALITY, SPEEDS
 from slmsam2.volume import PRESETS, Volume, read_volume, write_label
 
@@ -56,7 +56,10 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         "--axis", type=int, choices=(0, 1, 2), help="slice axis as stored (the one painted on)"
     )
     window = parser.add_mutually_exclusive_group()
-    window.add_argument("--window", help="intensities as level/width, e.g. 40/400 (chosen from the image)")
+    window.add_argument(
+        "--window",
+        help="intensities as level/width; below 0: --window=-600/1500 (chosen)",
+    )
     window.add_argument("--preset", choices=sorted(PRESETS), help="intensities by name")
     parser.add_argument(
         "--structures", type=int, nargs="+", metavar="VALUE", help="label values (all that are painted)"
@@ -82,6 +85,10 @@ def one_of(endings: Sequence[str]) -> Callable[[str], Path]:
 
 
 def propagate(args: argparse.Namespace) -> None:
+    taken = [args.image, args.label]
+    for path in filter(None, (args.output, args.report, args.figure)):
+        check_writable(path, taken)
+        taken.append(path)
     image = read_volume(args.image)
     with tqdm(unit="slice", desc="propagating", disable=None) as bar:
 
@@ -106,8 +113,7 @@ def propagate(args: argparse.Namespace) -> None:
     print_report(report)
     print(f"{args.output} written")
     if args.report:
-        args.report.parent.mkdir(parents=True, exist_ok=True)
-        args.report.write_text(json.dumps(report, indent=2) + "\n")
+        write_json(args.report, report)
         print(f"{args.report} written")
     if args.figure:
         write_figure(args.figure, image, array, report)

@@ -30,7 +30,9 @@ from slmsam2.evaluation.annotation_tables import (
     write_annotation_figure,
 )
 from slmsam2.evaluation.annotator import STRATEGIES, Round, SliceScore, annotate
-from slmsam2.evaluation.arguments import add_benchmark_arguments
+from slmsam2.evaluation.arguments import add_benchmark_arguments, at_least
+from slmsam2.evaluation.tasks import of_any_task
+from slmsam2.files import check_writable
 from slmsam2.modeling import SLMSAM2, build_model, checkpoint_path
 from slmsam2.tables import write_rows
 
@@ -54,7 +56,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     add_benchmark_arguments(parser, "folder for the files")
     parser.add_argument("--strategies", nargs="+", choices=list(STRATEGIES), default=list(STRATEGIES))
-    parser.add_argument("--corrections", type=int, default=5, help="slices to correct (%(default)s)")
+    parser.add_argument("--corrections", type=at_least(0), default=5, help="slices to correct (%(default)s)")
     parser.add_argument(
         "--beside-kin",
         action="store_true",
@@ -65,20 +67,19 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 
 def simulate(args: argparse.Namespace) -> None:
     benchmark = benchmark_of(args.benchmark, args.volumes, BENCHMARKS)
+    check_writable(args.output / "rounds.csv")
     weights = args.checkpoint or checkpoint_path(args.model)
     model = build_model(args.model, checkpoint=weights, device=args.device)
-    rounds, slices = run(benchmark, model, args.strategies, args.corrections, args.beside_kin)
-    args.output.mkdir(parents=True, exist_ok=True)
-    write_rows(args.output / "rounds.csv", rounds)
-    write_rows(args.output / "slices.csv", slices)
+    rounds, slices = run(benchmark, model, args)
     write_annotation_figure(args.output / "annotator.png", rounds, args.corrections)
     print_tables(rounds, slices, args)
     print(f"\n{model.info['model']} {model.info['version']}; every round: {args.output / 'rounds.csv'}")
 
 
 def run(
-    benchmark: Benchmark, model: SLMSAM2, strategies: list[str], corrections: int, beside_kin: bool
+    benchmark: Benchmark, model: SLMSAM2, args: argparse.Namespace
 ) -> tuple[list[Round], list[SliceScore]]:
+    """All rounds; the tables have what is known after each volume."""
     rounds: list[Round] = []
     slices: list[SliceScore] = []
     with tqdm(unit="structure", disable=None) as bar:
@@ -86,13 +87,18 @@ def run(
             for task in tasks_of(benchmark, volume, ("largest",)):
                 bar.set_postfix_str(f"{volume}: {task.structure}")
                 workspace = Workspace()
-                for strategy in strategies:
-                    work = annotate(task, model, strategy, corrections, workspace, beside_kin=beside_kin)
+                for strategy in args.strategies:
+                    work = annotate(
+                        task, model, strategy, args.corrections, workspace, beside_kin=args.beside_kin
+                    )
                     for done, scores in work:
                         rounds.append(done)
                         slices += scores
                 bar.update()
-    return rounds, slices
+            for name, rows in (("rounds", rounds), ("slices", slices)):
+                if rows:
+                    write_rows(args.output / f"{name}.csv", rows)
+    return of_any_task(rounds), slices
 
 
 def print_tables(rounds: list[Round], slices: list[SliceScore], args: argparse.Namespace) -> None:

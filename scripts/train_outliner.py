@@ -23,9 +23,12 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
-from slmsam2.errors import SlmSam2Error
+from slmsam2.devices import usable_device
+from slmsam2.errors import RunCancelledError, SlmSam2Error
+from slmsam2.files import check_writable
 from slmsam2.modeling import load_config
 from slmsam2.modeling.outliner import save_outliner
+from slmsam2.training.interruption import INTERRUPTED, StopSignal, cut_lines
 from slmsam2.training.outliner import OutlinerTrainer
 
 
@@ -33,8 +36,11 @@ def main() -> int:
     args = parse_arguments()
     try:
         train(args)
-    except SlmSam2Error as error:
-        print(error, file=sys.stderr)
+    except RunCancelledError as error:
+        print(f"train_outliner: {error}", file=sys.stderr)
+        return INTERRUPTED
+    except (SlmSam2Error, OSError) as error:
+        print(f"train_outliner: {error}", file=sys.stderr)
         return 2
     return 0
 
@@ -56,25 +62,33 @@ def parse_arguments() -> argparse.Namespace:
 def train(args: argparse.Namespace) -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
+    state, curve = args.output / "state.pt", args.output / "losses.jsonl"
+    check_writable(state)
     args.output.mkdir(parents=True, exist_ok=True)
-    trainer = OutlinerTrainer(load_config(args.config), torch.device(args.device))
-    state = args.output / "state.pt"
+    trainer = OutlinerTrainer(load_config(args.config), usable_device(args.device))
     if state.is_file():
         trainer.resume(state)
     deadline = time.monotonic() + 60 * args.minutes
     bar = tqdm(total=trainer.config.steps, initial=trainer.step, desc="training", mininterval=5)
-    with (args.output / "losses.jsonl").open("a") as lines:
+    cut_lines(curve, trainer.step)
+    with StopSignal() as stop, curve.open("a") as lines:
 
         def report(step: int, losses: dict[str, float]) -> None:
             bar.set_postfix({k: f"{losses[k]:.3f}" for k in ("dice", "edge")}, refresh=False)
             bar.update()
             lines.write(json.dumps({"step": step, **losses}) + "\n")
             if (step + 1) % trainer.config.save_every == 0:
+                lines.flush()
                 save(trainer, args)
 
-        trainer.run(report, until=lambda: time.monotonic() > deadline)
+        trainer.run(report, until=lambda: stop.came or time.monotonic() > deadline)
+        lines.flush()
+        save(trainer, args)
     bar.close()
-    save(trainer, args)
+    if stop.came and trainer.step < trainer.config.steps:
+        raise RunCancelledError(
+            f"Interrupted after step {trainer.step} of {trainer.config.steps}; the same command goes on from there."
+        )
 
 
 def save(trainer: OutlinerTrainer, args: argparse.Namespace) -> None:

@@ -6,10 +6,13 @@ import contextlib
 import json
 import os
 import re
+import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
+
+from slmsam2.errors import StorageError
 
 _TEMPORARY = re.compile(r"\..+\.\d+-\d+")
 
@@ -51,6 +54,29 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
     """
     with staged(path, write) as put_in_place:
         put_in_place()
+
+
+def check_writable(path: Path, keep: Iterable[Path] = ()) -> None:
+    """Find out before the work whether its result can be written.
+
+    Args:
+        path: the file; its folder need not be there yet, and is not made.
+        keep: files that are read for it, or written as well.
+
+    Raises:
+        StorageError: it cannot be written, is a folder, or is one of those files.
+    """
+    if any(other.resolve() == path.resolve() for other in keep):
+        raise StorageError(f"'{path}' is needed for something else: write to another file.")
+    if path.is_dir():
+        raise StorageError(f"'{path}' is a folder: name a file.")
+    try:
+        with tempfile.TemporaryFile(
+            dir=next(folder for folder in path.absolute().parents if folder.exists())
+        ):
+            pass
+    except OSError as error:
+        raise StorageError(f"'{path}' cannot be written ({error.strerror}): choose another place.") from error
 
 
 def write_json(path: Path, content: Any) -> None:

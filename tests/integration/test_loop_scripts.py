@@ -3,6 +3,7 @@
 import csv
 import importlib.util
 import json
+import shutil
 from pathlib import Path
 
 import nibabel as nib
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import yaml
 
+from slmsam2 import evaluation
 from slmsam2.engine.confidence import FACTS, read_calibration
 from slmsam2.evaluation import calibration
 
@@ -77,6 +79,54 @@ def test_evaluate_clicks(volumes, tmp_path, capsys):
     assert "mean Dice of the slice after so many clicks" in printed
     assert "CPU seconds a request" in printed
     assert script("evaluate_clicks").main(["--volumes", "/nowhere", "--benchmark", "x", "--output", "y"]) == 2
+
+
+SCORING = {"evaluate": "scores.csv", "simulate_annotator": "rounds.csv", "evaluate_clicks": "clicks.csv"}
+
+
+@pytest.mark.parametrize("name", SCORING)
+def test_what_cannot_be_scored_is_told_before_the_work(volumes, tmp_path, capsys, monkeypatch, name):
+    monkeypatch.setattr(evaluation.tasks, "read_volume", None)  # it is not come to
+    (tmp_path / "file").write_text("")
+    (tmp_path / "empty").mkdir()
+    run, out = script(name).main, ["--output", str(tmp_path / "out")]
+    second = volumes / "second"
+    second.mkdir()
+
+    def told(*arguments):
+        assert run([*map(str, arguments)]) == 2
+        return capsys.readouterr().err
+
+    assert "no folder" in told("--volumes", tmp_path / "nowhere", *out)
+    assert "no labelled volumes" in told("--volumes", tmp_path / "empty", *out)
+    assert "cannot be written" in told("--volumes", volumes, "--output", tmp_path / "file" / "out")
+    assert "no device 'gpu'" in told("--volumes", volumes, *out, "--device", "gpu")
+    (second / "labels.json").write_text('{"ball": 1}')
+    assert "has no second/image.nii.gz, second/label.nii.gz" in told("--volumes", volumes, *out)
+    for file in ("image.nii.gz", "label.nii.gz"):
+        (second / file).write_bytes(b"")
+    for broken in ("{", '["ball"]', '{"ball": "1"}'):
+        (second / "labels.json").write_text(broken)
+        assert "second/labels.json' " in told("--volumes", volumes, *out)
+    numbers = {"evaluate": [], "simulate_annotator": ["--corrections"], "evaluate_clicks": ["--clicks"]}
+    for option in ("--threads", *numbers[name]):
+        with pytest.raises(SystemExit) as ended:
+            run(["--volumes", str(volumes), *out, option, "-1"])
+        assert ended.value.code == 2
+        assert "'-1' must be a whole number" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", SCORING)
+def test_what_was_scored_stays_when_a_volume_is_damaged(volumes, tmp_path, capsys, name):
+    damaged = shutil.copytree(volumes / "ball", volumes / "damaged")
+    (damaged / "label.nii.gz").write_bytes(b"no label")
+    less = {"evaluate": ["--methods", "repeated_in_extent"], "simulate_annotator": ["--corrections", "0"]}
+    more = less.get(name, ["--clicks", "1"])
+    assert script(name).main(["--volumes", str(volumes), "--output", str(tmp_path / "out"), *more]) == 2
+    assert "damaged: 'label.nii.gz' is damaged" in capsys.readouterr().err
+    rows = list(csv.DictReader((tmp_path / "out" / SCORING[name]).open()))
+    assert {row["volume"] for row in rows} == {"ball"}
 
 
 def test_calibrate_confidence(tmp_path, monkeypatch, capsys):

@@ -3,14 +3,17 @@
 import importlib.util
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
+from PIL import Image
 
 from paper_data import write_layout
 from slmsam2.modeling import build_model, checkpoint_path, read_checkpoint, save_checkpoint
@@ -26,6 +29,7 @@ pytestmark = pytest.mark.integration
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "finetune.py"
 DEFAULT = "slm_sam2_hiera_t_finetune"
+FOLDERS = {"img_folder": "images", "gt_folder": "masks"}
 # Small clips; a rate that shows within a few steps.
 SMALL = [
     "scratch.num_frames=4",
@@ -160,6 +164,47 @@ def test_interrupted_and_resumed_it_keeps_its_curve(finetune, settings, whole, t
     found = weights(tmp_path / "run")
     for name, tensor in weights(whole).items():
         torch.testing.assert_close(found[name], tensor, rtol=1e-3, atol=1e-5)
+
+
+def test_it_does_not_go_on_with_other_volumes(finetune, settings, data, tmp_path, capsys):
+    """The same command, but the list names others, or a mask was corrected."""
+    run, lists = tmp_path / "run", tmp_path / "list.txt"
+    shutil.copytree(data, tmp_path / "data")
+    lists.write_text("v0\nv1\n")
+    places = [f"dataset.{key}={tmp_path / 'data' / name}" for key, name in FOLDERS.items()]
+    command = settings(run, f"dataset.file_list_txt={lists}", *places, "trainer.max_epochs=1")
+    assert finetune(*command) == 0
+    kept = (run / "checkpoints" / "checkpoint.pt").read_bytes()
+    assert read_checkpoint(run / "checkpoints" / "checkpoint.pt").trained["steps"] == 1
+    assert finetune(*command, "--dry-run") == 0
+    assert "goes on after step 1" in capsys.readouterr().out
+
+    def refused():
+        for more in ([], ["--dry-run"]):
+            assert finetune(*command, *more) == 2
+            assert (
+                "a run with another dataset.volumes (a list of volumes, or their files)"
+                in capsys.readouterr().err
+            )
+        assert (run / "checkpoints" / "checkpoint.pt").read_bytes() == kept
+
+    lists.write_text("v2\nv1\n")
+    refused()
+    lists.write_text("v0\nv1\n")
+    assert finetune(*command) == 0
+    kept = (run / "checkpoints" / "checkpoint.pt").read_bytes()
+    mask = tmp_path / "data" / "masks" / "v1" / "00005.png"
+    Image.fromarray(np.zeros_like(np.asarray(Image.open(mask)))).save(mask)
+    refused()
+
+
+def test_a_damaged_state_gets_a_sentence(finetune, settings, whole, tmp_path, capsys):
+    shutil.copytree(whole, tmp_path / "run")
+    state = tmp_path / "run" / "checkpoints" / "state.pt"
+    state.write_bytes(state.read_bytes()[:1000])
+    for more in ([], ["--dry-run"]):
+        assert finetune(*settings(tmp_path / "run"), *more) == 2
+        assert "state.pt' is damaged or no state of such a run" in capsys.readouterr().err
 
 
 def test_two_processes_give_what_one_gives(settings, whole, model_dir, tmp_path):

@@ -139,6 +139,47 @@ def test_it_goes_on_where_it_was(infer, tmp_path, monkeypatch, capsys):
     assert "results of other weights or settings" in capsys.readouterr().err
 
 
+def test_what_is_gone_or_of_other_files_is_made_again(infer, data, tmp_path, monkeypatch):
+    """Missing results, corrected masks, other images in another place, and facts that cannot be read."""
+    real, done = module.predict, []
+
+    def recorded(network, stack, *rest, **options):
+        done.append(stack.name)
+        return real(network, stack, *rest, **options)
+
+    monkeypatch.setattr(module, "predict", recorded)
+    for kind in ("images", "masks"):
+        shutil.copytree(data / kind, tmp_path / kind)
+    folders = ["--test_img_folder", tmp_path / "images", "--test_mask_folder", tmp_path / "masks"]
+
+    def made(*changes):
+        done.clear()
+        assert infer(*(changes or folders), volumes="all.txt") == 0
+        return done
+
+    assert made() == ["v0", "v1", "v2"]
+    assert made() == []
+    (tmp_path / "out" / "v1" / "00003.png").unlink()
+    assert made() == ["v1"]
+    table = (tmp_path / "out" / "dice.csv").read_text()
+    mask = tmp_path / "masks" / "v2" / "00006.png"
+    Image.fromarray(np.zeros_like(np.asarray(Image.open(mask)))).save(mask)
+    assert made() == ["v2"]
+    assert (tmp_path / "out" / "dice.csv").read_text() != table
+    (tmp_path / "out" / ".facts" / "v0.json").write_text("")
+    (tmp_path / "out" / ".facts" / "_run.json").write_text("")
+    assert made() == ["v0"]
+    assert made("--test_img_folder", data / "images") == ["v0", "v1", "v2"]  # of the same names
+
+
+def test_a_damaged_volume_does_not_stop_the_list(infer, data, tmp_path, capsys):
+    shutil.copytree(data / "images", tmp_path / "images")
+    (tmp_path / "images" / "v0" / "00003.jpg").write_bytes(b"no picture")
+    assert infer("--test_img_folder", tmp_path / "images", volumes="all.txt") == 2
+    assert "without a result: v0: '00003.jpg' is damaged" in capsys.readouterr().err
+    assert {path.name for path in (tmp_path / "out").glob("v*")} == {"v1", "v2"}
+
+
 def test_processes_share_the_list(infer, tmp_path, monkeypatch):
     """As torchrun starts them; the last one to finish writes the table."""
     monkeypatch.setenv("WORLD_SIZE", "2")

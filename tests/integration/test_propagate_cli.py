@@ -99,6 +99,7 @@ def test_one_structure_only(case, main, capsys):
     [
         (("--structures", "4"), "4"),
         (("--window", "wide"), "wide"),
+        (("--device", "gpu"), "no device 'gpu'"),
         (("--model", "slm_sam2_giant"), "slm_sam2_giant"),
         (("--image", "absent.nii.gz"), "absent.nii.gz"),
     ],
@@ -110,6 +111,38 @@ def test_mistakes_are_one_sentence(case, main, capsys, more, words):
     assert "propagate: " in error
     assert "Traceback" not in error
     assert not (case / "result").exists()
+
+
+def test_where_results_go_is_checked_before_the_work(case, main, capsys, monkeypatch):
+    """Above all that they do not replace what they are made from."""
+    monkeypatch.setitem(main.__globals__, "propagate_volume", None)  # it is not come to
+    (case / "file").write_text("")
+    (case / "folder.json").mkdir()
+    link = case / "linked.nii.gz"
+    link.symlink_to(case / "label.nii.gz")
+    before = {name: (case / name).read_bytes() for name in ("image.nii.gz", "label.nii.gz")}
+    for option, path, words in (
+        ("--output", "label.nii.gz", "is needed for something else"),
+        ("--output", "result/../image.nii.gz", "is needed for something else"),
+        ("--output", "linked.nii.gz", "is needed for something else"),
+        ("--output", "file/out.nii.gz", "cannot be written"),
+        ("--report", "file/report.json", "cannot be written"),
+        ("--report", "result/found.nii.gz", "is needed for something else"),
+        ("--report", "folder.json", "is a folder"),
+        ("--figure", "file/sheet.png", "cannot be written"),
+    ):
+        (case / "result").mkdir(exist_ok=True)
+        assert main(arguments(case, option, str(case / path))) == 2
+        assert words in capsys.readouterr().err
+    assert {name: (case / name).read_bytes() for name in before} == before
+
+
+def test_a_window_below_zero(case, main, capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert "--window=-600/1500" in capsys.readouterr().out
+    assert main(arguments(case, "--window=-20/80", "--report", str(case / "report.json"))) == 0
+    assert json.loads((case / "report.json").read_text())["window"] == [-60.0, 20.0]
 
 
 def test_endings_are_checked_before_the_work(case, main, capsys):

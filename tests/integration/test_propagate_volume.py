@@ -142,6 +142,25 @@ def test_errors_say_what_to_do(network, phantom):
         propagate_volume(volume, label, model=network, direction="up")
     with pytest.raises(VolumeError, match="Every voxel of the image is 0"):
         propagate_volume(Volume(np.zeros(volume.shape), AFFINE), label, model=network)
+    with pytest.raises(ConfigurationError, match="no axis 3: choose 0, 1 or 2"):
+        propagate_volume(volume, label, model=network, axis=3)
+    for mistaken, words in (
+        ({"structures": 3}, r"give a list, such as \[3\]"),
+        ({"structures": "3"}, r"\['3'\]"),
+    ):
+        with pytest.raises(PromptError, match=words):
+            propagate_volume(volume, label, model=network, **mistaken)
+    with pytest.raises(PromptError, match=r"prompt_slices is 4: give a list, such as \[4\]"):
+        propagate_volume(volume, label, model=network, prompt_slices=4)
+    with pytest.raises(
+        VolumeError, match="The image is a Nifti1Image: give a path, a Volume or a numpy array"
+    ):
+        propagate_volume(nib.Nifti1Image(volume.array, AFFINE), label, model=network)
+    with pytest.raises(VolumeError, match="The label is a list"):
+        propagate_volume(volume, label.tolist(), model=network)
+    for device, words in (("gpu", "no device 'gpu'"), ("cuda:99", "device 'cuda:99'|no GPU")):
+        with pytest.raises(ConfigurationError, match=words):
+            propagate_volume(volume, label, device=device)
     with pytest.raises(ConfigurationError, match="slm_sam2_nano"):
         propagate_volume(volume, label, model="unknown_model")
 

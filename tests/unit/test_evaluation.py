@@ -50,6 +50,16 @@ def test_tasks(benchmark):
     assert benchmark.references == {"bar": "drawn by hand"}
 
 
+def test_a_label_stored_in_another_order_is_put_on_the_image_s_grid(benchmark):
+    upright = next(tasks_of(benchmark, "bar")).reference
+    path = benchmark.folder / "bar" / "label.nii.gz"
+    label = nibabel.load(path)
+    flip = nibabel.orientations.axcodes2ornt("LPI")
+    nibabel.save(label.as_reoriented(flip), path)
+    assert not np.array_equal(np.asarray(nibabel.load(path).dataobj) == 3, upright)
+    np.testing.assert_array_equal(next(tasks_of(benchmark, "bar")).reference, upright)
+
+
 def test_mistakes_in_a_benchmark_are_told(volumes, tmp_path):
     path = tmp_path / "benchmark.yaml"
     path.write_text("volumes: {heart: {}}")

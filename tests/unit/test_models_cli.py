@@ -114,6 +114,42 @@ def test_install(models, formats, tmp_path, capsys):
     assert same(installed.state_dict(), formats.state_dict())
 
 
+def test_what_install_replaces_is_kept_each_time(models, formats, tmp_path, capsys):
+    target = tmp_path / "checkpoints" / "small.pt"
+    originals = []
+    for seed in range(3):
+        torch.manual_seed(seed)
+        network = build_model("small", model_dir=tmp_path)
+        save_checkpoint(tmp_path / f"{seed}.pt", network, version=f"v{seed}", trained={})
+        assert models("install", tmp_path / f"{seed}.pt") == 0
+        originals.append(target.read_bytes())
+    before = target.with_name("small.pt.before")
+    assert before.read_bytes() == originals[0]
+    assert target.with_name("small.pt.before-2").read_bytes() == originals[1]
+    assert models("install", before) == 0  # and back
+    assert read_checkpoint(target).version == "v0"
+    assert before.read_bytes() == originals[0]
+    capsys.readouterr()
+    assert models("install", tmp_path / "1.pt") == 0
+    assert capsys.readouterr().out.splitlines()[0].endswith("small.pt.before")  # the same is kept once
+    assert sorted(path.name for path in target.parent.glob("*before*")) == [
+        "small.pt.before",
+        "small.pt.before-2",
+        "small.pt.before-3",
+    ]
+
+
+def test_files_that_are_no_fitting_weights_get_a_short_sentence(models, formats, tmp_path, capsys):
+    (tmp_path / "train.txt").write_text("liver_1\nliver_2\n")
+    torch.save({"model": {f"part.{number}": torch.zeros(1) for number in range(900)}}, tmp_path / "other.pt")
+    for name, words in (("train.txt", "cannot be read as a weights file"), ("other.pt", "and 897 more)")):
+        assert models("install", tmp_path / name) == 2
+        told = capsys.readouterr().err
+        assert words in told
+        assert len(told) < 800
+    assert "unexpected: part.0, part.1, part.2 and" in told
+
+
 def test_weights_that_cannot_be_converted(models, formats, tmp_path, capsys):
     formats.follow_motion = True
     save_checkpoint(tmp_path / "own.pt", formats, version="v", trained={})

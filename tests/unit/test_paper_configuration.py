@@ -33,6 +33,12 @@ def test_every_size_has_one(size):
     assert Plan.read(config).epochs == 3
 
 
+def test_folders_may_have_any_letters():
+    for folder in ("Über/images", "/日本/x", "it's à/b", "'/quoted/ß'"):
+        config = read_configuration(DEFAULT, [f"dataset.img_folder={folder}"])
+        assert config.dataset.img_folder == folder.strip("'")
+
+
 def test_changes_on_the_command_line(tmp_path):
     changes = ["dataset.img_folder=/data/b+", "scratch.num_epochs=7", "+model.overrides.recent_n=7"]
     config = read_configuration(DEFAULT, changes)

@@ -1,6 +1,8 @@
 """scripts/convert.py: volumes to pictures and back, bit for bit."""
 
+import gzip
 import importlib.util
+import json
 from pathlib import Path
 
 import nibabel as nib
@@ -60,7 +62,7 @@ def test_nifti_there_and_back(convert, pairs, capsys):
     label = np.asarray(nib.load(pairs / "labels" / "whole.nii.gz").dataobj)
     np.testing.assert_array_equal(np.sort(mask, axis=None), np.sort(label[..., 1], axis=None))
     assert convert("nifti", "--data", data, "--output", pairs / "back") == 0
-    assert "whole: 4 slices, 3 objects, exact" in capsys.readouterr().out
+    assert "whole: 4 slices, image exact, 3 objects, masks exact" in capsys.readouterr().out
     for name in ("whole", "broken"):
         assert same_file(pairs / "labels" / f"{name}.nii.gz", pairs / "back" / "labels" / f"{name}.nii.gz")
     assert same_file(pairs / "images" / "whole.nii.gz", pairs / "back" / "images" / "whole.nii.gz")
@@ -115,6 +117,114 @@ def test_datastore_there_and_back(convert, tmp_path):
     for name in "ab":
         for path in (data / "masks" / name).iterdir():
             assert (tmp_path / "again" / "masks" / name / path.name).read_bytes() == path.read_bytes()
+
+
+def test_a_datastore_s_own_images_labels_and_records_stay(convert, pairs, capsys):
+    """Its labels out as pictures, and back: JPEG must not replace the scans, nor names alone what the server noted."""
+    studies = pairs / "studies"
+    (studies / "labels" / "final").mkdir(parents=True)
+    (studies / "labels" / "original").mkdir()
+    for name in ("whole", "broken"):
+        (pairs / "images" / f"{name}.nii.gz").rename(studies / f"{name}.nii.gz")
+        (pairs / "labels" / f"{name}.nii.gz").rename(studies / "labels" / "final" / f"{name}.nii.gz")
+    final = {
+        "ext": ".nii.gz",
+        "info": {"ts": 7, "client_id": "x", "label_info": [{"name": "liver", "idx": 100}]},
+    }
+    record = {
+        "name": "ward",
+        "description": "",
+        "images_dir": ".",
+        "objects": {
+            "whole": {
+                "image": {"ext": ".nii.gz", "info": {"ts": 5, "checksum": "SHA256:1"}},
+                "labels": {"final": final, "original": {"ext": ".nii.gz", "info": {"ts": 6}}},
+            }
+        },
+    }
+    (studies / "datastore_v2.json").write_text(json.dumps(record))
+    before = {path: path.read_bytes() for path in studies.rglob("*.nii.gz")}
+    assert convert("layout", "--datastore", studies, "--output", pairs / "data") == 0
+    command = ["datastore", "--data", pairs / "data", "--output", studies]
+    assert convert(*command) == 0
+    assert "image left as it is, 3 objects, label left as it is" in capsys.readouterr().out
+    assert {path: path.read_bytes() for path in studies.rglob("*.nii.gz")} == before
+    kept = json.loads((studies / "datastore_v2.json").read_text())
+    assert {**kept, "objects": {"whole": kept["objects"]["whole"]}} == record
+    assert kept["objects"]["broken"]["image"] == {"ext": ".nii.gz", "info": {}}
+
+    (studies / "labels" / "final" / "broken.nii.gz").unlink()  # this one is written anew
+    mask = next((pairs / "data" / "masks" / "whole").iterdir())  # that one is another than what is there
+    Image.fromarray(np.asarray(Image.open(mask)) // 2).save(mask)
+    assert convert(*command) == 2
+    told = capsys.readouterr()
+    assert "broken: 4 slices, image left as it is, 3 objects, masks exact" in told.out
+    assert "whole.nii.gz' is there already and differs from the masks: move it away" in told.err
+    label = studies / "labels" / "final" / "broken.nii.gz"
+    np.testing.assert_array_equal(
+        read_label(label).array, nib.Nifti1Image.from_bytes(gzip.decompress(before[label])).get_fdata()
+    )
+    assert {path: path.read_bytes() for path in before if path != label} == {
+        p: b for p, b in before.items() if p != label
+    }
+    assert (
+        json.loads((studies / "datastore_v2.json").read_text())["objects"]["whole"]
+        == kept["objects"]["whole"]
+    )
+
+
+def test_files_of_another_volume_stay(convert, pairs, capsys):
+    data = write_layout(pairs / "data", ["whole"])  # another one of that name, without geometry
+    there = (pairs / "images" / "whole.nii.gz").read_bytes()
+    assert convert("nifti", "--data", data, "--output", pairs) == 2
+    assert "on another grid than the pictures of 'whole'" in capsys.readouterr().err
+    assert (pairs / "images" / "whole.nii.gz").read_bytes() == there
+    assert convert("layout", "--images", data / "images", "--output", data) == 2
+    assert "come from, and JPEG would lose" in capsys.readouterr().err
+    (pairs / "studies").mkdir()
+    (pairs / "studies" / "datastore_v2.json").write_text("{")
+    assert convert("datastore", "--data", data, "--output", pairs / "studies") == 2
+    assert "datastore_v2.json' is damaged" in capsys.readouterr().err
+    assert [path.name for path in (pairs / "studies").iterdir()] == ["datastore_v2.json"]
+
+
+def test_one_damaged_volume_does_not_stop_the_others(convert, pairs, capsys):
+    (pairs / "images" / "bad.nii.gz").write_bytes(b"no image")
+    (pairs / "images" / "whole.nii.gz").rename(pairs / "images" / "whole.NII.GZ")
+    command = ["layout", "--images", pairs / "images", "--output", pairs / "data", "--list", "all.txt"]
+    assert convert(*command, "--labels", pairs / "labels") == 2
+    assert "no masks of bad" in capsys.readouterr().err
+    assert convert(*command) == 2
+    assert "not converted: bad: 'bad.nii.gz' is damaged" in capsys.readouterr().err
+    assert (pairs / "data" / "all.txt").read_text() == "broken\nwhole\n"
+
+
+def test_masks_that_were_resampled_are_not_called_exact(convert, pairs, capsys):
+    path = pairs / "labels" / "whole.nii.gz"
+    label = nib.load(path)
+    coarse = label.affine @ np.diag([2, 1, 1, 1])
+    nib.save(nib.Nifti1Image(np.asarray(label.dataobj)[::2], coarse), path)
+    command = [
+        "layout",
+        "--images",
+        pairs / "images",
+        "--labels",
+        pairs / "labels",
+        "--output",
+        pairs / "data",
+    ]
+    assert convert(*command) == 0
+    told = capsys.readouterr().out
+    assert "whole: 4 slices, image not exact, 3 objects, masks resampled onto the grid of the image" in told
+    assert "broken: 4 slices, image not exact, 3 objects, masks exact" in told
+
+
+def test_masks_that_are_not_there_are_missed(convert, tmp_path, capsys):
+    data = write_layout(tmp_path / "data", ["a"])
+    command = ["nifti", "--data", data, "--output", tmp_path / "out", "--masks", tmp_path / "resutls"]
+    assert convert(*command) == 2
+    assert "There is no folder" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_dicom_series_and_clips(convert, tmp_path):

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from slmsam2.errors import VolumeError
-from slmsam2.volume import Volume, read_label, read_volume, write_label
+from slmsam2.errors import GridError, VolumeError
+from slmsam2.volume import Volume, read_label, read_label_of, read_volume, write_label
 
 pytestmark = pytest.mark.unit
 
@@ -174,6 +174,48 @@ def test_pictures(tmp_path: Path) -> None:
     Image.fromarray(np.zeros((3, 5), np.uint8)).save(folder / "wider.png")
     with pytest.raises(VolumeError, match=r"5 x 3 pixels.*4 x 3"):
         read_volume(folder)
+
+
+def test_labels_that_are_no_numbers_any_more_are_refused(tmp_path: Path) -> None:
+    mask = np.zeros((16, 16), np.uint8)
+    mask[4:9, 5:11] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.jpg")
+    (tmp_path / "mask.jpg").rename(tmp_path / "mask.png")  # it is what is in it that counts
+    with pytest.raises(VolumeError, match=r"'mask.png' is JPEG, which changes the numbers"):
+        read_label(tmp_path / "mask.png")
+    kind = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
+    for colour, values in (((255, 0, 0), None), ((7, 7, 7), [7])):
+        voxels = np.array([colour], np.uint8).view(kind).reshape(1, 1, 1)
+        nib.save(nib.Nifti1Image(voxels, np.eye(4)), tmp_path / "rgb.nii.gz")
+        assert read_volume(tmp_path / "rgb.nii.gz").array.ravel().tolist() == [76 if values is None else 7]
+        if values is None:
+            with pytest.raises(VolumeError, match=r"'rgb.nii.gz' is a label in colours"):
+                read_label(tmp_path / "rgb.nii.gz")
+        else:
+            assert read_label(tmp_path / "rgb.nii.gz").array.ravel().tolist() == values
+
+
+def test_picture_labels_belong_to_the_pictures_of_their_names(tmp_path: Path) -> None:
+    for folder in ("image", "masks", "others"):
+        (tmp_path / folder).mkdir()
+    for number in range(1, 13):
+        Image.fromarray(np.full((3, 4), number, np.uint8)).save(tmp_path / "image" / f"img_{number}.png")
+    mask = Image.fromarray(np.eye(3, 4, dtype=np.uint8))
+    mask.save(tmp_path / "masks" / "img_11.png")
+    mask.save(tmp_path / "others" / "mask.png")
+    Image.fromarray(np.eye(4, dtype=np.uint8)).save(tmp_path / "img_2.png")
+    image = read_volume(tmp_path / "image")
+    for label in (tmp_path / "masks", tmp_path / "masks" / "img_11.png"):
+        found = read_label_of(label, image)
+        assert np.flatnonzero(found.any(axis=(0, 1))).tolist() == [10]
+        np.testing.assert_array_equal(found[..., 10], np.asarray(mask).T)
+    with pytest.raises(VolumeError, match="12 images and 1 masks of other names"):
+        read_label_of(tmp_path / "others", image)
+    with pytest.raises(GridError, match="4 x 4 pixels, those of the image 4 x 3"):
+        read_label_of(tmp_path / "img_2.png", image)
+    stored = read_volume(nifti(tmp_path / "image.nii.gz", image.array))
+    with pytest.raises(GridError, match="nothing tells where they belong"):
+        read_label_of(tmp_path / "masks", stored)
 
 
 def test_picture_labels_keep_their_numbers(tmp_path: Path) -> None:

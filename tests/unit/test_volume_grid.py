@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from slmsam2.errors import GridError
-from slmsam2.volume import Volume, label_on_grid
+from slmsam2.volume import Volume, label_on_grid, lies_on_voxels
 
 pytestmark = pytest.mark.unit
 
@@ -87,6 +87,60 @@ def test_labels_elsewhere_are_refused_with_both_positions(image: Volume) -> None
             GridError, match=r"20 x 18 x \d+ voxels.*mm RAS.*20 x 18 x 10 voxels.*Paint on this"
         ):
             label_on_grid(label, image)
+
+
+def test_a_label_saved_without_its_geometry_is_refused_not_moved(image: Volume) -> None:
+    where = np.s_[2:12, 3:13, 4]
+    bare = np.diag([*image.spacing, 1.0])
+    centred = bare.copy()
+    centred[:3, 3] = -bare[:3, :3] @ (np.array(image.shape) - 1) / 2
+    for affine in (np.eye(4), np.diag([-1.0, -1.0, 1.0, 1.0]), bare, centred):
+        with pytest.raises(GridError, match=r"geometry of one of them was lost.*the image's origin"):
+            label_on_grid(painted(image.shape, affine, where), image)
+    with pytest.raises(GridError, match="was lost"):  # the image's was
+        label_on_grid(painted(image.shape, image.affine, where), Volume(image.array, np.eye(4)))
+
+
+def test_the_grid_turned_about_0_is_no_lost_geometry() -> None:
+    """As a label that a viewer stores in another order, for an image whose centre is at 0."""
+    affine = np.diag([1.0, 1.0, 2.0, 1.0])
+    affine[:3, 3] = [-9.5, -8.5, -9.0]
+    place = Volume(np.zeros((20, 18, 10), np.int16), affine)
+    full = painted(place.shape, affine, np.s_[2:5, 3:8, 4])
+    flipped = affine @ np.array([[-1, 0, 0, 19], [0, -1, 0, 17], [0, 0, 1, 0], [0, 0, 0, 1.0]])
+    label = Volume(full.array[::-1, ::-1], flipped)
+    np.testing.assert_array_equal(label_on_grid(label, place), full.array)
+    assert lies_on_voxels(label, place)
+
+
+def test_paint_that_lies_mostly_outside_is_refused(image: Volume) -> None:
+    """But not that of a larger field of view, nor the lesser part of it."""
+    up = image.affine.copy()
+    up[2, 3] += 6 * 2.0
+    with pytest.raises(GridError, match=r"Most of what is painted.*lies outside.*Paint on this image"):
+        label_on_grid(painted(image.shape, up, np.s_[2:5, 3:8, 2:9]), image)
+    assert label_on_grid(painted(image.shape, up, np.s_[2:5, 3:8, 1:6]), image).any()
+    larger = image.affine.copy()
+    larger[2, 3] -= 5 * 2.0
+    label = painted((20, 18, 40), larger, np.s_[2:5, 3:8, 10:40])
+    assert np.count_nonzero(label_on_grid(label, image)) == 3 * 5 * 5
+    assert not lies_on_voxels(label, image)
+
+
+def test_which_labels_lie_on_the_image_s_voxels(image: Volume) -> None:
+    turned = image.affine[:, [2, 0, 1, 3]]
+    crop = image.affine.copy()
+    crop[:3, 3] += crop[:3, :3] @ [1, 2, 3]
+    half, between = image.affine @ np.diag([2, 2, 1, 1]), image.affine.copy()
+    between[0, 3] += 0.4
+    for shape, affine, lies in (
+        (image.shape, image.affine, True),
+        ((10, 20, 18), turned, True),
+        ((5, 5, 5), crop, True),
+        ((10, 9, 10), half, False),
+        (image.shape, between, False),
+    ):
+        assert lies_on_voxels(painted(shape, affine, np.s_[2, 2, 2]), image) is lies
 
 
 def test_empty_label_that_overlaps_is_empty(image: Volume) -> None:

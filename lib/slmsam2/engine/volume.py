@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +17,7 @@ from slmsam2.engine.propagation import Progress
 from slmsam2.engine.regions import Region
 from slmsam2.engine.settings import Order, Settings
 from slmsam2.engine.workspace import Workspace
-from slmsam2.errors import ConfigurationError, GridError, PromptError
+from slmsam2.errors import ConfigurationError, GridError, PromptError, VolumeError
 from slmsam2.modeling import QUALITY, SLMSAM2, build_model, checkpoint_path
 from slmsam2.prompts import Prompt, is_empty, painted_structures, prompts_from_label
 from slmsam2.values import where_one_of
@@ -30,7 +31,7 @@ from slmsam2.volume import (
     label_values,
     painted_axis,
     parse_window,
-    read_label,
+    read_label_of,
     read_volume,
 )
 
@@ -99,6 +100,8 @@ def propagate_volume(
         SlmSam2Error: a subclass that says what was wrong with the image, the label, a parameter or the model.
     """
     start = time.perf_counter()
+    _check_listed("structures", structures)
+    _check_listed("prompt_slices", prompt_slices)
     volume = as_volume(image)
     painted = _label_array(label, volume)
     names = painted_structures(painted, names=label_names, selected=structures)
@@ -131,7 +134,13 @@ def propagate_volume(
 def axis_and_window(
     volume: Volume, wanted: np.ndarray, axis: int | None, window: Window | None
 ) -> tuple[int, Window]:
-    """What was asked for, else what suits the painted voxels ``wanted``, bool (I, J, K)."""
+    """What was asked for, else what suits the painted voxels ``wanted``, bool (I, J, K).
+
+    Raises:
+        ConfigurationError: there is no such axis.
+    """
+    if axis not in (None, 0, 1, 2):
+        raise ConfigurationError(f"There is no axis {axis!r}: choose 0, 1 or 2, or None.")
     if axis is None:
         axis = painted_axis(wanted, default_axis(volume))
     return axis, window or choose_window(volume, wanted, axis)
@@ -151,12 +160,22 @@ def load_model(
 
 
 def as_volume(image: Source) -> Volume:
-    """Read, wrap or pass on an image; an array without geometry is taken as RAS+ with 1 mm voxels."""
+    """Read, wrap or pass on an image; an array without geometry is taken as RAS+ with 1 mm voxels.
+
+    Raises:
+        VolumeError: it cannot be read, or is none of these.
+    """
     if isinstance(image, Volume):
         return image
     if isinstance(image, np.ndarray):
         return Volume(image, np.eye(4), None, None)
-    return read_volume(image)
+    return read_volume(_path(image, "image"))
+
+
+def _path(source: Any, what: str) -> str | os.PathLike[str]:
+    if not isinstance(source, (str, os.PathLike)):
+        raise VolumeError(f"The {what} is a {type(source).__name__}: give a path, a Volume or a numpy array.")
+    return source
 
 
 def _label_array(label: Source, volume: Volume) -> np.ndarray:
@@ -167,7 +186,15 @@ def _label_array(label: Source, volume: Volume) -> np.ndarray:
                 f"The label's shape {label.shape} is not the image's {volume.shape}; give an array on the image's grid."
             )
         return _whole(label)
-    return _whole(label_on_grid(label if isinstance(label, Volume) else read_label(label), volume))
+    if isinstance(label, Volume):
+        return _whole(label_on_grid(label, volume))
+    return _whole(read_label_of(_path(label, "label"), volume))
+
+
+def _check_listed(name: str, given: Any) -> None:
+    """Refuse a single thing where a list is wanted."""
+    if given is not None and (isinstance(given, str) or not isinstance(given, Iterable)):
+        raise PromptError(f"{name} is {given!r}: give a list, such as [{given!r}].")
 
 
 def _whole(label: np.ndarray) -> np.ndarray:

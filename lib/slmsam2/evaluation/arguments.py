@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -16,5 +17,16 @@ def add_benchmark_arguments(parser: argparse.ArgumentParser, output: str) -> Non
     parser.add_argument("--model", default="slm_sam2_nano", help="name of a model (%(default)s)")
     parser.add_argument("--checkpoint", type=Path, help="weights, when other than the model's own")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads (%(default)s)")
+    parser.add_argument("--threads", type=at_least(1), default=1, help="CPU threads (%(default)s)")
     parser.add_argument("--output", type=Path, required=True, help=output)
+
+
+def at_least(lowest: int) -> Callable[[str], int]:
+    """An argument type: a whole number from ``lowest``."""
+
+    def number(text: str) -> int:
+        if not text.isdecimal() or int(text) < lowest:
+            raise argparse.ArgumentTypeError(f"'{text}' must be a whole number, {lowest} or more")
+        return int(text)
+
+    return number

@@ -7,17 +7,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import yaml
 
-from slmsam2.errors import ConfigurationError
+from slmsam2.errors import ConfigurationError, VolumeError
 from slmsam2.metrics import largest_slice, occupied_slices, only_slice
 from slmsam2.prompts import kin_of
-from slmsam2.volume import SliceView, Volume, default_axis, read_label, read_volume
+from slmsam2.volume import SliceView, Volume, default_axis, read_label_of, read_volume
 
+T = TypeVar("T")
 PROMPTS = ("largest", "quarter")
+IMAGE, LABEL, NAMES = FILES = ("image.nii.gz", "label.nii.gz", "labels.json")
 LEAST_SLICES = 5  # of a structure, when the benchmark names none
 
 
@@ -93,7 +95,7 @@ def read_benchmark(path: Path, folder: Path) -> Benchmark:
     """A benchmark's file: ``volumes: {name: {structures: [...], references: who made them}}``.
 
     Raises:
-        ConfigurationError: the file cannot be read, or a folder is missing.
+        ConfigurationError: the file cannot be read; or a volume, its label, its names, or a structure is missing.
     """
     try:
         volumes: dict[str, dict[str, Any]] = yaml.safe_load(path.read_text())["volumes"]
@@ -101,10 +103,7 @@ def read_benchmark(path: Path, folder: Path) -> Benchmark:
         references = {name: str(entry.get("references", "not stated")) for name, entry in volumes.items()}
     except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
         raise ConfigurationError(f"The benchmark {path} cannot be read: {error}") from error
-    missing = [name for name in structures if not (folder / name / "image.nii.gz").is_file()]
-    if missing:
-        raise ConfigurationError(f"{folder} has no volume {', '.join(missing)}.")
-    return Benchmark(folder, structures, references)
+    return _checked(Benchmark(folder, structures, references))
 
 
 def benchmark_of(name: str | None, folder: Path, benchmarks: Path) -> Benchmark:
@@ -117,10 +116,46 @@ def benchmark_of(name: str | None, folder: Path, benchmarks: Path) -> Benchmark:
         ConfigurationError: see :func:`read_benchmark`.
     """
     if name is None:
-        names = sorted(path.parent.name for path in folder.glob("*/labels.json"))
-        return Benchmark(folder, {name: [] for name in names}, dict.fromkeys(names, "not stated"))
+        names = sorted(path.parent.name for path in folder.glob(f"*/{NAMES}"))
+        return _checked(Benchmark(folder, {name: [] for name in names}, dict.fromkeys(names, "not stated")))
     named = benchmarks / f"{name}.yaml"
     return read_benchmark(named if named.is_file() else Path(name), folder)
+
+
+def _checked(benchmark: Benchmark) -> Benchmark:
+    """The benchmark, once it is known that all its files and structures are there."""
+    folder = benchmark.folder
+    if not folder.is_dir():
+        raise ConfigurationError(f"There is no folder '{folder}'. Check the path.")
+    if not benchmark.structures:
+        raise ConfigurationError(
+            f"'{folder}' has no labelled volumes: each is a folder with {', '.join(FILES)} in it."
+        )
+    lost = [
+        f"{name}/{file}"
+        for name in benchmark.structures
+        for file in FILES
+        if not (folder / name / file).is_file()
+    ]
+    if lost:
+        raise ConfigurationError(f"'{folder}' has no {', '.join(lost)}.")
+    for name, wanted in benchmark.structures.items():
+        unknown = set(wanted) - _values_in(folder / name).keys()
+        if unknown:
+            raise ConfigurationError(f"{name} has no structure {', '.join(map(repr, sorted(unknown)))}.")
+    return benchmark
+
+
+def _values_in(folder: Path) -> dict[str, int]:
+    """Structure -> value, of a volume's labels.json."""
+    path = folder / NAMES
+    try:
+        values = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"'{path}' cannot be read: {error}.") from error
+    if not isinstance(values, dict) or not all(type(value) is int for value in values.values()):
+        raise ConfigurationError(f"'{path}' must name a number for each structure, such as {{\"liver\": 1}}.")
+    return values
 
 
 def tasks_of(benchmark: Benchmark, volume_name: str, prompts: tuple[str, ...] = PROMPTS) -> Iterator[Task]:
@@ -128,14 +163,18 @@ def tasks_of(benchmark: Benchmark, volume_name: str, prompts: tuple[str, ...] = 
 
     Raises:
         ConfigurationError: a structure that the volume does not have.
-        VolumeError: a file that cannot be read.
+        VolumeError: a file that cannot be read, or a label that does not fit its image.
     """
     folder = benchmark.folder / volume_name
-    image, label = read_volume(folder / "image.nii.gz"), read_label(folder / "label.nii.gz")
-    values: dict[str, int] = json.loads((folder / "labels.json").read_text())
+    try:
+        image = read_volume(folder / IMAGE)
+        labels = read_label_of(folder / LABEL, image)
+    except VolumeError as error:
+        raise VolumeError(f"{volume_name}: {error}") from error
+    values = _values_in(folder)
     axis = default_axis(image)
     for name in benchmark.structures[volume_name] or list(values):
-        reference = label.array == values.get(name, -1)
+        reference = labels == values.get(name, -1)
         slices = occupied_slices(reference, axis)
         if not slices.size and benchmark.structures[volume_name]:
             raise ConfigurationError(f"{volume_name} has no structure {name!r}.")
@@ -143,7 +182,20 @@ def tasks_of(benchmark: Benchmark, volume_name: str, prompts: tuple[str, ...] = 
             continue
         for prompt in prompts:
             index = largest_slice(reference, axis) if prompt == "largest" else _quarter(slices)
-            yield Task(volume_name, name, prompt, image, reference, axis, index, label.array, values)
+            yield Task(volume_name, name, prompt, image, reference, axis, index, labels, values)
+
+
+def of_any_task(results: list[T]) -> list[T]:
+    """The results of all tasks.
+
+    Raises:
+        ConfigurationError: there are none, since there was no task.
+    """
+    if not results:
+        raise ConfigurationError(
+            f"No structure of these volumes is on {LEAST_SLICES} slices: name smaller ones in a benchmark."
+        )
+    return results
 
 
 def _quarter(slices: np.ndarray) -> int:

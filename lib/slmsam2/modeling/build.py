@@ -12,6 +12,7 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from slmsam2.devices import usable_device
 from slmsam2.errors import ConfigurationError
 from slmsam2.modeling.checkpoint import WEIGHT_SETTINGS, Checkpoint, load_weights, read_checkpoint
 from slmsam2.modeling.network import SLMSAM2
@@ -128,10 +129,10 @@ def build_model(
         The network; its ``info`` says which model and version it is.
 
     Raises:
-        ConfigurationError: unknown configuration or override.
+        ConfigurationError: unknown configuration or override, or no such device.
         CheckpointError: a file that is missing, damaged, or does not fit.
     """
-    settings = copy.deepcopy(load_config(config, model_dir))
+    device, settings = usable_device(device), copy.deepcopy(load_config(config, model_dir))
     loaded = read_checkpoint(checkpoint) if checkpoint is not None else None
     if loaded is not None:
         _override(settings, {k: v for k, v in loaded.settings.items() if k in WEIGHT_SETTINGS})
@@ -153,7 +154,7 @@ def build_model(
     network.info["inference"] = dict(settings.get("inference", {}))
     network.info["learning"] = OmegaConf.to_container(settings.get("learning", OmegaConf.create()))
     network.info["confidence"] = _confidence_settings(network.info["model"], model_dir)
-    half = faster.get("encoder") == "bfloat16" and has_bfloat16(torch.device(device))
+    half = faster.get("encoder") == "bfloat16" and has_bfloat16(device)
     network.info |= {"speed": speed, "encoder": "bfloat16" if half else "float32"}
     network = network.to(device).eval()
     # trunks work channels last: on a CPU, convolutions that do as well save copies, at equal results

@@ -35,6 +35,20 @@ WEIGHT_SETTINGS = (
     "carried_weight",
 )
 
+# What reading a file that is no weights file can raise.
+_UNREADABLE = (
+    RuntimeError,
+    EOFError,
+    OSError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    ArithmeticError,
+    pickle.UnpicklingError,
+)
+NAMED = 3  # parameters of each kind that do not fit, in a message
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -260,7 +274,7 @@ def load_content(path: Path) -> Any:
     """
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
+    except _UNREADABLE as error:
         raise CheckpointError(f"{path} cannot be read as a weights file: {_first_line(error)}") from error
 
 
@@ -273,7 +287,7 @@ def load_weights(network: SLMSAM2, checkpoint: Checkpoint) -> None:
     """Fill the network; SAM 2.1 weights also start the short branch (see :func:`start_short_branch`).
 
     Raises:
-        CheckpointError: names every missing, unexpected or wrongly shaped parameter.
+        CheckpointError: names missing, unexpected or wrongly shaped parameters, the first of each and how many.
     """
     wanted = network.state_dict()
     optional = SHORT_TERM if checkpoint.kind == "sam2" else ()  # startswith(()) is never true
@@ -286,13 +300,18 @@ def load_weights(network: SLMSAM2, checkpoint: Checkpoint) -> None:
     ]
     problems = {"missing": missing, "unexpected": unexpected, "wrongly shaped": misshapen}
     if any(problems.values()):
-        listed = "; ".join(f"{what}: {', '.join(names)}" for what, names in problems.items() if names)
+        listed = "; ".join(f"{what}: {_some(names)}" for what, names in problems.items() if names)
         raise CheckpointError(
             f"{checkpoint.path} does not fit this network ({listed}). Choose the matching model."
         )
     network.load_state_dict(checkpoint.weights, strict=not optional)
     if checkpoint.kind == "sam2":
         start_short_branch(network)
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:NAMED])
+    return f"{shown} and {len(names) - NAMED} more" if len(names) > NAMED else shown
 
 
 def start_short_branch(network: SLMSAM2) -> None:

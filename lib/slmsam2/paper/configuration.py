@@ -33,7 +33,7 @@ def read_configuration(
 
     Args:
         config: name of a file in ``model/configs``, or the path of a YAML file.
-        overrides: ``key=value`` in Hydra's syntax.
+        overrides: ``key=value`` in Hydra's syntax; values with letters beyond ASCII need no quotes.
         model_dir: see :func:`slmsam2.modeling.model_directory`.
 
     Raises:
@@ -42,7 +42,7 @@ def read_configuration(
     path = _config_path(config, model_dir)
     try:
         with _hydra_in(path.parent):
-            settings = compose(path.stem, overrides=list(overrides))
+            settings = compose(path.stem, overrides=[_quoted(one) for one in overrides])
         OmegaConf.resolve(settings)
     except (HydraException, OmegaConfBaseException) as error:
         sentence = str(error).splitlines()[0]
@@ -52,6 +52,15 @@ def read_configuration(
     if settings.launcher.experiment_log_dir is None:
         settings.launcher.experiment_log_dir = str(RUNS / path.stem)
     return settings
+
+
+def _quoted(override: str) -> str:
+    """With quotes around a value that Hydra's grammar reads in quotes only."""
+    key, sign, value = override.partition("=")
+    if value.isascii() or value.startswith(("'", '"', "[", "{")):
+        return override
+    escaped = value.replace("'", "\\'")
+    return f"{key}{sign}'{escaped}'"
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from slmsam2.paper.pictures import as_words, palette_of, shown_as_bytes, write_i
 from slmsam2.paper.sidecar import Sidecar, read_sidecar, write_sidecar
 from slmsam2.paper.volumes import SliceStack, read_stack
 from slmsam2.prompts import all_named
-from slmsam2.volume import SliceView, Volume, Window, read_label
+from slmsam2.volume import SliceView, Volume, Window, label_on_grid, read_label, read_volume
 from slmsam2.volume.nifti import nifti_image
 from slmsam2.volume.pictures import pictures_in
 
@@ -38,13 +38,36 @@ class Converted:
         name: of the volume.
         slices: their number.
         ids: object ids in its masks.
-        exact: whether the image, too, comes back bit for bit.
+        exact: whether the image comes back bit for bit.
+        exact_masks: whether the masks do.
+        image_kept, label_kept: whether the file was there already, and was left as it is.
     """
 
     name: str
     slices: int
     ids: list[int] = field(default_factory=list)
     exact: bool = False
+    exact_masks: bool = True
+    image_kept: bool = False
+    label_kept: bool = False
+
+
+@dataclass(frozen=True)
+class StoredLabel:
+    """The final label of an image in a MONAI Label folder.
+
+    Attributes:
+        image_id, image_ext: the image's file name, without ending, and its ending.
+        ext: the ending of the label's file.
+        structures: name -> value.
+        kept: whether it was there already.
+    """
+
+    image_id: str
+    image_ext: str
+    ext: str
+    structures: Mapping[str, int]
+    kept: bool
 
 
 def to_layout(
@@ -67,8 +90,13 @@ def to_layout(
         names: structure -> value, to be kept.
 
     Raises:
-        VolumeError, GridError: it cannot be read, or the label does not fit.
+        VolumeError, GridError: it cannot be read, or the label does not fit; or the pictures would be written over
+            themselves.
     """
+    if entry.image.resolve() == (output / IMAGES / entry.name).resolve():
+        raise VolumeError(
+            f"'{output}' is where the pictures of '{entry.name}' come from, and JPEG would lose: choose another folder."
+        )
     stack = read_stack(entry, window)
     if axis is not None and axis != stack.axis:
         stack = _along(stack, axis)
@@ -93,7 +121,7 @@ def to_layout(
     )
     write_sidecar(output, entry.name, sidecar)
     exact = lossless and scale == 1.0 and bool(np.isfinite(image).all())
-    return Converted(entry.name, len(slices), stack.ids, exact)
+    return Converted(entry.name, len(slices), stack.ids, exact, stack.exact_labels)
 
 
 def _sidecar_of(stack: SliceStack, shown: Window) -> Sidecar:
@@ -125,6 +153,7 @@ def _along(stack: SliceStack, axis: int) -> SliceStack:
         axis=axis,
         pictures=stack.pictures,
         sidecar=stack.sidecar,
+        exact_labels=stack.exact_labels,
     )
 
 
@@ -139,7 +168,7 @@ def _label_dtype(entry: Entry, known: Sidecar | None) -> str | None:
 
 def _stored_dtype(path: Path) -> str:
     """Of a label's voxels on disk; label values are read into the smallest type that holds them."""
-    if path.is_file() and path.name.endswith((".nii", ".nii.gz")):
+    if path.is_file() and path.name.lower().endswith((".nii", ".nii.gz")):
         import nibabel as nib
 
         return np.dtype(nib.load(path).get_data_dtype()).newbyteorder("=").str  # type: ignore[attr-defined]
@@ -150,26 +179,55 @@ def from_layout(entry: Entry, output: Path, image_path: Path, label_path: Path) 
     """Write a volume of pictures as files on its own grid.
 
     The image comes from lossless pictures bit for bit; from JPEG as what the window shows of it, in the units it had.
+    Files that are there already are never replaced: they may be what the pictures were made from.
 
     Args:
         entry: folders of pictures; the mask may be None.
         output: folder to keep the geometry in.
-        image_path, label_path: .nii or .nii.gz to write.
+        image_path, label_path: .nii or .nii.gz to write, or files that are there.
 
     Raises:
-        VolumeError: pictures and geometry do not fit each other.
+        VolumeError: pictures and geometry do not fit each other; or another image or label is there. Then nothing was
+            written.
     """
     stack = read_stack(entry)
     sidecar = stack.sidecar or _plain_sidecar(entry, stack)
-    image, exact = _intensities(entry, stack, sidecar)
-    volume = sidecar.volume(image)
-    _write_nifti(image_path, volume.array, volume)
-    if stack.labels is not None:
-        label = stack.view.to_stored(stack.labels)
+    label = None if stack.labels is None else stack.view.to_stored(stack.labels)
+    image_kept = image_path.exists()
+    if image_kept:
+        _check_same_grid(image_path, stack)
+    label_kept = label is not None and label_path.exists()
+    if label is not None and label_kept:
+        _check_same_label(label_path, Volume(label, stack.grid.affine))
+    exact = image_kept
+    if not image_kept:
+        image, exact = _intensities(entry, stack, sidecar)
+        volume = sidecar.volume(image)
+        _write_nifti(image_path, volume.array, volume)
+    if label is not None and not label_kept:
         dtype = _type_for(label, sidecar.label_dtype)
         _write_nifti(label_path, label.astype(dtype, copy=False), stack.grid)
     write_sidecar(output, entry.name, sidecar)
-    return Converted(entry.name, len(stack.slices), stack.ids, exact)
+    return Converted(
+        entry.name, len(stack.slices), stack.ids, exact, image_kept=image_kept, label_kept=label_kept
+    )
+
+
+def _check_same_grid(path: Path, stack: SliceStack) -> None:
+    """Refuse an image that is there and is not that of the pictures, as far as its grid tells."""
+    there = read_volume(path)
+    if there.shape != stack.grid.shape or not np.allclose(there.affine, stack.grid.affine, atol=1e-3):
+        raise VolumeError(
+            f"'{path}' is there already, on another grid than the pictures of '{stack.name}': choose another folder."
+        )
+
+
+def _check_same_label(path: Path, label: Volume) -> None:
+    """Refuse to write a label where another one is."""
+    if not np.array_equal(label_on_grid(read_label(path), label), label.array):
+        raise VolumeError(
+            f"'{path}' is there already and differs from the masks: move it away first, or choose another folder."
+        )
 
 
 def _type_for(label: np.ndarray, wanted: str | None) -> np.dtype:
@@ -217,15 +275,8 @@ def _write_nifti(path: Path, array: np.ndarray, grid: Volume) -> None:
 
 def label_names_of(datastore: Path) -> dict[str, dict[str, int]]:
     """Image id -> structure -> value, of the final labels of a MONAI Label folder; empty where nothing is noted."""
-    path = datastore / DATASTORE_FILE
-    if not path.is_file():
-        return {}
-    try:
-        objects: dict[str, Any] = json.loads(path.read_text()).get("objects", {})
-    except ValueError as error:
-        raise VolumeError(f"'{path}' is damaged: {error}.") from error
     found = {}
-    for image_id, one in objects.items():
+    for image_id, one in _record(datastore)["objects"].items():
         info = one.get("labels", {}).get(FINAL, {}).get("info", {}).get("label_info") or []
         found[image_id] = {
             str(each["name"]): int(each["idx"]) for each in info if {"name", "idx"} <= each.keys()
@@ -233,19 +284,36 @@ def label_names_of(datastore: Path) -> dict[str, dict[str, int]]:
     return found
 
 
-def note_in_datastore(datastore: Path, names: Mapping[str, Mapping[str, int]]) -> None:
-    """Record images with final labels, as MONAI Label does, so that it knows the names of their structures."""
+def _record(datastore: Path) -> dict[str, Any]:
+    """What MONAI Label has noted of a folder; of a new one nothing.
+
+    Raises:
+        VolumeError: the file is damaged.
+    """
     path = datastore / DATASTORE_FILE
-    content: dict[str, Any] = {"name": datastore.name, "description": "", "objects": {}}
-    if path.is_file():
-        content = json.loads(path.read_text())
-    for image_id, structures in names.items():
-        info = {"label_info": [{"name": name, "idx": value} for name, value in structures.items()]}
-        content["objects"][image_id] = {
-            "image": {"ext": ".nii.gz", "info": {}},
-            "labels": {FINAL: {"ext": ".nii.gz", "info": info}},
-        }
-    write_json(path, content)
+    try:
+        kept = json.loads(path.read_text()) if path.is_file() else {}
+    except ValueError as error:
+        raise VolumeError(f"'{path}' is damaged: {error}.") from error
+    return {"name": datastore.name, "description": "", "objects": {}} | kept
+
+
+def note_in_datastore(datastore: Path, labels: Sequence[StoredLabel]) -> None:
+    """Record final labels, as MONAI Label does, so that it knows the names of their structures.
+
+    What is recorded of images, of other labels, and of labels that were left as they are, stays.
+
+    Raises:
+        VolumeError: the record that is there is damaged.
+    """
+    content = _record(datastore)
+    for label in labels:
+        known = content["objects"].setdefault(label.image_id, {"image": {"ext": label.image_ext, "info": {}}})
+        info = {"label_info": [{"name": name, "idx": value} for name, value in label.structures.items()]}
+        tags = known.setdefault("labels", {})
+        if FINAL not in tags or not label.kept:
+            tags[FINAL] = {"ext": label.ext, "info": info}
+    write_json(datastore / DATASTORE_FILE, content)
 
 
 def add_to_list(path: Path, names: list[str]) -> None:

@@ -5,20 +5,16 @@ from __future__ import annotations
 import json
 import logging
 import math
-import signal
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from types import FrameType
 from typing import Any
 
-import torch
 from omegaconf import DictConfig, OmegaConf
 from torch.utils.tensorboard import SummaryWriter
 
 from slmsam2.errors import ConfigurationError
-from slmsam2.files import write_json, write_whole
+from slmsam2.files import write_json
 from slmsam2.modeling import (
     SLMSAM2,
     build_model,
@@ -38,8 +34,10 @@ from slmsam2.paper.prediction import (
     prompts_of,
     read_prompt_slices,
 )
+from slmsam2.paper.sources import digest_of
 from slmsam2.paper.volumes import StackReader
 from slmsam2.training.finetune import FineTuner, parameter_groups
+from slmsam2.training.interruption import StopSignal, cut_lines, read_state
 from slmsam2.training.loop import Record, TrainingLoop
 from slmsam2.training.workers import Workers
 from slmsam2.volume import PRESETS, Window, parse_window
@@ -54,11 +52,6 @@ WEIGHTS, STATE, CURVE, SETTINGS = (
 )
 # What may change when a run goes on: it does not change what is computed.
 FREE_SETTINGS = ("launcher", "submitit", "trainer.accelerator")
-
-USUAL_HANDLERS: dict[signal.Signals, Any] = {
-    signal.SIGTERM: signal.SIG_DFL,
-    signal.SIGINT: signal.default_int_handler,
-}
 
 
 @dataclass(frozen=True)
@@ -140,7 +133,12 @@ class FineTuning:
         return network
 
     def describe(self) -> list[str]:
-        """What would be done, in lines for people. Every volume is read once."""
+        """What would be done, in lines for people. Every volume is read once.
+
+        Raises:
+            ConfigurationError: the folder holds a run with other settings, or on other volumes.
+        """
+        self._check_unchanged(self._settings())
         objects: dict[int, int] = {}
         slices = 0
         for entry in self.training:
@@ -167,7 +165,7 @@ class FineTuning:
         ]
         state = self.folder / STATE
         if state.is_file():
-            step = torch.load(state, map_location="cpu", weights_only=True)["tuner"]["step"]
+            step = read_state(state, ("tuner", "record"))["tuner"]["step"]
             lines.append(f"goes on after step {step}")
         return lines
 
@@ -176,9 +174,11 @@ class FineTuning:
 
         Raises:
             RunCancelledError: it was asked to stop (SIGTERM, or a cluster's signal) and has kept its state.
-            ConfigurationError: the folder holds a run with other settings.
+            ConfigurationError: the folder holds a run with other settings, or on other volumes.
         """
-        self._check_settings()
+        settings = self._settings()
+        if not self._check_unchanged(settings) and self.workers.first:
+            write_json(self.folder / SETTINGS, settings)
         tuner = FineTuner(
             self.network,
             self.source,
@@ -206,7 +206,7 @@ class FineTuning:
                 if log is not None:
                     log.close()
         if self.workers.first:
-            self._publish(record)
+            self._publish(record, tuner.step)
         return record
 
     def _dice(self, task: ValidationTask, network: SLMSAM2) -> float:
@@ -216,36 +216,46 @@ class FineTuning:
         scores = object_dice(predict(network, stack, prompts), stack, prompts)
         return fmean(scores.values()) if scores else 1.0
 
-    def _check_settings(self) -> None:
-        """Note the settings of a new run; a run that goes on must have the same."""
+    def _settings(self) -> dict[str, Any]:
+        """What decides what is computed: a run that goes on must have the same."""
         settings: dict[str, Any] = OmegaConf.to_container(self.config)  # type: ignore[assignment]
         for key in FREE_SETTINGS:
             section, _, name = key.partition(".")
             settings[section].pop(name) if name else settings.pop(section)
         settings["clips_per_step"] = self.per_step
-        path = self.folder / SETTINGS
-        if path.is_file() and (self.folder / STATE).is_file():
-            changed = _differences(json.loads(path.read_text()), settings)
-            if changed:
-                raise ConfigurationError(
-                    f"'{self.folder}' holds a run with another {', '.join(changed)}. Set it back to go on, or choose "
-                    "another launcher.experiment_log_dir."
-                )
-        elif self.workers.first:
-            write_json(path, settings)
+        judged = [task.entry for task in self.tasks]
+        for section, found in (("dataset", self.training), ("validation", judged)):
+            settings[section]["volumes"] = [[entry.name, digest_of(entry)] for entry in found]
+        return settings
 
-    def _publish(self, record: Record) -> None:
+    def _check_unchanged(self, settings: dict[str, Any]) -> bool:
+        """Whether there is a run to go on with; raises if it is another one."""
+        path = self.folder / SETTINGS
+        if not (path.is_file() and (self.folder / STATE).is_file()):
+            return False
+        changed = _differences(json.loads(path.read_text()), settings)
+        if changed:
+            files = (
+                " (a list of volumes, or their files)" if any(".volumes" in one for one in changed) else ""
+            )
+            raise ConfigurationError(
+                f"'{self.folder}' holds a run with another {', '.join(changed)}{files}. Set it back to go on, or "
+                "choose another launcher.experiment_log_dir."
+            )
+        return True
+
+    def _publish(self, record: Record, steps: int) -> None:
         names = [entry.name for entry in self.training]
         trained = {
             "recipe": "published SLM-SAM 2",
             "from": self.network.info["version"],
             "volumes": names,
             "epochs": self.plan.epochs,
-            "steps": self.steps,
+            "steps": steps,
             "seed": self.plan.seed,
             "validation": {"before": record.before, "after": record.after},
         }
-        version = f"finetuned-{len(names)}-{self.steps}"
+        version = f"finetuned-{len(names)}-{steps}"
         save_checkpoint(self.folder / WEIGHTS, self.network, version=version, trained=trained)
         logger.info("%s written", self.folder / WEIGHTS)
 
@@ -300,8 +310,7 @@ class RunLog:
     def begin(self, step: int) -> None:
         """Start after ``step`` steps; what an interrupted run wrote beyond them is dropped."""
         path = self._folder / CURVE
-        kept = path.read_text().splitlines()[:step] if path.is_file() else []
-        write_whole(path, lambda stream: stream.write("".join(f"{line}\n" for line in kept).encode()))
+        cut_lines(path, step)
         self._lines = path.open("a")
         self._writer = SummaryWriter(str(self._folder / "tensorboard"), purge_step=step + 1 if step else None)
 
@@ -324,29 +333,3 @@ class RunLog:
         if self._writer is not None:
             self._lines.close()
             self._writer.close()
-
-
-class StopSignal:
-    """While open, SIGTERM and Ctrl-C only set ``came``, so that the step under way is finished and the state kept.
-
-    The second one ends at once. A handler that is there already, such as a cluster's, stays in charge.
-    """
-
-    def __init__(self) -> None:
-        self.came = False
-
-    def __enter__(self) -> StopSignal:
-        main = threading.current_thread() is threading.main_thread()
-        usual = [number for number, handler in USUAL_HANDLERS.items() if signal.getsignal(number) is handler]
-        self._ours = usual if main else []
-        for number in self._ours:
-            signal.signal(number, self._note)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number in self._ours:
-            signal.signal(number, USUAL_HANDLERS[number])
-
-    def _note(self, number: int, _frame: FrameType | None) -> None:
-        self.came = True
-        signal.signal(number, USUAL_HANDLERS[signal.Signals(number)])

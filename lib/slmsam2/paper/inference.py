@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import torch
 
+from slmsam2.devices import usable_device
 from slmsam2.engine.propagation import Progress
 from slmsam2.errors import ConfigurationError
 from slmsam2.files import write_json, write_whole
@@ -28,6 +29,7 @@ from slmsam2.paper.prediction import (
     prompts_of,
     write_result,
 )
+from slmsam2.paper.sources import stamp_of
 from slmsam2.paper.volumes import read_stack
 from slmsam2.volume import Window
 
@@ -56,14 +58,7 @@ class Share:
             ConfigurationError: no such device.
         """
         chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-        try:
-            own = torch.device(chosen)
-        except RuntimeError as error:
-            raise ConfigurationError(
-                f"There is no device {device!r}: use cuda, cuda:1, cpu or auto."
-            ) from error
-        if own.type == "cuda" and not torch.cuda.is_available():
-            raise ConfigurationError("There is no GPU that PyTorch can use here: use --device cpu.")
+        own = usable_device(chosen)
         if own.type == "cuda" and own.index is None:
             own = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         return cls(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")), own)
@@ -100,9 +95,9 @@ class Inference:
     ):
         self._network, self._output, self._wanted = network, output, wanted
         self._recent_n, self._window = recent_n, window
-        self._check_settings(weights)
+        self._settings = self._checked_settings(weights)
 
-    def _check_settings(self, weights: Path) -> None:
+    def _checked_settings(self, weights: Path) -> dict[str, Any]:
         path = self._output / FACTS / "_run.json"
         with weights.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
@@ -112,20 +107,21 @@ class Inference:
             "recent_n": self._recent_n or self._network.recent_n,
             "window": None if self._window is None else [self._window.level, self._window.width],
         }
-        if not path.is_file():
+        known = _content(path)
+        if known is None:
             write_json(path, settings)
-        elif json.loads(path.read_text()) != settings:
+        elif known != settings:
             raise ConfigurationError(
                 f"'{self._output}' holds results of other weights or settings: choose another --output_folder."
             )
+        return settings
 
     def left(self, entries: Sequence[Entry]) -> list[Entry]:
-        """The volumes that have no result yet, or one of another prompt."""
+        """The volumes that have no result yet, or one of another prompt, or of files that have changed since."""
         return [entry for entry in entries if not self._is_done(entry)]
 
     def _is_done(self, entry: Entry) -> bool:
-        facts = self._facts(entry)
-        return facts is not None and facts["wanted"] == self._wanted_text(entry)
+        return self._facts(entry) is not None
 
     def volume(self, entry: Entry, progress: Progress | None = None) -> None:
         """Propagate one volume, and write the result and its facts.
@@ -133,14 +129,15 @@ class Inference:
         Raises:
             VolumeError, PromptError: it cannot be read, or nothing prompts it.
         """
-        stack = read_stack(entry, self._window)
+        source, stack = stamp_of(entry), read_stack(entry, self._window)
         wanted = largest_slice_prompts(stack) if self._wanted is None else self._wanted[entry.name]
         prompts = prompts_of(stack, wanted)
         found = predict(self._network, stack, prompts, recent_n=self._recent_n, progress=progress)
         self._facts_path(entry).unlink(missing_ok=True)
-        write_result(self._output, stack, found)
+        written = write_result(self._output, stack, found)
         facts = {
-            "wanted": self._wanted_text(entry),
+            **self._setting(entry, source),
+            "written": [str(path.relative_to(self._output)) for path in written],
             "prompted": {str(one): sorted(masks) for one, masks in prompts.items()},
             "not_prompted": [one for one in stack.ids if one not in prompts] if None in wanted else [],
             "dice": {str(one): value for one, value in (object_dice(found, stack, prompts) or {}).items()},
@@ -173,6 +170,23 @@ class Inference:
     def _facts_path(self, entry: Entry) -> Path:
         return self._output / FACTS / f"{entry.name}.json"
 
+    def _setting(self, entry: Entry, source: str) -> dict[str, Any]:
+        """What a result is made from: if any of it changes, the result is not that of the volume any more."""
+        return {"wanted": self._wanted_text(entry), "source": source, "run": self._settings}
+
     def _facts(self, entry: Entry) -> dict[str, Any] | None:
-        path = self._facts_path(entry)
-        return json.loads(path.read_text()) if path.is_file() else None
+        """What is known of a volume's result; None when it is not there, or not what would be written now."""
+        facts = _content(self._facts_path(entry))
+        setting = self._setting(entry, stamp_of(entry))
+        if facts is None or any(facts.get(key) != value for key, value in setting.items()):
+            return None
+        return facts if all((self._output / name).is_file() for name in facts["written"]) else None
+
+
+def _content(path: Path) -> dict[str, Any] | None:
+    """Of a JSON file; None when it is not there, or cannot be read."""
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None

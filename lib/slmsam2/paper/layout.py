@@ -93,9 +93,12 @@ def entries(
 
 
 def find_volume(folder: Path, name: str) -> Path | None:
-    """The folder or file of a volume, None when there is none."""
+    """The folder or file of a volume, None when there is none; endings may be in capitals."""
     candidates = [folder / name, *(folder / f"{name}{ending}" for ending in VOLUME_ENDINGS)]
-    return next((path for path in candidates if path.exists()), None)
+    found = next((path for path in candidates if path.exists()), None)
+    if found is None and folder.is_dir():
+        return next((path for path in sorted(folder.iterdir()) if _name_of(path) == name), None)
+    return found
 
 
 def _name_of(path: Path) -> str | None:

@@ -20,6 +20,7 @@ from slmsam2.modeling import SLMSAM2
 from slmsam2.paper.pictures import write_masks
 from slmsam2.paper.volumes import SliceStack
 from slmsam2.volume import write_label
+from slmsam2.volume.pictures import pictures_in
 
 Wanted = dict[int | None, list[int]]
 """Object id -> slices that prompt it; None: all objects that are on these slices."""
@@ -144,22 +145,25 @@ def object_dice(
     return result
 
 
-def write_result(output: Path, stack: SliceStack, found: np.ndarray) -> Path:
+def write_result(output: Path, stack: SliceStack, found: np.ndarray) -> list[Path]:
     """Write object ids (S, H, W) in the kind the image came in, in one piece.
 
     Pictures: ``<output>/<volume>/00000.png`` and so on, numbered as published. Else ``<output>/<volume>.nii.gz``
     on the image's own grid.
+
+    Returns:
+        The files.
     """
     if not stack.pictures:
         path = output / f"{stack.name}.nii.gz"
         write_label(path, stack.view.to_stored(found), stack.grid)
-        return path
+        return [path]
     folder, temporary = output / stack.name, output / f".{stack.name}.part"
     shutil.rmtree(temporary, ignore_errors=True)
     write_masks(temporary, [f"{index:05d}" for index in range(len(found))], found)
     shutil.rmtree(folder, ignore_errors=True)
     os.replace(temporary, folder)
-    return folder
+    return pictures_in(folder)
 
 
 def _labels(stack: SliceStack) -> np.ndarray:

@@ -80,8 +80,7 @@ def read_sidecar(images: Path, name: str) -> Sidecar | None:
     Raises:
         VolumeError: it is damaged.
     """
-    candidates = (folder / FOLDER / f"{name}.json" for folder in (images, images.parent))
-    path = next((path for path in candidates if path.is_file()), None)
+    path = sidecar_path(images, name)
     if path is None:
         return None
     try:
@@ -91,6 +90,12 @@ def read_sidecar(images: Path, name: str) -> Sidecar | None:
         raise VolumeError(
             f"'{path}' is damaged ({error}). Remove it, or convert the volume again."
         ) from error
+
+
+def sidecar_path(images: Path, name: str) -> Path | None:
+    """The file of :func:`read_sidecar`; None when there is none."""
+    candidates = (folder / FOLDER / f"{name}.json" for folder in (images, images.parent))
+    return next((path for path in candidates if path.is_file()), None)
 
 
 def write_sidecar(output: Path, name: str, sidecar: Sidecar) -> None:

@@ -19,11 +19,12 @@ from slmsam2.volume import (
     choose_window,
     default_axis,
     label_on_grid,
+    lies_on_voxels,
     painted_axis,
     read_label,
     read_volume,
 )
-from slmsam2.volume.pictures import pictures_in, read_pictures
+from slmsam2.volume.pictures import by_slice, pictures_in, read_pictures
 from slmsam2.volume.volume import LPS_TO_RAS
 
 BYTES = Window(127.5, 255.0)  # how the paper's pictures are shown: 0 is black, 255 white
@@ -45,6 +46,7 @@ class SliceStack:
         axis: that axis.
         pictures: whether it came as a folder of pictures.
         sidecar: what is known beside the pictures.
+        exact_labels: whether the labels are those of the file, voxel by voxel, and not resampled onto the image's grid.
     """
 
     name: str
@@ -57,6 +59,7 @@ class SliceStack:
     axis: int
     pictures: bool
     sidecar: Sidecar | None = None
+    exact_labels: bool = True
 
     @property
     def ids(self) -> list[int]:
@@ -89,7 +92,8 @@ def read_stack(entry: Entry, window: Window | None = None) -> SliceStack:
     if entry.image.is_dir() and pictures_in(entry.image):
         return _read_pictures(entry, window)
     image = read_volume(entry.image)
-    label = None if entry.mask is None else label_on_grid(read_label(entry.mask), image)
+    mask = None if entry.mask is None else read_label(entry.mask)
+    label = None if mask is None else label_on_grid(mask, image)
     axis = default_axis(image) if label is None else painted_axis(label > 0, default_axis(image))
     sidecar = read_sidecar(entry.image.parent, entry.name)
     axis = axis if sidecar is None else sidecar.axis
@@ -106,6 +110,7 @@ def read_stack(entry: Entry, window: Window | None = None) -> SliceStack:
         axis=axis,
         pictures=False,
         sidecar=sidecar,
+        exact_labels=mask is None or lies_on_voxels(mask, image),
     )
 
 
@@ -145,16 +150,7 @@ def _read_masks(entry: Entry, images: list[Path], image: np.ndarray) -> tuple[np
             f"The images of '{entry.name}' are pictures, so a folder of mask pictures is needed."
         )
     files = pictures_in(entry.mask)
-    by_name = {file.stem: file for file in files}
-    if by_name.keys() <= {file.stem for file in images}:
-        matched = [by_name.get(file.stem) for file in images]
-    elif len(files) == len(images):
-        matched = list(files)
-    else:
-        raise VolumeError(
-            f"'{entry.name}' has {len(images)} images and {len(files)} masks of other names: name each mask after its "
-            "image."
-        )
+    matched = by_slice(files, images, entry.name)
     there = [file for file in matched if file is not None]
     masked = np.array([file is not None for file in matched])
     if not there:

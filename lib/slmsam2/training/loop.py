@@ -11,12 +11,12 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, Protocol
 
-import torch
 from torch import Tensor
 
 from slmsam2.errors import RunCancelledError
 from slmsam2.modeling import SLMSAM2
 from slmsam2.training.finetune import FineTuner, save_state
+from slmsam2.training.interruption import read_state
 
 logger = logging.getLogger(__name__)
 
@@ -226,7 +226,7 @@ class TrainingLoop:
         """The record of a training that was ended, with its state in the tuner; a new one when there is none."""
         if not self._state.is_file():
             return Record()
-        kept = torch.load(self._state, map_location="cpu", weights_only=True)
+        kept = read_state(self._state, ("tuner", "record"))
         self.tuner.resume(kept["tuner"])
         logger.info("A training that was ended goes on at step %d", self.tuner.step)
         return Record(**kept["record"])

@@ -19,6 +19,7 @@ from slmsam2.modeling.outliner import SIDE, Outliner, read_outliner, seen_at_las
 from slmsam2.normalisation import grey_of
 from slmsam2.synthesis import AnatomySettings, LabelMaps, joined, mapped_clips, synthetic_clips
 from slmsam2.training.hints import first_hints, with_click
+from slmsam2.training.interruption import read_state
 from slmsam2.training.losses import soft_dice_loss
 from slmsam2.training.schedule import learning_rate
 
@@ -145,10 +146,10 @@ class OutlinerTrainer:
         """Go on from a file of :meth:`save`.
 
         Raises:
-            CheckpointError: the file was made for another number of steps, or for slices made or marked otherwise.
-                Files that do not say what was seen are taken.
+            CheckpointError: the file is damaged, or was made for another number of steps, or for slices made or marked
+                otherwise. Files that do not say what was seen are taken.
         """
-        state = torch.load(path, map_location=self.device, weights_only=True)
+        state = read_state(path, ("step", "seconds", "steps", "model", "average", "optimizer"))
         if state["steps"] != self.config.steps:
             raise CheckpointError(f"{path} belongs to a run of other length; choose another output folder.")
         shown = self._shown()

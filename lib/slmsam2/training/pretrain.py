@@ -20,6 +20,7 @@ from slmsam2.modeling import SLMSAM2, build_model
 from slmsam2.synthesis import AnatomySettings, Clip, LabelMaps, joined, mapped_clips, synthetic_clips
 from slmsam2.training.clip import encode_clips, run_clip
 from slmsam2.training.graphs import GraphedLoss
+from slmsam2.training.interruption import read_state
 from slmsam2.training.losses import FOCAL_ALPHA, ClipLoss, clip_loss
 from slmsam2.training.prompts import PromptPlan, PromptSettings, draw_plan
 from slmsam2.training.schedule import learning_rate
@@ -236,14 +237,14 @@ class Pretrainer:
         """Go on from a file of :meth:`save`.
 
         Raises:
-            CheckpointError: the file was made with other stages.
+            CheckpointError: the file is damaged, or was made with other stages.
         """
-        state = torch.load(path, map_location=self.device, weights_only=True)
+        state = read_state(path, ("step", "seconds", "stages", "model", "average", "optimizer"))
         if state["stages"] != [asdict(stage) for stage in self.stages]:
             raise CheckpointError(f"{path} belongs to a run with other stages; choose another output folder.")
         self.step, self.seconds = state["step"], state["seconds"]
         self.model.load_state_dict(state["model"])
-        self.average = state["average"]
+        self.average = [kept.to(self.device) for kept in state["average"]]
         self.optimizer.load_state_dict(state["optimizer"])
         logger.info("resumed %s at step %d", path, self.step)
 

@@ -11,6 +11,8 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from slmsam2.devices import usable_device
+
 T = TypeVar("T")
 
 
@@ -30,11 +32,14 @@ class Workers:
 
     @classmethod
     def join(cls, device: str) -> Workers:
-        """Alone, or one of torchrun's processes; those on CUDA take a GPU each."""
-        count = int(os.environ.get("WORLD_SIZE", "1"))
+        """Alone, or one of torchrun's processes; those on CUDA take a GPU each.
+
+        Raises:
+            ConfigurationError: no such device.
+        """
+        count, own = int(os.environ.get("WORLD_SIZE", "1")), usable_device(device)
         if count == 1:
-            return cls(0, 1, torch.device(device))
-        own = torch.device(device)
+            return cls(0, 1, own)
         if own.type == "cuda":
             own = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
             torch.cuda.set_device(own)

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from slmsam2.errors import VolumeError
+from slmsam2.errors import GridError, VolumeError
+from slmsam2.volume.grid import label_on_grid
 from slmsam2.volume.nifti import nifti_image, read_nifti
-from slmsam2.volume.pictures import is_picture, pictures_in, read_pictures
+from slmsam2.volume.pictures import by_slice, is_picture, pictures_in, read_pictures
 from slmsam2.volume.volume import LPS_TO_RAS, Volume, shape_text
 
 logger = logging.getLogger(__name__)
@@ -54,10 +55,59 @@ def read_label(path: str | os.PathLike[str]) -> Volume:
         The label, (I, J, K), in the smallest unsigned integers that hold its values; 0 is background.
 
     Raises:
-        VolumeError: as `read_volume`; or values that are fractional, not finite, negative or above 2**31 - 1.
+        VolumeError: as `read_volume`; or values that are fractional, not finite, negative or above 2**31 - 1; or
+            colours, or JPEG pictures.
     """
     volume = _read(Path(path), as_label=True)
     return Volume(label_values(volume.array, Path(path).name), volume.affine, volume.modality, volume.path)
+
+
+def read_label_of(path: str | os.PathLike[str], image: Volume) -> np.ndarray:
+    """Read a labelmap for an image, in any of the files of `read_label`, on the image's grid.
+
+    Pictures belong to the slices whose pictures have their names.
+
+    Returns:
+        (I, J, K) as `label_on_grid` gives them.
+
+    Raises:
+        VolumeError: as `read_label`.
+        GridError: as `label_on_grid`; or the label is pictures that cannot be told to belong to the image's slices.
+    """
+    path = Path(path)
+    masks = _pictures_of(path)
+    if not masks:
+        return label_on_grid(read_label(path), image)
+    images = _pictures_of(image.path) if image.path is not None else []
+    if not images:
+        label = read_label(path)
+        if label.shape != image.shape:
+            raise GridError(
+                f"The label is pictures of {shape_text(label.shape)} pixels and the image a file of "
+                f"{shape_text(image.shape)} voxels: nothing tells where they belong. Give the label as NIfTI or NRRD."
+            )
+        return label_on_grid(label, image)
+    matched = by_slice(masks, images, path.name)
+    there = [index for index, file in enumerate(matched) if file is not None]
+    files = [file for file in matched if file is not None]
+    painted = label_values(read_pictures(files, as_label=True), path.name)
+    if painted.shape[:2] != image.shape[:2]:
+        raise GridError(
+            f"The pictures of the label are {shape_text(painted.shape[:2])} pixels, those of the image "
+            f"{shape_text(image.shape[:2])}: both must have one size."
+        )
+    result = np.zeros(image.shape, painted.dtype)
+    result[..., there] = painted
+    return result
+
+
+def _pictures_of(path: Path) -> list[Path]:
+    """The pictures that `read_volume` would read there; none when it is anything else."""
+    if path.is_dir():
+        from slmsam2.volume.dicom import series_in
+
+        return [] if series_in(path) else pictures_in(path)
+    return [path] if path.is_file() and is_picture(path) else []
 
 
 def write_label(
@@ -122,7 +172,7 @@ def _read(path: Path, as_label: bool) -> Volume:
         raise VolumeError(f"'{path.name}' does not exist. Check the path.")
     suffix = _suffix(path)
     if suffix in _NIFTI_SUFFIXES:
-        return _named(path, *read_nifti(path))
+        return _named(path, *read_nifti(path, as_label=as_label))
     if suffix in _ITK_SUFFIXES:
         from slmsam2.volume.itk import read_itk
 

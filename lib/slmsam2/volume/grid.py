@@ -13,6 +13,8 @@ from slmsam2.volume.volume import Volume, shape_text
 
 # Grids are the same when no voxel lies further than this from its twin, in voxels.
 _SAME_GRID_TOLERANCE = 1e-3
+# A label may lie outside the image with so much of its paint, where it is not of a larger field of view.
+_MOST_OUTSIDE = 0.5
 # Slices are clearly further apart than pixels from this ratio to the middle spacing on.
 _COARSE_RATIO = 1.2
 _INFERIOR_SUPERIOR = 2
@@ -35,16 +37,20 @@ def label_on_grid(label: Volume, image: Volume) -> np.ndarray:
         within 1e-3 of a voxel), else its nearest neighbour at each voxel centre.
 
     Raises:
-        GridError: the label does not overlap the image, or none of its painted voxels reaches an image voxel.
+        GridError: the label does not overlap the image, or none of its painted voxels reaches an image voxel; most of
+            them lie outside an image that is no part of the label's field of view; or the label has the image's shape,
+            but another place, and one of the two was saved without its geometry.
     """
     values = label.array
     to_image = np.linalg.inv(image.affine) @ label.affine
     if label.shape == image.shape:
-        corners = _corners([(0, size - 1) for size in label.shape])
+        corners = _corners(_box(label))
         if np.abs(_apply(to_image, corners) - corners).max() < _SAME_GRID_TOLERANCE:
             return values
+        if _lost_geometry(label, image, to_image):
+            raise GridError(_lost(label, image))
     painted = values.any()
-    box = [(0, size - 1) for size in label.shape]
+    box = _box(label)
     if painted:
         occupied = [np.flatnonzero(slices) for slices in _occupied(values != 0)]
         box = [(found[0], found[-1]) for found in occupied]
@@ -67,8 +73,80 @@ def label_on_grid(label: Volume, image: Volume) -> np.ndarray:
             mode="grid-constant",
         )
         if not painted or result.any():
+            if _mostly_outside(values, to_image, reached, image.shape):
+                raise GridError(_outside(label, image))
             return result
     raise GridError(_no_overlap(label, image))
+
+
+def lies_on_voxels(label: Volume, image: Volume) -> bool:
+    """Whether every label voxel, in whatever order they are stored, is a voxel of the image: none is resampled or lost.
+
+    Args:
+        label, image: on any grids.
+    """
+    to_image = np.linalg.inv(image.affine) @ label.affine
+    corners = _corners(_box(label))
+    reached, nearest = _apply(to_image, corners), _apply(np.rint(to_image), corners)
+    inside = (nearest >= 0).all() and (nearest < image.shape).all()
+    one_to_one = abs(round(np.linalg.det(np.rint(to_image[:3, :3])))) == 1
+    return bool(inside and one_to_one and np.abs(reached - nearest).max() < _SAME_GRID_TOLERANCE)
+
+
+def _lost_geometry(label: Volume, image: Volume, to_image: np.ndarray) -> bool:
+    """Whether one of two volumes of one shape was saved without its geometry: they lie more than a voxel apart, and it
+    lies where files without geometry are put, along the patient's axes with its first voxel or its centre at 0."""
+    reached = _apply(to_image, _corners(_box(label)))
+    away = np.abs([reached.min(axis=0), reached.max(axis=0) - image.shape + 1]).max()
+    return away > 1 and (_is_bare(label) or _is_bare(image))
+
+
+def _is_bare(volume: Volume) -> bool:
+    axes = volume.affine[:3, :3]
+    at_zero = (volume.affine[:3, 3], _centre(volume))
+    straight = np.array_equal(axes, np.diag(np.diag(axes)))
+    return straight and any(np.allclose(place, 0, atol=1e-6) for place in at_zero)
+
+
+def _mostly_outside(
+    values: np.ndarray, to_image: np.ndarray, reached: np.ndarray, shape: tuple[int, int, int]
+) -> bool:
+    """Whether most of the paint lies outside the image, and the image is no part of the label's field of view.
+
+    Args:
+        values: (I, J, K) of the label, in which some are painted.
+        to_image: (4, 4), from its voxels to those of the image.
+        reached: (8, 3), where the corners of what is painted lie in the image.
+        shape: of the image.
+    """
+    end = np.array(shape) - 0.5
+    if ((reached >= -1) & (reached <= end + 0.5)).all():
+        return False
+    edges = _apply(np.linalg.inv(to_image), _corners([(-0.5, size) for size in end]))
+    if ((edges >= -1) & (edges <= values.shape)).all():
+        return False
+    outside = 0
+    for index, plane in enumerate(
+        values
+    ):  # few at a time: their positions take much more memory than they do
+        there = np.argwhere(plane)
+        places = _apply(to_image, np.column_stack([np.full(len(there), index), there]))
+        outside += int(((places < -0.5) | (places > end)).any(axis=1).sum())
+    return outside > _MOST_OUTSIDE * np.count_nonzero(values)
+
+
+def _lost(label: Volume, image: Volume) -> str:
+    return (
+        f"The label ({_place(label)}) has the shape of the image ({_place(image)}), but lies elsewhere: the geometry "
+        "of one of them was lost when it was saved. Save the label with the image's origin, spacing and directions."
+    )
+
+
+def _outside(label: Volume, image: Volume) -> str:
+    return (
+        f"Most of what is painted in the label ({_place(label)}) lies outside the image ({_place(image)}). "
+        "Paint on this image, or export the label with this image as its reference geometry."
+    )
 
 
 def _no_overlap(label: Volume, image: Volume) -> str:
@@ -79,10 +157,20 @@ def _no_overlap(label: Volume, image: Volume) -> str:
 
 
 def _place(volume: Volume) -> str:
-    centre = _apply(volume.affine, (np.array([volume.shape]) - 1) / 2)[0]
+    centre = _centre(volume)
     spacing = " x ".join(f"{each:.3g}" for each in volume.spacing)
     position = ", ".join(f"{each:.0f}" for each in centre)
     return f"{shape_text(volume.shape)} voxels of {spacing} mm around ({position}) mm RAS"
+
+
+def _centre(volume: Volume) -> np.ndarray:
+    """Position (3,) in mm, RAS+."""
+    return _apply(volume.affine, (np.array([volume.shape]) - 1) / 2)[0]
+
+
+def _box(volume: Volume) -> list[tuple[float, float]]:
+    """First and last index along each axis."""
+    return [(0, size - 1) for size in volume.shape]
 
 
 def _corners(box: list[tuple[float, float]]) -> np.ndarray:

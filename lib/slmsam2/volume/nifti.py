@@ -12,7 +12,7 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 
 from slmsam2.errors import VolumeError
-from slmsam2.volume.pictures import luminance
+from slmsam2.volume.pictures import luminance, single_channel
 from slmsam2.volume.volume import Volume, shape_text
 
 DAMAGED = (
@@ -27,7 +27,7 @@ DAMAGED = (
 )
 
 
-def read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray]:
+def read_nifti(path: Path, *, as_label: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Read a NIfTI file.
 
     Returns:
@@ -35,7 +35,7 @@ def read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray]:
         affine (4, 4), RAS+ mm.
 
     Raises:
-        VolumeError: unreadable, or not one 3D volume.
+        VolumeError: unreadable, not one 3D volume, or a label in colours.
     """
     try:
         image = nib.load(path, mmap=False)
@@ -43,7 +43,11 @@ def read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray]:
             raise ImageFileError(f"{type(image).__name__} is not NIfTI")
         shape = (*image.shape, 1, 1)[: max(3, len(image.shape))]
         if len(image.shape) > 1 and all(size == 1 for size in shape[3:]):
-            return _values(image.dataobj).reshape(shape[:3], order="F"), image.affine
+            values = _values(image.dataobj)
+            if values.dtype.names:  # RGB or RGBA
+                colours = np.stack([values[name] for name in values.dtype.names], axis=-1)
+                values = single_channel(colours[..., :3], path) if as_label else luminance(colours)
+            return values.reshape(shape[:3], order="F"), image.affine
     except DAMAGED as error:
         raise VolumeError(
             f"'{path.name}' is damaged, incomplete, too large for the memory, or not a NIfTI image. "
@@ -60,9 +64,7 @@ def _values(data: Any) -> np.ndarray:
     if (data.slope, data.inter) != (1, 0):
         return np.asarray(data, dtype=np.promote_types(data.dtype, np.float32))
     values = data.get_unscaled()
-    if values.dtype.names:  # RGB or RGBA
-        values = luminance(np.stack([values[name] for name in values.dtype.names], axis=-1))
-    return values.astype(values.dtype.newbyteorder("="), copy=False)
+    return values if values.dtype.names else values.astype(values.dtype.newbyteorder("="), copy=False)
 
 
 def nifti_image(array: np.ndarray, like: Volume) -> nib.Nifti1Image:

@@ -53,13 +53,13 @@ def read_pictures(paths: list[Path], *, as_label: bool) -> np.ndarray:
 
     Args:
         paths: at least one picture, in order of time.
-        as_label: palette numbers are kept as they are, and colours are refused.
+        as_label: palette numbers are kept as they are; colours, and JPEG, which changes numbers, are refused.
 
     Returns:
         (columns, rows, pictures); colours have become their luminance.
 
     Raises:
-        VolumeError: a picture is damaged, of another size than the first, or a label in colour.
+        VolumeError: a picture is damaged, of another size than the first, or a label in colour or JPEG.
     """
     slices = [_read_picture(path, as_label) for path in paths]
     for path, picture in zip(paths, slices, strict=True):
@@ -75,8 +75,13 @@ def _read_picture(path: Path, as_label: bool) -> np.ndarray:
     """One picture as (rows, columns)."""
     try:
         with Image.open(path) as picture:
+            if as_label and picture.format == "JPEG":
+                raise VolumeError(
+                    f"'{path.name}' is JPEG, which changes the numbers of a label. Save labels as PNG, from what they "
+                    "were before."
+                )
             if as_label and picture.mode in ("RGB", "RGBA"):
-                return _single_channel(np.asarray(picture.convert("RGB")), path)
+                return single_channel(np.asarray(picture.convert("RGB")), path)
             if picture.mode in _COLOUR_MODES or (picture.mode == "P" and not as_label):
                 return np.asarray(picture.convert("L"))
             return np.asarray(picture)
@@ -88,12 +93,33 @@ def _damaged(path: Path) -> str:
     return f"'{path.name}' is damaged or not a picture. Save it again as PNG."
 
 
-def _single_channel(colours: np.ndarray, path: Path) -> np.ndarray:
+def single_channel(colours: np.ndarray, path: Path) -> np.ndarray:
+    """The one number that all colours (..., 3) of a label's voxel have.
+
+    Raises:
+        VolumeError: they differ.
+    """
     if (colours != colours[..., :1]).any():
         raise VolumeError(
-            f"'{path.name}' is a label in colours. Save it with one number per pixel (grey or palette PNG)."
+            f"'{path.name}' is a label in colours. Save it with one number per voxel (PNG: grey or with a palette)."
         )
     return colours[..., 0]
+
+
+def by_slice(masks: list[Path], images: list[Path], name: str) -> list[Path | None]:
+    """The mask picture of each image picture, by name, else by order; None where there is none.
+
+    Raises:
+        VolumeError: they have other names, and are not as many; ``name`` is what they are of.
+    """
+    named = {file.stem: file for file in masks}
+    if named.keys() <= {file.stem for file in images}:
+        return [named.get(file.stem) for file in images]
+    if len(masks) == len(images):
+        return list(masks)
+    raise VolumeError(
+        f"'{name}' has {len(images)} images and {len(masks)} masks of other names: name each mask after its image."
+    )
 
 
 def luminance(colours: np.ndarray) -> np.ndarray:
