@@ -51,5 +51,5 @@ def test_an_inference_tells_who_works_on_the_image(monkeypatch, signs_in, name):
     asked = {"model": "slmsam2", "image": "ct", "output": None, "params": '{"client_id": "browser-1"}'}
     asked |= {"file": None, "label": None}
     asked["user"] = SIGNED_IN if signs_in else DEFAULT_USER
-    copy_context().run(routes._infer, asked)
+    copy_context().run(routes._infer, 10**9, asked)
     assert noted == [("ct", name, "studies")]
