@@ -125,10 +125,8 @@ def _mostly_outside(
     edges = _apply(np.linalg.inv(to_image), _corners([(-0.5, size) for size in end]))
     if ((edges >= -1) & (edges <= values.shape)).all():
         return False
-    outside = 0
-    for index, plane in enumerate(
-        values
-    ):  # few at a time: their positions take much more memory than they do
+    outside = 0  # counted plane by plane: positions take much more memory than voxels do
+    for index, plane in enumerate(values):
         there = np.argwhere(plane)
         places = _apply(to_image, np.column_stack([np.full(len(there), index), there]))
         outside += int(((places < -0.5) | (places > end)).any(axis=1).sum())
