@@ -44,6 +44,25 @@ def inspect(path: Path, most_voxels: int = sys.maxsize) -> int:
     return voxels
 
 
+def seems_whole(path: Path) -> bool:
+    """Whether a look at an image's header and at the size of its file finds nothing wrong; reading it may, still.
+
+    Of compressed NIfTI the last bytes of the file say how long it was.
+    """
+    try:
+        if not path.name.lower().endswith((".nii", ".nii.gz")):
+            return inspect(path) > 1
+        data = nib.load(path).dataobj  # type: ignore[attr-defined]
+        with path.open("rb") as file:
+            size = file.seek(-4, 2) + 4
+            if path.name.lower().endswith(".gz"):
+                size = int.from_bytes(file.read(4), "little")
+    except (*DAMAGED, VolumeError):
+        return False
+    needed = data.offset + math.prod(data.shape) * data.dtype.itemsize
+    return size >= needed % 2**32
+
+
 def _files_of(path: Path) -> Iterator[Path]:
     if path.is_dir():
         yield from (
