@@ -21,7 +21,7 @@ ME, ANOTHER = os.getpid(), 1
 def stats(tmp_path, monkeypatch):
     """The figures, with a file of them that the process ``pid`` wrote, while jobs are in these states."""
 
-    def stats(pid, *states, process=None):
+    def stats(pid, *states, process=None, ago=0):
         if pid is not None:
             figures = {
                 "status": "finished",
@@ -30,7 +30,7 @@ def stats(tmp_path, monkeypatch):
                 "total_time": "0:01:00",
             }
             write_json(stats_path(MODEL, tmp_path), {**figures, "pid": pid})
-        asked = time.strftime("%Y-%m-%d %H:%M:%S")
+        asked = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(time.time() - ago))
         listed = [{"id": str(n), "status": state, "start_ts": asked} for n, state in enumerate(states)]
         running = {job["id"]: SimpleNamespace(pid=process) for job in listed if job["status"] == "RUNNING"}
         monkeypatch.setattr(jobs, "background_tasks", {"train": listed})
@@ -71,6 +71,11 @@ def test_a_training_that_was_asked_for_starts(stats, before, states, process):
 )
 def test_figures_of_the_last_one_and_of_the_one_under_way(stats, states, process):
     assert stats(ANOTHER, *states, process=process)["message"] == "It was better."
+
+
+def test_a_job_whose_process_could_not_be_started_is_forgotten(stats):
+    assert stats(ANOTHER, "SUBMITTED", ago=100)["message"] == "It was better."
+    assert stats(ANOTHER, "RUNNING", "SUBMITTED", process=ME, ago=100)["message"] == "The training starts."
 
 
 def test_nothing_before_the_first(stats):

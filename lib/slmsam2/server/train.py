@@ -8,7 +8,7 @@ import math
 import os
 import time
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,12 @@ import psutil
 import torch
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.train import TrainTask
-from monailabel.utils.async_tasks.utils import processes, tasks
+from monailabel.utils.async_tasks.utils import tasks
 from monailabel.utils.others.generic import device_list
 
 from slmsam2.errors import ConfigurationError
 from slmsam2.server.devices import resolve_device
+from slmsam2.server.job_list import asked_at, running_jobs, waiting_jobs
 from slmsam2.server.parameters import AUTO
 from slmsam2.server.process import server_application
 from slmsam2.server.submissions import submissions
@@ -106,11 +107,11 @@ def _starting(pid: int | None) -> dict[str, Any]:
     Args:
         pid: process of the training that the last figures are of.
     """
-    under_way = dict(processes(TRAIN))  # a copy: others go on writing there
-    jobs = [job for job in list(tasks(TRAIN)) if job["id"] in under_way or job["status"] == "SUBMITTED"]
-    if not jobs or pid in [process.pid for process in under_way.values()]:
+    running = running_jobs(TRAIN)
+    jobs = [job for job in list(tasks(TRAIN)) if job["id"] in running] + waiting_jobs(TRAIN)
+    if not jobs or pid in running.values():
         return {}
-    asked = datetime.strptime(jobs[0]["start_ts"], "%Y-%m-%d %H:%M:%S").timestamp()
+    asked = asked_at(jobs[0])
     waited = str(timedelta(seconds=int(time.time() - asked)))
     return {**first_figures(asked), "message": "The training starts.", "current_time": waited}
 
