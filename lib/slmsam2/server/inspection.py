@@ -53,14 +53,14 @@ def seems_whole(path: Path) -> bool:
         if not path.name.lower().endswith((".nii", ".nii.gz")):
             return inspect(path) > 1
         data = nib.load(path).dataobj  # type: ignore[attr-defined]
+        needed = data.offset + math.prod(data.shape) * data.dtype.itemsize
+        if not path.name.lower().endswith(".gz"):
+            return path.stat().st_size >= needed
         with path.open("rb") as file:
-            size = file.seek(-4, 2) + 4
-            if path.name.lower().endswith(".gz"):
-                size = int.from_bytes(file.read(4), "little")
+            file.seek(-4, 2)
+            return int.from_bytes(file.read(4), "little") == needed % 2**32
     except (*DAMAGED, VolumeError):
         return False
-    needed = data.offset + math.prod(data.shape) * data.dtype.itemsize
-    return size >= needed % 2**32
 
 
 def _files_of(path: Path) -> Iterator[Path]:
