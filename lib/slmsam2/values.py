@@ -10,12 +10,17 @@ from collections.abc import Collection
 
 import numpy as np
 
-PART = 2**20  # voxels at a time, for the memory that np.isin takes
+PART = 2**20  # voxels at a time, for the memory that np.isin and indices take
 
 
 def present_values(label: np.ndarray) -> list[int]:
     """The values of a label other than 0, integers of any shape, ascending."""
     voxels = label.ravel(order="K")
+    if label.dtype in (np.uint8, np.uint16):  # few enough for a table, which takes a tenth of sorting
+        seen = np.zeros(np.iinfo(label.dtype).max + 1, bool)
+        for first in range(0, label.size, PART):
+            seen[voxels[first : first + PART]] = True
+        return [int(value) for value in np.flatnonzero(seen) if value]
     return [int(value) for value in np.unique(voxels[voxels != 0])]
 
 

@@ -225,7 +225,18 @@ def test_the_steps_are_fitted_into_the_time(request_, model_dir, tmp_path, alway
     labels = [submission(tmp_path / "data", name) for name in "abc"]
     figures = learn(labels, replace(request_, steps=5000, minutes=0.1))
     assert figures["published"]
-    assert Registry(MODEL, model_dir).published.settings["steps"] < 1000
+    steps = Registry(MODEL, model_dir).published.settings["steps"]
+    assert steps < 1000
+    assert (
+        f"There was time for {steps} of 5000 steps: give the next training more minutes."
+        in figures["message"]
+    )
+
+
+def test_a_training_with_time_for_its_steps_asks_for_no_more(request_, tmp_path, always):
+    always(True)
+    figures = learn([submission(tmp_path / "data", name) for name in "abc"], request_)
+    assert "minutes" not in figures["message"]
 
 
 def test_an_unknown_preset_is_refused(request_, tmp_path):

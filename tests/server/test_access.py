@@ -127,6 +127,45 @@ def test_tokens_that_are_not_good(guarded, key):
     assert ask(guarded, "GET", "/slmsam2/health").status_code == 200
 
 
+def test_an_account_of_a_program_reads_the_metrics_and_saves_nothing(guarded, key):
+    """As Keycloak makes a token for a client with a service account: nobody's name or address in it."""
+    claims = {
+        "exp": time.time() + 60,
+        "preferred_username": "service-account-prometheus",
+        "azp": "prometheus",
+    }
+    sent = jwt.encode(claims | {"realm_access": {"roles": ["monailabel-user"]}}, key, "RS256")
+    answer = ask(guarded, "GET", "/slmsam2/metrics", sent)
+    assert (answer.status_code, "slmsam2_inferences" in answer.text) == (200, True)
+    files = {"label": ("x.nii.gz", b"")}
+    assert ask(guarded, "PUT", "/datastore/label?image=phantom", sent, files=files).status_code == 403
+
+
+@pytest.mark.parametrize("answers", [False, True], ids=["nobody answers", "it is no realm"])
+def test_without_a_realm_nobody_signs_in_and_a_sentence_says_why(tmp_path, key, answers):
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as other:
+        realm = f"http://127.0.0.1:{other.server_port}/realms/test"
+        if answers:
+            threading.Thread(target=other.serve_forever, daemon=True).start()
+        else:
+            other.server_close()
+        settings = {"MONAI_LABEL_AUTH_ENABLE": "true", "MONAI_LABEL_AUTH_REALM_URI": realm}
+        with running_server(tmp_path, make_studies(tmp_path / "studies"), **settings) as server:
+            login = {"username": "ann", "password": "secret"}
+            for answer in (
+                ask(server, "GET", "/info/", token(key, "user")),
+                ask(server, "GET", "/slmsam2/metrics", token(key, "user")),
+                ask(server, "POST", "/auth/token", data=login),
+            ):
+                assert answer.status_code == 503
+                assert "MONAI_LABEL_AUTH_REALM_URI" in answer.json()["detail"]
+            assert ask(server, "GET", "/info/").status_code == 401
+            assert ask(server, "GET", "/slmsam2/health").status_code == 200
+            assert "Traceback" not in server.log.read_text()
+        if answers:
+            other.shutdown()
+
+
 def test_who_saved_a_label_is_noted(guarded, key, tmp_path):
     file = write_nifti(tmp_path / "label.nii.gz", phantom()[1])
     params = {"params": json.dumps({"user": "somebody else"})}

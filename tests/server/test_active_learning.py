@@ -108,7 +108,7 @@ def annotator(own_server, tmp_path):
 
 @pytest.mark.parametrize("strategy", ["random", "least_confident", "most_different"])
 def test_two_annotators_work_on_different_images(serve, annotator, strategy):
-    names = serve("body0", "body1", "stripes0", "text")
+    names = serve("body0", "body1", "stripes0", "stripes1")
     she, he = annotator("she"), annotator("he")
     got = [she.ask(strategy), he.ask("random"), she.ask(strategy), he.ask(strategy)]
     assert sorted(got) == sorted(names)
@@ -172,15 +172,17 @@ def test_most_different_takes_the_other_family(serve, annotator, own_server):
     assert len(list(own_server.features.glob("*.npz"))) == 1
 
 
-def test_most_different_starts_in_the_middle_and_skips_what_it_cannot_read(serve, annotator):
+def test_most_different_starts_in_the_middle_and_skips_what_it_cannot_read(serve, annotator, own_server):
     names = serve("body0", "body1", "body2", "stripes0", "text")
     me = annotator()
     first = me.next_sample("most_different", {})
     assert "body" in first["id"]
     assert "most typical of 4 images" in first["reason"]
     assert me.ask("most_different") == names[3]
-    order = [me.ask("most_different") for _ in range(3)]
-    assert order[-1] == names[4]
+    others = {name for name in names[:3] if name != first["id"]}
+    assert {me.ask("most_different") for _ in others} == others
+    assert me.ask("most_different") == first["id"]  # what is damaged is handed to nobody
+    assert f"hands {names[4]}.nii.gz to nobody" in own_server.log.read_text()
 
 
 def test_least_confident_after_inferences(serve, annotator, own_server, tmp_path):

@@ -21,6 +21,7 @@ from slmsam2.modeling import build_model, save_checkpoint
 from slmsam2.server import infer as infer_room
 from slmsam2.server.app import SlmSam2App
 from slmsam2.server.configuration import Configuration, read_configuration
+from slmsam2.server.devices import resolve_device
 from slmsam2.server.line import line
 from slmsam2.server.models import ModelStore
 from slmsam2.server.routes import NAMES, install_routes
@@ -110,6 +111,14 @@ def test_settings(tmp_path):
 def test_bad_settings(conf, says):
     with pytest.raises(ConfigurationError, match=says):
         read_configuration(conf)
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:1"])
+def test_a_gpu_that_is_not_there_is_not_replaced_by_the_processor(monkeypatch, device):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ConfigurationError, match=f"--conf device {device}: there is no GPU.*PrivateDevices"):
+        read_configuration({"device": device})
+    assert resolve_device(device) == "cpu"  # what a client asks for is
 
 
 def test_without_weights(studies, model_dir, caplog):

@@ -1,6 +1,7 @@
 """MONAI Label's label endpoints in front of a folder of images."""
 
 import gzip
+import json
 
 import nibabel as nib
 import numpy as np
@@ -26,6 +27,35 @@ def test_save_read_and_delete(server, tmp_path):
     assert ask(server, "DELETE", params={"id": "turned", "tag": "mine"}).json() == {}
     assert ask(server, "GET", params=query).status_code == 404
     assert server.left_behind() == []
+
+
+@pytest.mark.parametrize(
+    ("content", "names", "says"),
+    [
+        (np.zeros(SHAPE, np.uint8), ["liver", "spleen"], "Nothing is labelled"),
+        (phantom()[1], ["liver"], "names only liver (1)"),
+        (b"text", ["liver"], "The label was not saved."),
+    ],
+)
+def test_a_final_label_gives_way_to_none_that_is_worse(server, tmp_path, content, names, says):
+    query = {"image": "saved", "tag": "final"}
+
+    def save(content, names):
+        info = [{"name": name, "idx": number} for number, name in enumerate(names, 1)]
+        if not isinstance(content, bytes):
+            content = write_nifti(tmp_path / "label.nii.gz", content).read_bytes()
+        form = {"params": json.dumps({"label_info": info})}
+        return ask(server, "PUT", params=query, files={"label": ("x.nii.gz", content)}, data=form)
+
+    try:
+        assert save(phantom()[1], ["liver", "spleen"]).status_code == 200
+        kept = ask(server, "GET", params={"label": "saved", "tag": "final"}).content
+        answer = save(content, names)
+        assert (answer.status_code, says in answer.json()["detail"]) == (400, True), answer.text
+        assert ask(server, "GET", params={"label": "saved", "tag": "final"}).content == kept
+        assert server.left_behind() == []
+    finally:
+        ask(server, "DELETE", params={"id": "saved", "tag": "final"})
 
 
 def test_unknown_image(server):

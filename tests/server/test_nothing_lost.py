@@ -1,6 +1,7 @@
 """Saving labels on a real server that is killed, or whose disk is full."""
 
 import contextlib
+import gzip
 import io
 import os
 import random
@@ -9,6 +10,8 @@ import threading
 import time
 import zipfile
 
+import nibabel as nib
+import numpy as np
 import psutil
 import pytest
 import requests
@@ -21,8 +24,14 @@ KILLS = int(os.environ.get("SLMSAM2_KILLS", "1"))
 
 
 def body(number):
-    """Bytes that tell which label they are, and whether they are whole."""
-    return str(number).encode() + b" " + random.Random(number).randbytes(200_000)
+    """A label, gzipped NIfTI, that tells which it is, and whether it is whole; the same bytes each time."""
+    label = nib.Nifti1Image(np.random.default_rng(number).integers(0, 256, (60, 60, 60), np.uint8), np.eye(4))
+    label.header["descrip"] = str(number)
+    return gzip.compress(label.to_bytes(), compresslevel=1, mtime=0)
+
+
+def number_of(content):
+    return int(nib.Nifti1Image.from_bytes(gzip.decompress(content)).header["descrip"].item())
 
 
 def save(server, image, content, who):
@@ -74,7 +83,7 @@ def test_killed_while_two_save(tmp_path):
                 thread.join()
     with running_server(tmp_path, studies) as server:
         for image, numbers in answered.items():
-            found = {int(c.split(b" ")[0]): c for c in saved_versions(server, image).values()}
+            found = {number_of(c): c for c in saved_versions(server, image).values()}
             assert all(content == body(number) for number, content in found.items())
             assert set(numbers[1:]) <= set(found)
             assert save(server, image, body(9), "after").status_code == 200
@@ -96,7 +105,7 @@ def no_space(server):
 
 
 def test_a_full_disk(server, tmp_path):
-    assert save(server, "saved", b"before", "ann").status_code == 200
+    assert save(server, "saved", body(0), "ann").status_code == 200
     before = set(saved_versions(server, "saved").values())
     with no_space(server):
         answer = save(server, "saved", body(1), "bob")

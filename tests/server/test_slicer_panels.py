@@ -205,6 +205,9 @@ def test_strokes_correct_the_painted_slice_they_lie_on(slicer, truth, tmp_path):
 def test_undo(slicer, truth, tmp_path):
     painted = painted_slice(truth, PAINTED) == 1
     first, _ = scribbles(slicer, tmp_path, painted, "liver")
+    for _ in range(2):  # "Update" without a change: nothing to take back
+        same, _ = scribbles(slicer, tmp_path, first, "liver")
+        np.testing.assert_array_equal(same, first)
     edited = first.copy()
     edited[:, :, 9] = 0
     second, _ = scribbles(slicer, tmp_path, edited, "liver")

@@ -83,6 +83,10 @@ def test_submitting_training_and_using_what_was_learnt(trainer, client, tmp_path
         submit(client, tmp_path, f"case{number}", truth)
     started = requests.post(f"{trainer.url}/train/slmsam2", json={"minutes": MINUTES}, timeout=60)
     started.raise_for_status()
+    assert (stats(client)["status"], stats(client)["epoch"]) == (
+        "running",
+        0,
+    )  # not the end of the one before
 
     seen = []
 

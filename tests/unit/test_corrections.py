@@ -149,6 +149,34 @@ def test_undo_goes_back_step_by_step(known):
     np.testing.assert_array_equal(memory.recall(key).returned, known.returned)
     np.testing.assert_array_equal(memory.undo(key), known.given)
     assert memory.undo(key) is None
-    for _ in range(MOST_STEPS + 5):
-        memory.remember(key, known)
+    for number in range(MOST_STEPS + 5):
+        memory.remember(key, replace(known, returned=np.roll(known.returned, number)))
     assert sum(memory.undo(key) is not None for _ in range(MOST_STEPS + 5)) == MOST_STEPS
+
+
+def test_a_request_that_changes_nothing_is_no_step(known):
+    memory, key = Memory(), Key("ct", "me", "liver")
+    stroke = np.zeros(SHAPE[1:], bool)
+    stroke[5, 5] = True
+    marked = replace(known, prompts={4: known.prompts[4], 6: Marks(stroke, ~stroke)})
+    again = replace(marked, given=marked.returned, version="newer")
+    for step in (known, marked, again, replace(again, prompts=dict(again.prompts))):
+        memory.remember(key, step)
+    assert memory.recall(key).version == "newer"
+    np.testing.assert_array_equal(memory.undo(key), known.returned)
+    np.testing.assert_array_equal(memory.undo(key), known.given)
+    assert memory.undo(key) is None
+
+
+@pytest.mark.parametrize("part", ["returned", "prompts", "axis"])
+def test_a_request_that_changes_anything_is_a_step(known, part):
+    memory, key = Memory(), Key("ct", "me", "liver")
+    changed = {
+        "returned": np.roll(known.returned, 1),
+        "prompts": {4: known.prompts[4], 6: NOWHERE[6]},
+        "axis": 1,
+    }
+    memory.remember(key, known)
+    memory.remember(key, replace(known, **{part: changed[part]}))
+    np.testing.assert_array_equal(memory.undo(key), known.returned)
+    assert memory.undo(key) is not None

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import threading
@@ -310,3 +311,89 @@ def test_another_process_changes_the_index(studies, save):
         assert content_of(watching, "a") == b"label"
     finally:
         watching._observer.stop()
+
+
+def test_endings_in_capitals(studies):
+    (studies / "C.NII.GZ").write_bytes(b"image")
+    (studies / "d.Nrrd").write_bytes(b"image")
+    store = FolderDatastore(str(studies), extensions=("*.nii.gz", "*.nii", "*.nrrd"))
+    assert sorted(store.list_images()) == ["C", "a", "b", "d"]
+    assert Path(store.get_image_uri("C")).name == "C.NII.GZ"
+    assert store.not_served() == []
+
+
+def test_what_is_not_served(studies, save, store):
+    save(b"label")
+    assert store.not_served() == []
+    for name in ("scan.mha", "notes.txt", ".hidden.mha"):
+        (studies / name).write_bytes(b"")
+    (studies / "more").mkdir()
+    (studies / "more" / "c.nii.gz").write_bytes(b"image")
+    assert FolderDatastore(str(studies)).not_served() == ["more", "notes.txt", "scan.mha"]
+
+
+# ---- backup --------------------------------------------------------------------------------------------------------
+
+
+def restored(studies, backup):
+    """The datastore of a folder into which a backup of index and labels was put back."""
+    folder = backup.with_name(f"{backup.name}-restored")
+    shutil.copytree(backup, folder)
+    for image in studies.glob("*.nii.gz"):
+        shutil.copy(image, folder)
+    return FolderDatastore(str(folder))
+
+
+@pytest.mark.skipif(not shutil.which("flock"), reason="there is no flock here")
+def test_a_backup_under_the_lock_has_each_label_with_its_own_names(store, studies, tmp_path):
+    """As docs/deployment.md says, while others save."""
+    numbers, done = iter(range(10**6)), threading.Event()
+
+    def work(image):
+        other = FolderDatastore(str(studies))
+        while not done.is_set():
+            number = str(next(numbers))
+            file = tmp_path / f"upload{image}.nii.gz"
+            file.write_text(number)
+            other.save_label(image, str(file), FINAL, {"client_id": number, "label_info": number})
+
+    threads = [threading.Thread(target=work, args=(image,)) for image in "ab"]
+    for thread in threads:
+        thread.start()
+    try:
+        for number in range(8):
+            backup = tmp_path / f"backup{number}"
+            backup.mkdir()
+            time.sleep(0.05)
+            command = ["flock", ".lock", "cp", "-a", "labels", "datastore_v2.json", str(backup)]
+            subprocess.run(command, cwd=studies, check=True)
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+    seen = 0
+    for number in range(8):
+        again = restored(studies, tmp_path / f"backup{number}")
+        for image in again.list_images():
+            for tag in again.get_labels_by_image_id(image):
+                info = again.get_label_info(image, tag)
+                assert content_of(again, image, tag).decode() == info["label_info"] == info["client_id"]
+                seen += 1
+    assert seen > 16
+
+
+@pytest.mark.parametrize(("first", "left"), [("labels", {}), ("datastore_v2.json", {FINAL: None})])
+def test_without_the_lock_a_label_saved_in_between_is_left_out_or_loses_its_names(
+    store, studies, save, tmp_path, first, left
+):
+    backup = tmp_path / "backup"
+    backup.mkdir()
+    store.refresh()
+    parts = ["labels", "datastore_v2.json"]
+    for part in sorted(parts, key=lambda part: part != first):
+        subprocess.run(["cp", "-a", str(studies / part), str(backup)], check=True)
+        if part == first:
+            save(b"label")
+    again = restored(studies, backup)
+    tags = again.get_labels_by_image_id("a")
+    assert {tag: again.get_label_info("a", tag).get("client_id") for tag in tags} == left

@@ -7,7 +7,7 @@ from PIL import Image
 
 from dicom_files import real_dicom, write_series
 from slmsam2.errors import TooLargeError
-from slmsam2.server.inspection import inspect
+from slmsam2.server.inspection import inspect, seems_whole
 from slmsam2.volume import Volume, write_label
 
 pytestmark = pytest.mark.unit
@@ -20,6 +20,21 @@ def test_volumes(tmp_path, ending):
     assert inspect(tmp_path / f"x{ending}", 960) == 960
     with pytest.raises(TooLargeError, match="most_megavoxels"):
         inspect(tmp_path / f"x{ending}", 959)
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz", ".NII.GZ", ".nrrd"])
+def test_what_seems_whole(tmp_path, ending):
+    """Of NIfTI a missing byte is seen, of others a missing header."""
+    array = np.random.default_rng(0).integers(0, 200, (12, 10, 8), np.uint8)
+    path = tmp_path / f"x{ending}"
+    write_label(tmp_path / f"x{ending.lower()}", array, Volume(array, np.eye(4)))
+    (tmp_path / f"x{ending.lower()}").rename(path)
+    assert seems_whole(path)
+    content = path.read_bytes()
+    path.write_bytes(content[:30] if ending == ".nrrd" else content[:-1])
+    assert not seems_whole(path)
+    path.write_bytes(b"")
+    assert not seems_whole(path)
 
 
 def test_dicom_files():

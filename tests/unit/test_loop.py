@@ -136,6 +136,29 @@ def test_steps_are_fitted_into_the_time_again_when_they_take_longer(tmp_path, mo
     assert clock[0] <= 105.0
 
 
+def test_what_is_left_is_told_within_the_time_there_is(tmp_path, monkeypatch):
+    """100 steps of 5 s each in 60 s: the first one would say 495 s."""
+    clock, told = [0.0], []
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    tuner = Tuner((1.0,), steps=100)
+    step = tuner.train_step
+
+    def train_step():
+        clock[0] += 5.0
+        return step()
+
+    tuner.train_step = train_step
+    watcher = SimpleNamespace(
+        losses=lambda step, steps, losses, seconds_left: told.append((clock[0], seconds_left)),
+        evaluation=lambda *facts: None,
+    )
+    tasks = [SimpleNamespace(name="liver")]
+    TrainingLoop(tuner, tasks, tmp_path / "state.pt", 60.0, watcher, measure=lambda *task: 1.0).run()
+    assert told[0] == (5.0, 55.0)
+    assert len(told) > 3
+    assert all(0 <= left <= max(60.0 - now, 0) for now, left in told)
+
+
 def test_the_record_is_gone_on_with(tmp_path):
     _, first = trained(tmp_path, lambda at: at, guarded=lambda at: 0.5)
     found, second = trained(tmp_path, lambda at: pytest.fail("judged again"), guarded=lambda at: 0.5)

@@ -1,8 +1,12 @@
 """Which image is handed to whom."""
 
+import gzip
+import logging
 import threading
 from collections import Counter
+from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 from fastapi import HTTPException
@@ -69,7 +73,7 @@ class Archive(LocalDatastore):
 def make(folder, kind=LocalDatastore):
     folder.mkdir()
     for image in IMAGES:
-        (folder / f"{image}.nii.gz").write_bytes(b"")
+        nib.save(nib.Nifti1Image(np.ones((3, 4, 5), np.int16), np.eye(4)), folder / f"{image}.nii.gz")
     return kind(str(folder), extensions=["*.nii.gz"])
 
 
@@ -354,3 +358,65 @@ def test_without_weights_somebody_still_gets_an_image(datastore, handed, caplog)
     assert reply["id"] in IMAGES
     assert "score" not in reply
     assert "no weights file" in caplog.text
+
+
+# ---- damaged images ------------------------------------------------------------------------------------------------
+
+
+def damage(path, how):
+    content = path.read_bytes()
+    if how == "empty":
+        content = b""
+    elif how == "text":
+        content = b"this is not an image"
+    elif how == "cut":
+        content = content[: len(content) // 2]
+    elif how == "cut before packing":
+        content = gzip.compress(gzip.decompress(content)[:-10])
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("how", ["empty", "text", "cut", "cut before packing"])
+@pytest.mark.parametrize(
+    "make_strategy",
+    [
+        Random,
+        lambda handed: LeastConfident(handed, MostDifferent(handed, NoWeights())),
+        lambda handed: MostDifferent(handed, FixedVectors({"a": 0, "b": 10, "c": 90, "d": 20})),
+    ],
+)
+def test_damaged_images_are_handed_to_nobody(datastore, handed, caplog, how, make_strategy):
+    strategy = make_strategy(handed)
+    damaged = [Path(datastore.get_image_uri(image)) for image in "bd"]
+    for path in damaged:
+        damage(path, how)
+    with caplog.at_level(logging.WARNING, "slmsam2.server.sampling.damaged"):
+        given = ask_all(strategy, datastore, "me")
+    assert set(given) == {"a", "c", "e"}
+    warned = [record for record in caplog.records if "Next Sample" in record.message]
+    assert sorted(record.args[0] for record in warned) == ["b.nii.gz", "d.nii.gz"]
+
+
+def test_when_only_damaged_images_are_left_there_is_none(datastore, handed):
+    for image in IMAGES:
+        damage(Path(datastore.get_image_uri(image)), "cut")
+    assert ask(Random(handed), datastore, "me") is None
+
+
+def test_an_image_that_was_mended_is_handed_out(datastore, handed):
+    path = Path(datastore.get_image_uri("c"))
+    whole = path.read_bytes()
+    for image in IMAGES:
+        damage(Path(datastore.get_image_uri(image)), "empty")
+    assert ask(Random(handed), datastore, "me") is None
+    path.write_bytes(whole)
+    assert ask(Random(handed), datastore, "me") == "c"
+
+
+def test_an_image_that_only_looks_damaged_is_handed_out(datastore, handed):
+    """Packed in two parts, as some programs do: the last bytes are the length of the second."""
+    for image in IMAGES:
+        path = Path(datastore.get_image_uri(image))
+        content = gzip.decompress(path.read_bytes())
+        path.write_bytes(gzip.compress(content[:100]) + gzip.compress(content[100:]))
+    assert set(ask_all(Random(handed), datastore, "me")) == set(IMAGES)

@@ -314,13 +314,13 @@ class RunLog:
         self._lines = path.open("a")
         self._writer = SummaryWriter(str(self._folder / "tensorboard"), purge_step=step + 1 if step else None)
 
-    def losses(self, step: int, steps: int, losses: dict[str, float], seconds_per_step: float) -> None:
+    def losses(self, step: int, steps: int, losses: dict[str, float], seconds_left: float) -> None:
         """After a training step, ``step`` of ``steps``."""
         self._lines.write(json.dumps({"step": step, **losses}) + "\n")
         self._lines.flush()
         for name, value in losses.items():
             self._writer.add_scalar(f"loss/{name}", value, step)  # type: ignore[union-attr]
-        logger.info("step %d of %d, loss %.3f, %.1f s", step, steps, losses["total"], seconds_per_step)
+        logger.info("step %d of %d, loss %.3f, %.0f s left", step, steps, losses["total"], seconds_left)
 
     def evaluation(self, step: int, structures: dict[str, float], mean: float, best: float) -> None:
         """After a validation."""

@@ -9,7 +9,7 @@ from slmsam2.prompts.corrections import (
 )
 from slmsam2.prompts.kin import Kin, kin_of
 from slmsam2.prompts.marks import BOX_CORNERS, NEGATIVE, POSITIVE, Marks, Prompt, extent_of, is_empty
-from slmsam2.prompts.names import all_named, named_values
+from slmsam2.prompts.names import all_named, counts_by_order, named_values
 from slmsam2.prompts.painted import MOST_STRUCTURES, painted_structures, prompts_from_label
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "Prompt",
     "all_named",
     "corrected_slices",
+    "counts_by_order",
     "extent_of",
     "is_empty",
     "kin_of",

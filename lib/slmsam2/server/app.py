@@ -60,6 +60,7 @@ from slmsam2.training.registry import Registry
 
 logger = logging.getLogger(__name__)
 
+MOST_LISTED = 5  # files that are not served
 TASK = "slmsam2"  # name of the infer and of the train task
 
 
@@ -103,12 +104,15 @@ class SlmSam2App(MONAILabelApp):
         """A folder, or what MONAI Label makes of an address."""
         if self.studies.startswith(("http://", "https://")):
             return super().init_datastore()
-        return FolderDatastore(
+        folder = FolderDatastore(
             self.studies,
             extensions=settings.MONAI_LABEL_DATASTORE_FILE_EXT,
             auto_reload=settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD,
             read_only=settings.MONAI_LABEL_DATASTORE_READ_ONLY,
         )
+        if server_application() is not None:
+            _tell_what_is_not_served(folder)
+        return folder
 
     def _load_sessions(self, load: bool = False) -> Sessions | None:
         folder, expiry = settings.MONAI_LABEL_SESSION_PATH, settings.MONAI_LABEL_SESSION_EXPIRY
@@ -257,3 +261,16 @@ class SlmSam2App(MONAILabelApp):
         if self._server_mode and self._scoring_methods:
             self._scoring.add(None)
         return {}
+
+
+def _tell_what_is_not_served(folder: FolderDatastore) -> None:
+    others = folder.not_served()
+    if others:
+        logger.warning(
+            "%d of the files and folders in the folder of studies are not served: %s. Images are files that lie in it "
+            "themselves, in no folder of their own, with one of the endings %s (MONAI_LABEL_DATASTORE_FILE_EXT names "
+            "others). Make one such file of each image; DICOM is served from a PACS.",
+            len(others),
+            ", ".join(others if len(others) <= MOST_LISTED else [*others[:MOST_LISTED], "..."]),
+            ", ".join(pattern.lstrip("*") for pattern in settings.MONAI_LABEL_DATASTORE_FILE_EXT),
+        )

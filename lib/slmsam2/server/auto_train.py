@@ -12,11 +12,11 @@ from monailabel.utils.async_tasks.task import AsyncTask
 from monailabel.utils.async_tasks.utils import processes
 
 from slmsam2.server.submissions import submitted_since
+from slmsam2.server.train import TRAIN
 from slmsam2.training.registry import Registry
 
 logger = logging.getLogger(__name__)
 
-TRAIN = "train"
 POLL_SECONDS = 2.0
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from slmsam2.errors import ConfigurationError
 from slmsam2.modeling import QUALITY, SPEEDS, load_config, model_directory
-from slmsam2.server.devices import resolve_device
+from slmsam2.server.devices import check_own_device
 from slmsam2.volume import parse_window
 
 MOST_VOXELS = 10**9  # 512 x 512 x 3800
@@ -96,7 +96,7 @@ def read_configuration(conf: Mapping[str, str]) -> Configuration:
     if given.get("speed", QUALITY) not in SPEEDS:
         raise ConfigurationError(f"--conf speed must be one of {', '.join(SPEEDS)}, not {given['speed']!r}.")
     if "device" in given:
-        resolve_device(given["device"])
+        check_own_device(given["device"])
     return Configuration(
         model=given.get("model", Configuration.model),
         model_dir=Path(given["model_dir"]) if "model_dir" in given else None,

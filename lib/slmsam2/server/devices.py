@@ -29,3 +29,17 @@ def resolve_device(name: str | None) -> str:
         listed = ", ".join(dict.fromkeys([*device_list(), "cpu"]))
         raise ConfigurationError(f"There is no device {name!r} here. Choose one of: {listed}.")
     return f"cuda:{device.index or 0}" if device.type == "cuda" else device.type
+
+
+def check_own_device(name: str) -> None:
+    """Check the device that a server is started with; unlike that of a client, a GPU is never replaced by the CPU.
+
+    Raises:
+        ConfigurationError: no such device.
+    """
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise ConfigurationError(
+            f"--conf device {name}: there is no GPU here that can be used. Check it with nvidia-smi; a service may "
+            "hide it (PrivateDevices=true in its unit), as may CUDA_VISIBLE_DEVICES. Or start with --conf device cpu."
+        )
+    resolve_device(name)

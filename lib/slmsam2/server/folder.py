@@ -7,6 +7,7 @@ place, so that a crash or a full disk leaves half a file, and puts a label over 
 from __future__ import annotations
 
 import copy
+import fnmatch
 import json
 import logging
 import os
@@ -24,7 +25,7 @@ from watchdog.events import FileSystemEvent
 
 from slmsam2.errors import StorageError
 from slmsam2.files import is_temporary, remove_temporary, staged
-from slmsam2.server.names import check_id, check_tag, inside
+from slmsam2.server.names import check_id, check_tag, ending_of, inside
 from slmsam2.server.versions import keep_earlier
 
 logger = logging.getLogger(__name__)
@@ -66,6 +67,13 @@ class FolderDatastore(LocalDatastore):
     @_datastore.setter
     def _datastore(self, index: LocalDatastoreModel) -> None:
         self._index = index
+
+    def not_served(self) -> list[str]:
+        """Names of files and folders beside the images that are none of them; hidden ones and our own do not count."""
+        images = {image_id + entry.image.ext for image_id, entry in self._datastore.objects.items()}
+        own = {Path(path).name for path in (self._datastore_config_path, self._datastore.label_path(None))}
+        there = os.listdir(self._datastore.image_path())
+        return sorted(name for name in there if not name.startswith(".") and name not in images | own)
 
     def get_image_uri(self, image_id: str) -> str:
         return self._inside(super().get_image_uri(image_id))
@@ -246,8 +254,19 @@ class FolderDatastore(LocalDatastore):
         with self._lock:
             super()._reconcile_datastore()
 
+    def _to_id(self, file: str) -> tuple[str, str]:
+        """Id and ending of a file's name; endings may be written in capitals."""
+        ending = ending_of(file, tuple(pattern.lstrip("*").lower() for pattern in self._extensions))
+        return (file[: -len(ending)], file[-len(ending) :]) if ending else super()._to_id(file)
+
     def _list_files(self, path: str, patterns: Any) -> dict[str, str]:
-        found = super()._list_files(path, patterns)
+        there = os.listdir(path)
+        found = {
+            name: name
+            for pattern in patterns
+            for name in there
+            if fnmatch.fnmatchcase(name.lower(), pattern.lower())
+        }
         for name in [name for name in found if not self._inside(os.path.join(path, name))]:
             logger.warning("%s is not served: it is a link that leads out of the folder of studies", name)
             del found[name]

@@ -44,6 +44,25 @@ def inspect(path: Path, most_voxels: int = sys.maxsize) -> int:
     return voxels
 
 
+def seems_whole(path: Path) -> bool:
+    """Whether a look at an image's header and at the size of its file finds nothing wrong; reading it may, still.
+
+    Of compressed NIfTI the last bytes of the file say how long it was.
+    """
+    try:
+        if not path.name.lower().endswith((".nii", ".nii.gz")):
+            return inspect(path) > 1
+        data = nib.load(path).dataobj  # type: ignore[attr-defined]
+        needed = data.offset + math.prod(data.shape) * data.dtype.itemsize
+        if not path.name.lower().endswith(".gz"):
+            return path.stat().st_size >= needed
+        with path.open("rb") as file:
+            file.seek(-4, 2)
+            return int.from_bytes(file.read(4), "little") == needed % 2**32
+    except (*DAMAGED, VolumeError):
+        return False
+
+
 def _files_of(path: Path) -> Iterator[Path]:
     if path.is_dir():
         yield from (

@@ -18,7 +18,7 @@ from slmsam2.server.proxy import proxy_routes
 from slmsam2.server.routes import install_routes
 from slmsam2.server.sessions import session_routes
 from slmsam2.server.stored import stored_routes
-from slmsam2.server.tokens import name_algorithms
+from slmsam2.server.tokens import mend_sign_in
 from slmsam2.server.viewer import viewer_routes
 
 
@@ -43,4 +43,4 @@ def install(server: FastAPI, app_dir: Path, settings: Configuration) -> None:
     ):
         put_in_front(server, routes)
     put_up_door(server, settings.most_bytes, settings.origins, settings.hosts)
-    name_algorithms()
+    mend_sign_in()

@@ -17,14 +17,15 @@ from fastapi import APIRouter, HTTPException
 from monailabel.endpoints import batch_infer, scoring, train
 from monailabel.interfaces.exception import MONAILabelException
 from monailabel.interfaces.utils.app import app_instance
-from monailabel.utils.async_tasks.utils import tasks
 
 from slmsam2.errors import PromptError
 from slmsam2.server.front import off_the_loop, router_of_checked
+from slmsam2.server.job_list import waiting_jobs
 from slmsam2.server.json_objects import check_object
 from slmsam2.server.names import check_tag
 from slmsam2.server.train import check_settings
 
+UNDER_WAY = "Such a job is under way. Wait for its end, or stop it."
 MOST_WAITING = 8  # jobs of a kind
 LONGEST = 60_000  # characters of a job's parameters: they are one argument of a process
 IMAGES = [kind.value for kind in batch_infer.BatchInferImageType]
@@ -107,7 +108,10 @@ def _run_one(kind: str, key: str, stock: Work) -> Work:
 
     def run(params: dict[str, Any] | None, **arguments: Any) -> Any:
         _check_exists(kind, key, arguments[key])
-        if sum(task["status"] == "SUBMITTED" for task in tasks(kind)) >= MOST_WAITING:
+        waiting = len(waiting_jobs(kind))
+        if waiting and not arguments.get("enqueue"):  # MONAI Label looks at those with a process only
+            raise HTTPException(429, UNDER_WAY)
+        if waiting >= MOST_WAITING:
             raise HTTPException(
                 429, f"{MOST_WAITING} jobs of this kind wait already. Ask again when some are done."
             )
@@ -118,7 +122,7 @@ def _run_one(kind: str, key: str, stock: Work) -> Work:
             return stock(params=checked, **arguments)
         except HTTPException as error:
             if error.status_code == 429:  # its own sentence is a log line
-                raise HTTPException(429, "Such a job is under way. Wait for its end, or stop it.") from error
+                raise HTTPException(429, UNDER_WAY) from error
             raise
 
     run.__signature__ = inspect.signature(stock)  # type: ignore[attr-defined]

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from slmsam2.engine.spans import prompt_digest
 from slmsam2.prompts.corrections import Known
 from slmsam2.server.masks import PackedMask
 from slmsam2.volume import Exemplar
@@ -63,6 +64,14 @@ def _pack(known: Known) -> _Packed:
     return _Packed(zlib.compress(pickle.dumps(content), 1), known.exemplars)
 
 
+def _changes_nothing(before: Known, now: Known) -> bool:
+    """Whether a request was given the same as the one before, and gave the same."""
+    prompts = [{at: prompt_digest(one) for at, one in known.prompts.items()} for known in (before, now)]
+    return (
+        before.axis == now.axis and prompts[0] == prompts[1] and np.array_equal(before.returned, now.returned)
+    )
+
+
 class Memory:
     """The steps of each structure, the newest last.
 
@@ -93,16 +102,16 @@ class Memory:
     def recall(self, key: Key) -> Known | None:
         """The last step of a structure."""
         with self._lock:
-            self._forget_old()
-            _, steps = self._steps.get(key, (0.0, []))
-            return steps[-1].unpack() if steps else None
+            return self._last(key)
 
     def remember(self, key: Key, known: Known) -> None:
-        """Add a step."""
-        packed = _pack(known)
+        """Add a step; what changed nothing takes the place of the last one, since there is nothing to undo."""
         with self._lock:
+            last = self._last(key)
             _, steps = self._steps.pop(key, (0.0, []))
-            self._steps[key] = (self._clock(), [*steps, packed][-MOST_STEPS:])
+            if last is not None and _changes_nothing(last, known):
+                known, steps = replace(known, given=last.given), steps[:-1]
+            self._steps[key] = (self._clock(), [*steps, _pack(known)][-MOST_STEPS:])
             self._forget_old()
             while self.bytes > self._most_bytes:
                 oldest = next(iter(self._steps))
@@ -127,6 +136,11 @@ class Memory:
         """Start anew with a structure."""
         with self._lock:
             self._steps.pop(key, None)
+
+    def _last(self, key: Key) -> Known | None:
+        self._forget_old()
+        _, steps = self._steps.get(key, (0.0, []))
+        return steps[-1].unpack() if steps else None
 
     def _forget_old(self) -> None:
         limit = self._clock() - self._most_seconds

@@ -92,13 +92,18 @@ def _empty_segment(selected: str, names: dict[str, int]) -> str:
     )
 
 
+def is_raw(path: Path) -> bool:
+    """Whether a label file holds voxels alone: bytes, x fastest."""
+    return path.suffix in (RAW, ".bin")
+
+
 def read_saved(path: Path, image: Volume) -> Volume:
     """A label file as clients send it.
 
     Raises:
         VolumeError: it cannot be read; a raw one (bytes, x fastest) that has not the image's size.
     """
-    if path.suffix not in (RAW, ".bin"):
+    if not is_raw(path):
         return read_label(path)
     voxels = np.fromfile(path, dtype=np.uint8)
     if voxels.size != image.array.size:
@@ -113,14 +118,14 @@ def read_saved(path: Path, image: Volume) -> Volume:
 def listed_names(info: Iterable[Any]) -> dict[str, int]:
     """name -> value from a client's ``[{name, id | idx}]``; incomplete and repeated entries are left out."""
     names: dict[str, int] = {}
-    for name, value in _pairs(info):
+    for name, value in named_pairs(info):
         if name not in names and value not in names.values():
             names[name] = value
     return names
 
 
-def _pairs(info: Iterable[Any]) -> Iterator[tuple[str, int]]:
-    """Name and value of each complete entry."""
+def named_pairs(info: Iterable[Any]) -> Iterator[tuple[str, int]]:
+    """Name and value of each complete entry of a client's ``[{name, id | idx}]``; both may come more than once."""
     for entry in info:
         if not isinstance(entry, dict):
             continue
@@ -136,7 +141,7 @@ def _one_per_name(label: np.ndarray, info: Iterable[Any]) -> np.ndarray:
     make a second of the same name.
     """
     names = listed_names(info)
-    for name, value in _pairs(info):
+    for name, value in named_pairs(info):
         if value not in (0, names[name]) and value not in names.values():
             label = np.where(label == value, names[name], label)
     return label

@@ -22,6 +22,7 @@ from starlette.responses import FileResponse
 from slmsam2.errors import PromptError, StorageError, VolumeError
 from slmsam2.server.answers import unknown_label
 from slmsam2.server.dataset import pack
+from slmsam2.server.finals import check_final
 from slmsam2.server.front import off_the_loop, router_of_checked
 from slmsam2.server.inspection import inspect
 from slmsam2.server.json_objects import parse_object
@@ -129,6 +130,8 @@ def _save_label(
     info = json.loads(params) | ({"user": user} if settings.MONAI_LABEL_AUTH_ENABLE else {})
     app = stock.app_instance()
     with _uploaded(label, _ending(label, FILE_ENDINGS), most_voxels) as path:
+        if tag in ("", FINAL):
+            check_final(app.datastore(), image, Path(path), info)
         label_id = app.datastore().save_label(image, path, tag or FINAL, info)
     return {**(app.on_save_label(image, label_id) or {}), "image": image, "label": label_id}
 

@@ -6,7 +6,9 @@ import json
 import logging
 import math
 import os
+import time
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +16,24 @@ import psutil
 import torch
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.train import TrainTask
+from monailabel.utils.async_tasks.utils import tasks
 from monailabel.utils.others.generic import device_list
 
 from slmsam2.errors import ConfigurationError
 from slmsam2.server.devices import resolve_device
+from slmsam2.server.job_list import asked_at, running_jobs, waiting_jobs
 from slmsam2.server.parameters import AUTO
 from slmsam2.server.process import server_application
 from slmsam2.server.submissions import submissions
 from slmsam2.threads import SpareCores
 from slmsam2.training.finetune import PRESETS
 from slmsam2.training.learn import Request, learn, stats_path
+from slmsam2.training.progress import first_figures
 from slmsam2.training.workers import Workers
 
 logger = logging.getLogger(__name__)
 
+TRAIN = "train"  # MONAI Label's name for jobs of this kind
 NICENESS = 10  # inference goes first
 MINUTES = 10.0  # on a CPU, when the client does not say
 
@@ -57,11 +63,14 @@ class SlmSam2Train(TrainTask):
         }
 
     def stats(self) -> dict[str, Any]:
-        """Figures of the training under way or of the last one; empty before the first."""
+        """Figures of the training that waits or is under way, else of the last one; empty before the first."""
         try:
             figures = json.loads(stats_path(self._model, self._model_dir).read_text())
         except (OSError, ValueError):
-            return {}
+            figures = {}
+        starting = _starting(figures.get("pid"))
+        if starting or not figures:
+            return starting
         if figures["status"] == "running" and not psutil.pid_exists(figures["pid"]):
             figures |= {"status": "stopped", "message": "The training was ended; the next one goes on there."}
         return figures
@@ -90,6 +99,21 @@ class SlmSam2Train(TrainTask):
             breathe=breathe,
         )
         return learn(submissions(datastore), wanted, Workers(0, 1, torch.device(device)))
+
+
+def _starting(pid: int | None) -> dict[str, Any]:
+    """Figures of a training that was asked for but has none of its own yet; {} without such a one.
+
+    Args:
+        pid: process of the training that the last figures are of.
+    """
+    running = running_jobs(TRAIN)
+    jobs = [job for job in list(tasks(TRAIN)) if job["id"] in running] + waiting_jobs(TRAIN)
+    if not jobs or pid in running.values():
+        return {}
+    asked = asked_at(jobs[0])
+    waited = str(timedelta(seconds=int(time.time() - asked)))
+    return {**first_figures(asked), "message": "The training starts.", "current_time": waited}
 
 
 def check_settings(request: Mapping[str, Any]) -> None:

@@ -145,7 +145,7 @@ class _Learning:
             self._publish(plan, preset, cases, verdict, tuner)
         if self.workers.first:
             shutil.rmtree(self.run_folder)
-        return self._finish(_closing(plan, verdict), **figures)
+        return self._finish(_closing(plan, verdict, tuner.step), **figures)
 
     def _preset_name(self) -> str:
         """What was asked for, else what suits the model, else the device."""
@@ -325,9 +325,15 @@ def _general(published: Version | None, count: int) -> tuple[list[float], list[f
     return (at_first, in_use) if len(at_first) == len(in_use) == count else ([], [])
 
 
-def _closing(plan: Plan, verdict: Verdict) -> str:
+def _closing(plan: Plan, verdict: Verdict, steps: int) -> str:
+    """What is said at the end.
+
+    Args:
+        steps: that were done.
+    """
     outcome = f"Version {plan.version} is in use." if verdict.publish else "The weights in use stay."
-    return f"{verdict.reason} {outcome}"
+    short = f" There was time for {steps} of {plan.steps} steps: give the next training more minutes."
+    return f"{verdict.reason} {outcome}{short if 2 * steps < plan.steps else ''}"
 
 
 def _number(version: str) -> int:

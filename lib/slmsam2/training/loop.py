@@ -55,8 +55,8 @@ class Judged(Protocol):
 class Watcher(Protocol):
     """Who is told: :class:`slmsam2.training.progress.Progress`, or another."""
 
-    def losses(self, step: int, steps: int, losses: dict[str, float], seconds_per_step: float) -> None:
-        """After each step."""
+    def losses(self, step: int, steps: int, losses: dict[str, float], seconds_left: float) -> None:
+        """After each step; ``seconds_left`` for the others, no more than the time there is."""
 
     def evaluation(self, step: int, structures: dict[str, float], mean: float, best: float) -> None:
         """After a validation."""
@@ -129,7 +129,7 @@ class TrainingLoop:
             started = time.monotonic()
             losses = tuner.train_step()
             if self._progress:
-                self._progress.losses(tuner.step, tuner.steps, losses, time.monotonic() - started)
+                self._progress.losses(tuner.step, tuner.steps, losses, self._left(time.monotonic() - started))
             spent += time.monotonic() - started
             if (tuner.step - first) % TIMED_STEPS == 0:
                 self._fit(spent / TIMED_STEPS)
@@ -160,6 +160,11 @@ class TrainingLoop:
         """Steps after which to judge; the last one is among them."""
         count = self.tuner.preset.evaluations
         return [round(self.tuner.steps * (number + 1) / count) for number in range(count)]
+
+    def _left(self, seconds_per_step: float) -> float:
+        """Seconds for the steps that are left, within the time there is."""
+        needed = (self.tuner.steps - self.tuner.step) * seconds_per_step
+        return max(0.0, min(needed, self._deadline - time.monotonic()))
 
     def _fit(self, seconds_per_step: float) -> None:
         """Plan no more steps than there is time for."""

@@ -18,6 +18,21 @@ logger = logging.getLogger(__name__)
 EPOCHS = 20  # parts that a training is shown in
 
 
+def first_figures(started: float) -> dict[str, Any]:
+    """The figures of a training that has just begun.
+
+    Args:
+        started: when, seconds since 1970.
+    """
+    return {
+        "epoch": 0,
+        "total_epochs": EPOCHS,
+        "start_ts": int(started),
+        "best_metric": 0.0,
+        "status": "running",
+    }
+
+
 class Progress:
     """Tells how a training is getting on.
 
@@ -32,14 +47,7 @@ class Progress:
 
     def __init__(self, path: Path, board: Path | None):
         self._path, self._started = path, time.time()
-        self._figures: dict[str, Any] = {
-            "epoch": 0,
-            "total_epochs": EPOCHS,
-            "start_ts": int(self._started),
-            "best_metric": 0.0,
-            "status": "running",
-            "pid": os.getpid(),
-        }
+        self._figures: dict[str, Any] = {**first_figures(self._started), "pid": os.getpid()}
         self._writer = SummaryWriter(str(board)) if board is not None else None
 
     def tell(self, message: str, **figures: Any) -> None:
@@ -47,14 +55,14 @@ class Progress:
         logger.info(message)
         self._write(message=message, **figures)
 
-    def losses(self, step: int, steps: int, losses: dict[str, float], seconds_per_step: float) -> None:
+    def losses(self, step: int, steps: int, losses: dict[str, float], seconds_left: float) -> None:
         """After a training step, ``step`` of ``steps``."""
         for name, value in losses.items():
             self._board(f"loss/{name}", value, step)
         epoch = step * EPOCHS // steps
         if epoch == self._figures["epoch"] and step > 1:
             return
-        left = timedelta(seconds=round((steps - step) * seconds_per_step))
+        left = timedelta(seconds=round(seconds_left))
         rounded = {name: round(value, 4) for name, value in losses.items()}
         logger.info("step %d of %d, loss %.3f, about %s left", step, steps, losses["total"], left)
         self._write(epoch=epoch, train=rounded, eta=str(left))

@@ -12,6 +12,7 @@ from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 from monailabel.interfaces.tasks.strategy import Strategy
 
 from slmsam2.server.answers import all_handed_out
+from slmsam2.server.sampling.damaged import is_damaged
 from slmsam2.server.sampling.handed_out import HandedOut, Holder
 
 logger = logging.getLogger(__name__)
@@ -42,7 +43,8 @@ class Sampling(Strategy):
 
     An image that was handed out in the last minutes, by whatever strategy, is not handed to anybody else. Whoever asks
     again without having submitted gets another image; only when nothing else is left, the one they were handed longest
-    ago. Images that only others have are refused: the later submission would overwrite the earlier one.
+    ago. Images that only others have are refused: the later submission would overwrite the earlier one. Nobody gets a
+    damaged one.
 
     Args:
         description: shown to users.
@@ -60,7 +62,7 @@ class Sampling(Strategy):
             request: MONAI Label's; ``client_id`` says who asks.
 
         Returns:
-            ``id``, ``score``, ``reason``; None when every image is labelled.
+            ``id``, ``score``, ``reason``; None when every image is labelled, or damaged.
 
         Raises:
             HTTPException: 409, all that is left was handed to others.
@@ -70,7 +72,9 @@ class Sampling(Strategy):
         held = self._handed.holders(images, datastore)
         while free := [image for image in images if image not in held]:
             for choice in self.rank(free, datastore):
-                if self._handed.take(choice.image, client, datastore):
+                if is_damaged(datastore, choice.image):
+                    images.remove(choice.image)
+                elif self._handed.take(choice.image, client, datastore):
                     logger.info("%s gets %s: %s", client, choice.image, choice.reason)
                     return choice.reply()
             held = self._handed.holders(images, datastore)  # others were faster
