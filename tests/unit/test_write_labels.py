@@ -11,6 +11,7 @@ from slmsam2.engine.propagation import Propagation
 from slmsam2.engine.regions import Region
 from slmsam2.engine.settings import Settings
 from slmsam2.engine.structures import Found
+from slmsam2.errors import VolumeError
 
 pytestmark = pytest.mark.unit
 
@@ -85,3 +86,9 @@ def test_where_a_structure_was_not_looked_for_nothing_of_it_comes_back(found):
     assert (result[:4, :, :4] == 1).all()
     assert not (result[4:] == 1).any()
     assert (result[4:, :, 4:] == 2).all()
+
+
+def test_a_value_that_the_label_cannot_hold_is_refused(found):
+    given = np.zeros((SLICES, SIZE, SIZE), np.uint8)
+    with pytest.raises(VolumeError, match="uint8 cannot hold the value 300"):
+        write_labels([found], {300: {2: mask(0, 4)}}, given, np.zeros_like(given), Settings(), {})
