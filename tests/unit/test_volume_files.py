@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from slmsam2.errors import GridError, VolumeError
+from slmsam2.errors import GridError, StorageError, VolumeError
 from slmsam2.volume import Volume, read_label, read_label_of, read_volume, write_label
 
 pytestmark = pytest.mark.unit
@@ -87,12 +87,19 @@ def test_write_label_refuses_what_it_cannot_keep(tmp_path: Path, numbered_volume
         (array - 1, "label.nii.gz", "whole numbers"),
         (array + 0.5, "label.nii.gz", "whole numbers"),
         (array, "label.png", "use .nii"),
-        (array, "missing/label.nrrd", "cannot be written"),
-        (array, "missing/label.nii", "cannot be written"),
     ]:
         with pytest.raises(VolumeError, match=message):
             write_label(tmp_path / path, bad, numbered_volume)
+    with pytest.raises(VolumeError, match="300 does not fit into uint8"):
+        write_label(tmp_path / "label.nii.gz", array + 300, numbered_volume, dtype=np.dtype(np.uint8))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["missing/label.nrrd", "missing/label.nii"])
+def test_a_label_that_cannot_be_written_is_a_matter_of_the_disk(tmp_path: Path, name: str) -> None:
+    like = Volume(np.zeros((2, 2, 2)), np.eye(4))
+    with pytest.raises(StorageError, match="cannot be written"):
+        write_label(tmp_path / name, np.ones((2, 2, 2), int), like)
 
 
 def test_nifti_values_are_scaled_only_when_the_header_says_so(tmp_path: Path) -> None:

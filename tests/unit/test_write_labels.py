@@ -11,6 +11,7 @@ from slmsam2.engine.propagation import Propagation
 from slmsam2.engine.regions import Region
 from slmsam2.engine.settings import Settings
 from slmsam2.engine.structures import Found
+from slmsam2.errors import VolumeError
 
 pytestmark = pytest.mark.unit
 
@@ -95,3 +96,9 @@ def test_a_structure_does_not_leave_its_box(found):
     assert not (outside == 2).any()
     assert (result[0, :, 4:] == 2).all()  # painted
     assert (result[:, :, :4] == 1).all()
+
+
+def test_a_value_that_the_label_cannot_hold_is_refused(found):
+    given = np.zeros((SLICES, SIZE, SIZE), np.uint8)
+    with pytest.raises(VolumeError, match="uint8 cannot hold the value 300"):
+        write_labels([found], {300: {2: mask(0, 4)}}, given, np.zeros_like(given), Settings(), {}, {})

@@ -9,6 +9,7 @@ import numpy as np
 from slmsam2.engine.propagation import Prompts
 from slmsam2.engine.settings import Settings
 from slmsam2.engine.structures import Found
+from slmsam2.errors import VolumeError
 from slmsam2.prompts import Marks, Prompt
 from slmsam2.prompts.marks import Box
 
@@ -39,7 +40,15 @@ def write_labels(
         before: value -> bool (S, H, W), as the structure was sent back; on slices that nothing new was computed of, it
             stays so.
         within: value -> box outside of which only what was painted or marked is written.
+
+    Raises:
+        VolumeError: ``result`` cannot hold the value of a structure.
     """
+    largest = max(prompts, default=0)
+    if largest > np.iinfo(result.dtype).max:
+        raise VolumeError(
+            f"A label of type {result.dtype} cannot hold the value {largest}: give it in a larger one."
+        )
     untouched = {value: untouched_slices(masks, settings, len(given)) for value, masks in prompts.items()}
     for index in range(len(given)):
         if given[index].any():

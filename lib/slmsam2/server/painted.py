@@ -15,7 +15,7 @@ from slmsam2.server.parameters import Parameters
 from slmsam2.server.received import RAW
 from slmsam2.server.study import Study
 from slmsam2.values import present_values
-from slmsam2.volume import Volume, label_on_grid, read_label
+from slmsam2.volume import LARGEST_LABEL, Volume, label_on_grid, read_label
 
 # The two layers of 3D Slicer's Scribbles panel; they belong to the segment that is selected.
 FOREGROUND, BACKGROUND = "foreground_scribbles", "background_scribbles"
@@ -26,7 +26,7 @@ class Painted:
     """What was painted, on the image's grid.
 
     Attributes:
-        label: (I, J, K) int32, 0 background, a value per structure.
+        label: (I, J, K) integers, 0 background, a value per structure; of a type that holds all values in ``names``.
         names: name -> value of everything painted, by ascending value.
         structures: name -> value of what is to be propagated.
         alone: the reply holds the one structure only, as value 1, the way 3D Slicer takes it into its
@@ -52,7 +52,7 @@ def read_painted(
 
     Raises:
         VolumeError, GridError: the label cannot be read or lies elsewhere.
-        PromptError: nothing is painted, or not what was asked for.
+        PromptError: nothing is painted, or not what was asked for; a value that no label can hold.
     """
     label = label_on_grid(read_saved(path, image), image)
     listed = parameters.label_info
@@ -75,7 +75,18 @@ def read_painted(
         structures = {str(selected): names[str(selected)]}
     else:
         structures = painted_structures(label, names=names, selected=parameters.structures)
-    return Painted(label, names, structures, alone, strokes)
+    return Painted(_holding(label, names), names, structures, alone, strokes)
+
+
+def _holding(label: np.ndarray, names: dict[str, int]) -> np.ndarray:
+    """A label in a type that can hold the values of structures; it is copied only if its own cannot."""
+    name, largest = max(names.items(), key=lambda one: one[1])
+    if largest > LARGEST_LABEL:
+        raise PromptError(
+            f"The value {largest} of '{name}' is too large for a label: use whole numbers from 1 to {LARGEST_LABEL}."
+        )
+    fits = largest <= np.iinfo(label.dtype).max
+    return label if fits else label.astype(np.min_scalar_type(largest))
 
 
 def nothing_painted(image: Volume, name: str) -> Painted:
@@ -142,8 +153,8 @@ def _one_per_name(label: np.ndarray, info: Iterable[Any]) -> np.ndarray:
     """
     names = listed_names(info)
     for name, value in named_pairs(info):
-        if value not in (0, names[name]) and value not in names.values():
-            label = np.where(label == value, names[name], label)
+        if value and value not in names.values():
+            label = np.where(label == value, names[name], _holding(label, {name: names[name]}))
     return label
 
 

@@ -29,7 +29,8 @@ def write_result(array: np.ndarray, image: Volume, reply: ReplyFormat) -> str:
         Path of the file.
 
     Raises:
-        VolumeError: it cannot be written.
+        VolumeError: the type that was asked for cannot hold its values.
+        StorageError: the disk is full, or it cannot be written.
     """
     folder = Path(_folder().name)
     folder.mkdir(mode=0o700, exist_ok=True)  # systems clear up folders that nobody has used for days

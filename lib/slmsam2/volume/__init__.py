@@ -1,7 +1,14 @@
 """Volumes and labels from files: geometry, slice axis, intensities, network frames, and the way back."""
 
 from slmsam2.volume.exemplar import Exemplar, Sections, exemplar_of
-from slmsam2.volume.files import label_values, read_label, read_label_of, read_volume, write_label
+from slmsam2.volume.files import (
+    LARGEST_LABEL,
+    label_values,
+    read_label,
+    read_label_of,
+    read_volume,
+    write_label,
+)
 from slmsam2.volume.frames import Frames
 from slmsam2.volume.grid import default_axis, label_on_grid, lies_on_voxels, painted_axis
 from slmsam2.volume.intensity import PRESETS, Window, choose_window, parse_window
@@ -9,6 +16,7 @@ from slmsam2.volume.slices import SliceView
 from slmsam2.volume.volume import Volume
 
 __all__ = [
+    "LARGEST_LABEL",
     "PRESETS",
     "Exemplar",
     "Frames",

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from slmsam2.errors import GridError, VolumeError
+from slmsam2.errors import GridError, StorageError, VolumeError
 from slmsam2.volume.grid import label_on_grid
 from slmsam2.volume.nifti import nifti_image, read_nifti
 from slmsam2.volume.pictures import by_slice, is_picture, pictures_in, read_pictures
@@ -27,7 +27,7 @@ _WRITTEN_ITK_SUFFIXES = (".nrrd", ".mha")
 _READABLE = "NIfTI (.nii, .nii.gz), NRRD, MHA/MHD, a DICOM file or folder, PNG, JPEG, or a folder of pictures"
 # How far a label value may be from a whole number, for files that went through floating point.
 _WHOLE_NUMBER_TOLERANCE = 1e-3
-_LARGEST_LABEL = np.iinfo(np.int32).max
+LARGEST_LABEL = np.iinfo(np.int32).max
 
 
 def read_volume(path: str | os.PathLike[str]) -> Volume:
@@ -128,7 +128,8 @@ def write_label(
         compress: whether formats that can be either (.nrrd, .mha) are compressed.
 
     Raises:
-        VolumeError: another kind of file or of values, another shape than `like`, or it cannot be written.
+        VolumeError: another kind of file or of values, values that `dtype` cannot hold, another shape than `like`.
+        StorageError: the disk is full, or the file cannot be written.
     """
     path = Path(path)
     array = np.asarray(array)
@@ -141,6 +142,9 @@ def write_label(
         raise VolumeError("Label values must be whole numbers from 0: convert them before writing.")
     if dtype is None:
         dtype = np.dtype(np.uint8) if array.dtype.kind == "b" else np.min_scalar_type(array.max())
+    dtype = np.dtype(dtype)
+    if dtype.kind in "iu" and array.max() > np.iinfo(dtype).max:
+        raise VolumeError(f"The label's value {array.max()} does not fit into {dtype}: choose a larger type.")
     array = array.astype(dtype, copy=False)
     suffix = _suffix(path)
     if suffix not in (*_NIFTI_SUFFIXES, *_WRITTEN_ITK_SUFFIXES):
@@ -155,7 +159,9 @@ def write_label(
             write_itk(temporary, array, like, compress=compress)
         os.replace(temporary, path)
     except (OSError, RuntimeError) as error:
-        raise VolumeError(f"'{path.name}' cannot be written. Check the folder and its free space.") from error
+        raise StorageError(
+            f"'{path.name}' cannot be written. Check the folder and its free space."
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -228,9 +234,9 @@ def label_values(array: np.ndarray, name: str) -> np.ndarray:
             )
         array = whole
     lowest, highest = array.min(), array.max()
-    if lowest < 0 or highest > _LARGEST_LABEL:
+    if lowest < 0 or highest > LARGEST_LABEL:
         raise VolumeError(
             f"The label '{name}' has values from {lowest:.0f} to {highest:.0f}: use whole numbers from 0 "
-            f"(background) to {_LARGEST_LABEL}."
+            f"(background) to {LARGEST_LABEL}."
         )
     return array.astype(np.min_scalar_type(int(highest)), copy=False)
