@@ -12,6 +12,7 @@ from PIL import Image
 
 from dicom_files import write_dicom, write_series
 from paper_data import make_volume, write_layout
+from slmsam2.paper.convert import label_names_of
 from slmsam2.volume import read_label, read_volume
 
 pytestmark = pytest.mark.unit
@@ -279,3 +280,14 @@ def test_what_cannot_be_converted_gets_a_sentence(convert, pairs, capsys):
     assert "is damaged" in capsys.readouterr().err
     assert convert("nifti", "--data", pairs / "nowhere", "--output", pairs / "back") == 2
     assert "no folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("key", ["id", "idx"])
+def test_names_of_a_datastore_s_labels(tmp_path, key):
+    saved = {"final": {"ext": ".nii.gz", "info": {"label_info": [{"name": "liver", key: 3}]}}}
+    proposed = {"final": {"ext": ".nii.gz", "info": {"params": {"label_names": {"spleen": 2}}}}}
+    objects = {
+        name: {"image": {}, "labels": labels} for name, labels in (("a", saved), ("b", proposed), ("c", {}))
+    }
+    (tmp_path / "datastore_v2.json").write_text(json.dumps({"objects": objects}))
+    assert label_names_of(tmp_path) == {"a": {"liver": 3}, "b": {"spleen": 2}, "c": {}}

@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 from monailabel.datastore.local import LocalDatastore
 
-from slmsam2.prompts import named_values
+from slmsam2.prompts import label_names, named_values
 from slmsam2.server import scoring, shortage
 from slmsam2.server.memory import Key
-from slmsam2.server.painted import label_names
 from slmsam2.server.proposals import Proposals
 from slmsam2.server.scoring import DiceScoring, correction_summary, structure_dice
 

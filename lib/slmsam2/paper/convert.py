@@ -19,7 +19,7 @@ from slmsam2.paper.layout import IMAGES, LOSSLESS_IMAGES, MASKS, Entry, read_lis
 from slmsam2.paper.pictures import as_words, palette_of, shown_as_bytes, write_images, write_masks
 from slmsam2.paper.sidecar import Sidecar, read_sidecar, write_sidecar
 from slmsam2.paper.volumes import SliceStack, read_stack
-from slmsam2.prompts import all_named
+from slmsam2.prompts import all_named, label_names
 from slmsam2.volume import SliceView, Volume, Window, label_on_grid, read_label, read_volume
 from slmsam2.volume.nifti import nifti_image
 from slmsam2.volume.pictures import pictures_in
@@ -277,10 +277,7 @@ def label_names_of(datastore: Path) -> dict[str, dict[str, int]]:
     """Image id -> structure -> value, of the final labels of a MONAI Label folder; empty where nothing is noted."""
     found = {}
     for image_id, one in _record(datastore)["objects"].items():
-        info = one.get("labels", {}).get(FINAL, {}).get("info", {}).get("label_info") or []
-        found[image_id] = {
-            str(each["name"]): int(each["idx"]) for each in info if {"name", "idx"} <= each.keys()
-        }
+        found[image_id] = label_names(one.get("labels", {}).get(FINAL, {}).get("info", {}))
     return found
 
 

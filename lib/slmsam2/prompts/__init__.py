@@ -9,7 +9,14 @@ from slmsam2.prompts.corrections import (
 )
 from slmsam2.prompts.kin import Kin, kin_of
 from slmsam2.prompts.marks import BOX_CORNERS, NEGATIVE, POSITIVE, Marks, Prompt, extent_of, is_empty
-from slmsam2.prompts.names import all_named, counts_by_order, named_values
+from slmsam2.prompts.names import (
+    all_named,
+    counts_by_order,
+    label_names,
+    listed_names,
+    named_pairs,
+    named_values,
+)
 from slmsam2.prompts.painted import MOST_STRUCTURES, painted_structures, prompts_from_label
 
 __all__ = [
@@ -27,6 +34,9 @@ __all__ = [
     "extent_of",
     "is_empty",
     "kin_of",
+    "label_names",
+    "listed_names",
+    "named_pairs",
     "named_values",
     "painted_prompts",
     "painted_structures",

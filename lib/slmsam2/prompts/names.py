@@ -1,8 +1,9 @@
-"""What the values of a labelmap are called, when a client's list of names may disagree with them."""
+"""What the values of a labelmap are called: by a client's list of names, which may disagree with them."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -56,3 +57,32 @@ def all_named(values: Iterable[int], by_value: Mapping[int, str]) -> dict[str, i
         return name
 
     return {by_value[value] if value in by_value else made_up(value): value for value in values}
+
+
+def listed_names(info: Iterable[Any]) -> dict[str, int]:
+    """name -> value from a client's ``[{name, id | idx}]``; incomplete and repeated entries are left out."""
+    names: dict[str, int] = {}
+    for name, value in named_pairs(info):
+        if name not in names and value not in names.values():
+            names[name] = value
+    return names
+
+
+def named_pairs(info: Iterable[Any]) -> Iterator[tuple[str, int]]:
+    """Name and value of each complete entry of a client's ``[{name, id | idx}]``; both may come more than once."""
+    for entry in info:
+        if not isinstance(entry, dict):
+            continue
+        name, value = entry.get("name"), entry.get("id", entry.get("idx"))
+        if isinstance(name, str) and isinstance(value, int) and value >= 0:
+            yield name, value
+
+
+def label_names(info: dict[str, Any]) -> dict[str, int]:
+    """name -> value, as saved with a label: by a client, or by an inference whose result was saved."""
+    listed = info.get("label_info")
+    if isinstance(listed, list):
+        return listed_names(listed)
+    params = info.get("params")
+    names = params.get("label_names") if isinstance(params, dict) else None
+    return listed_names([{"name": n, "id": v} for n, v in names.items()] if isinstance(names, dict) else [])

@@ -11,9 +11,9 @@ from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 from monailabel.interfaces.exception import ImageNotFoundException
 
 from slmsam2.errors import PromptError, VolumeError
-from slmsam2.prompts import counts_by_order
+from slmsam2.prompts import counts_by_order, named_pairs
 from slmsam2.server.inspection import inspect
-from slmsam2.server.painted import is_raw, named_pairs, read_saved
+from slmsam2.server.painted import is_raw, read_saved
 from slmsam2.server.shortage import room_for
 from slmsam2.server.study import label_file
 from slmsam2.values import present_values

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from slmsam2.errors import PromptError, VolumeError
-from slmsam2.prompts import all_named, painted_structures
+from slmsam2.prompts import all_named, label_names, listed_names, named_pairs, painted_structures
 from slmsam2.server.parameters import Parameters
 from slmsam2.server.received import RAW
 from slmsam2.server.study import Study
@@ -126,25 +126,6 @@ def read_saved(path: Path, image: Volume) -> Volume:
     return Volume(voxels.reshape(image.shape, order="F").astype(np.int32), image.affine, None, path)
 
 
-def listed_names(info: Iterable[Any]) -> dict[str, int]:
-    """name -> value from a client's ``[{name, id | idx}]``; incomplete and repeated entries are left out."""
-    names: dict[str, int] = {}
-    for name, value in named_pairs(info):
-        if name not in names and value not in names.values():
-            names[name] = value
-    return names
-
-
-def named_pairs(info: Iterable[Any]) -> Iterator[tuple[str, int]]:
-    """Name and value of each complete entry of a client's ``[{name, id | idx}]``; both may come more than once."""
-    for entry in info:
-        if not isinstance(entry, dict):
-            continue
-        name, value = entry.get("name"), entry.get("id", entry.get("idx"))
-        if isinstance(name, str) and isinstance(value, int) and value >= 0:
-            yield name, value
-
-
 def _one_per_name(label: np.ndarray, info: Iterable[Any]) -> np.ndarray:
     """A label (I, J, K) in which segments of one name are one.
 
@@ -156,16 +137,6 @@ def _one_per_name(label: np.ndarray, info: Iterable[Any]) -> np.ndarray:
         if value and value not in names.values():
             label = np.where(label == value, names[name], _holding(label, {name: names[name]}))
     return label
-
-
-def label_names(info: dict[str, Any]) -> dict[str, int]:
-    """name -> value, as saved with a label: by a client, or by an inference whose result was saved."""
-    listed = info.get("label_info")
-    if isinstance(listed, list):
-        return listed_names(listed)
-    params = info.get("params")
-    names = params.get("label_names") if isinstance(params, dict) else None
-    return listed_names([{"name": n, "id": v} for n, v in names.items()] if isinstance(names, dict) else [])
 
 
 def _take_scribbles(

@@ -16,9 +16,8 @@ from monailabel.interfaces.tasks.scoring import ScoringMethod
 
 from slmsam2.errors import VolumeError
 from slmsam2.metrics import dice
-from slmsam2.prompts import named_values
+from slmsam2.prompts import label_names, named_values
 from slmsam2.server.inspection import inspect
-from slmsam2.server.painted import label_names
 from slmsam2.server.process import server_application
 from slmsam2.server.proposals import Proposal, Proposals
 from slmsam2.server.shortage import room_for

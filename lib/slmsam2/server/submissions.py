@@ -9,8 +9,8 @@ from typing import Any
 from monailabel.datastore.local import LocalDatastore
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 
+from slmsam2.prompts import label_names
 from slmsam2.server.inspection import inspect
-from slmsam2.server.painted import label_names
 from slmsam2.server.shortage import room_for
 from slmsam2.server.study import label_file
 from slmsam2.training.labelled import Case, CaseLoader, Submission
