@@ -11,11 +11,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, Protocol
 
-import torch
 from torch import Tensor
 
-from slmsam2.errors import RunCancelledError
+from slmsam2.errors import CheckpointError, RunCancelledError
 from slmsam2.modeling import SLMSAM2
+from slmsam2.modeling.checkpoint import load_content
 from slmsam2.training.finetune import FineTuner, save_state
 
 logger = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ class TrainingLoop:
     Args:
         tuner: with the network and the clips.
         tasks: what to judge by; the best weights count. Without any, the last ones.
-        state: file to keep the state in, and to go on from when it is there.
+        state: file to keep the state in, and to go on from when it is there and can be used.
         seconds: time there is; the steps, and with them the fall of the learning rates, are fitted into it again and
             again, since a machine may become busier.
         progress: told of all; None in processes other than the first.
@@ -223,13 +223,18 @@ class TrainingLoop:
         return self.workers.share(found, len(tasks))
 
     def _resumed(self) -> Record:
-        """The record of a training that was ended, with its state in the tuner; a new one when there is none."""
+        """The record of a training that was ended, with its state in the tuner; a new one without a state to use."""
         if not self._state.is_file():
             return Record()
-        kept = torch.load(self._state, map_location="cpu", weights_only=True)
-        self.tuner.resume(kept["tuner"])
+        try:
+            kept = load_content(self._state)
+            record = Record(**kept["record"])
+            self.tuner.resume(kept["tuner"])
+        except (CheckpointError, KeyError, TypeError, ValueError) as error:
+            logger.warning("A training that was ended begins anew, its state cannot be used: %s", error)
+            return Record()
         logger.info("A training that was ended goes on at step %d", self.tuner.step)
-        return Record(**kept["record"])
+        return record
 
     def _save(self) -> None:
         record = self.record
