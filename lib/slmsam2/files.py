@@ -84,6 +84,16 @@ def write_json(path: Path, content: Any) -> None:
     write_whole(path, lambda stream: stream.write(json.dumps(content, indent=1).encode()))
 
 
+def stamp_of(path: Path) -> str:
+    """By which a change of a file is noticed: size and modification time.
+
+    Raises:
+        OSError: it is not there.
+    """
+    stat = path.stat()
+    return f"{stat.st_size} {stat.st_mtime_ns}"
+
+
 def flush_folder(folder: Path) -> None:
     """Flush the names in a folder to disk: a file that was moved there stays after a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)

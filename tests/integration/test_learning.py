@@ -318,6 +318,53 @@ def finished(process):
     return output
 
 
+def spoil_plan(registry):
+    registry.plan_path.write_text('{"version": "lear')
+
+
+def write_plan_of_another_release(registry):
+    plan = json.loads(registry.plan_path.read_text())
+    registry.plan_path.write_text(json.dumps({**plan, "unknown": 1}))
+
+
+def spoil_state(registry):
+    registry.plan_path.with_name("state.pt").write_bytes(b"PK\x03\x04 half")
+
+
+def replace_the_weights_it_starts_from(registry):
+    path = checkpoint_path(MODEL, registry.model_dir)
+    content = torch.load(path, weights_only=True)
+    torch.save({**content, "another": "release"}, path)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "begun"),
+    [
+        (lambda registry: None, 1),
+        (spoil_plan, 2),
+        (write_plan_of_another_release, 2),
+        (spoil_state, 1),
+        (replace_the_weights_it_starts_from, 2),
+    ],
+)
+def test_a_training_that_was_ended_and_cannot_go_on_does_not_block_the_next(
+    request_, model_dir, tmp_path, monkeypatch, spoil, begun
+):
+    labels = [submission(tmp_path / "data", name) for name in "abc"]
+    with monkeypatch.context() as ended:
+        ended.setattr(module, "_figures", lambda *args: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            learn(labels, request_)
+    registry = Registry(MODEL, model_dir)
+    assert registry.plan_path.with_name("state.pt").is_file()
+    spoil(registry)
+    figures = learn(labels, request_)
+    assert figures["version"] == f"learned-{begun}"
+    assert Registry(MODEL, model_dir).count == begun
+    assert not registry.plan_path.exists()
+    assert Registry(MODEL, model_dir).given.keys() == {"a", "b", "c"}
+
+
 def test_two_processes_train_as_one(program, model_dir, tmp_path):
     labels = [submission(tmp_path / "data", name) for name in "abc"]
     other = tmp_path / "other"

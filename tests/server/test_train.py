@@ -122,21 +122,20 @@ def painted(folder, truth):
 
 
 def test_a_setting_that_cannot_be_used_is_named(trainer, client):
-    before = Registry(MODEL, trainer.model_dir).last_start
+    before = Registry(MODEL, trainer.model_dir).count
     answer = requests.post(f"{trainer.url}/train/slmsam2", json={"preset": "quick"}, timeout=60)
     assert answer.status_code == 400
     assert "preset 'quick' is not known" in answer.text
-    assert Registry(MODEL, trainer.model_dir).last_start == before
+    assert Registry(MODEL, trainer.model_dir).count == before
 
 
 def test_starts_by_itself_and_can_be_stopped(trainer, client, tmp_path, truth):
-    before = Registry(MODEL, trainer.model_dir).last_start
+    before = Registry(MODEL, trainer.model_dir).count
     for number in (0, 1, 2, 3):
         shifted = truth.copy()
         shifted[0, 0, number] = 1
         submit(client, tmp_path, f"case{number}", shifted)
-        time.sleep(1.1)  # the datastore counts in seconds
-    wait_for(lambda: Registry(MODEL, trainer.model_dir).last_start > before, "a training nobody asked for")
+    wait_for(lambda: Registry(MODEL, trainer.model_dir).count > before, "a training nobody asked for")
     requests.delete(f"{trainer.url}/train/", timeout=60).raise_for_status()
     wait_for(lambda: stats(client)["status"] == "stopped", "the word that it was stopped", seconds=30)
     _, reply = client.infer("slmsam2", "case4", {}, label_in=str(painted(tmp_path, truth)))

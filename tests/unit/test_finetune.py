@@ -6,7 +6,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from slmsam2.errors import ConfigurationError
+from slmsam2.errors import CheckpointError, ConfigurationError
 from slmsam2.modeling import build_model, load_config
 from slmsam2.training.finetune import FineTuner, Preset, parameter_groups
 from slmsam2.training.workers import Workers
@@ -107,3 +107,18 @@ def test_looks_do_not_outlive_the_weights_they_were_learnt_with(network):
     network.looks = {"liver": object()}
     tuner.use(None)
     assert network.looks == {}
+
+
+def test_a_state_of_another_network_changes_nothing():
+    network = build_model("slm_sam2_nano", overrides={"image_size": 64})
+    workers = Workers(0, 1, torch.device("cpu"))
+    tuner = FineTuner(network, None, Preset.read("fast"), 3, workers)
+    state = {**tuner.state(), "step": 2, "parameters": [torch.zeros(7) for _ in tuner.parameters]}
+    before = [parameter.detach().clone() for parameter in tuner.parameters]
+    with pytest.raises(CheckpointError, match="another network"):
+        tuner.resume(state)
+    full = FineTuner(build_model("slm_sam2_nano"), None, Preset.read("full"), 3, workers).state()
+    with pytest.raises(CheckpointError, match="another network"):
+        tuner.resume({**full, "step": 2})
+    assert tuner.step == 0
+    assert all(torch.equal(a, b) for a, b in zip(before, tuner.parameters, strict=True))

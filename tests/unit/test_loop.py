@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from slmsam2.errors import CheckpointError
 from slmsam2.training.loop import TrainingLoop
 from slmsam2.training.workers import Workers
 
@@ -176,3 +177,17 @@ def test_weights_that_may_not_come_into_use_give_way_to_worse_ones_that_may(tmp_
     found, _ = trained(tmp_path, held_back=lambda at: at, usable=usable)
     assert found == 0.5
     assert all(before == [0.0] for before, _ in seen)
+
+
+@pytest.mark.parametrize("state", [b"PK\x03\x04 half", b"", {"tuner": {"step": 1}}, {"record": {"other": 1}}])
+def test_a_state_that_cannot_be_used_does_not_stop_the_training(tmp_path, state, caplog):
+    if isinstance(state, bytes):
+        (tmp_path / "state.pt").write_bytes(state)
+    else:
+        torch.save(state, tmp_path / "state.pt")
+    with pytest.raises(CheckpointError):
+        trained(tmp_path, lambda at: at)
+    found, record = trained(tmp_path, lambda at: at, begin_anew=True)
+    assert found == END
+    assert len(record.before) == 1
+    assert "begins anew" in caplog.text

@@ -23,7 +23,8 @@ def models(tmp_path):
     spec.loader.exec_module(script)
     registry = Registry("small", tmp_path)
     for number, dice in ((1, 0.7), (2, 0.8)):
-        name = registry.begin(0.0)
+        name = registry.next_name
+        registry.begin({})
         registry.path(name).parent.mkdir(parents=True, exist_ok=True)
         registry.path(name).write_bytes(name.encode())
         metrics = {"eval": {"before": dice - 0.1, "after": dice}}

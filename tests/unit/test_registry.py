@@ -22,7 +22,8 @@ def registry(tmp_path):
 
 
 def publish(registry, labels=None):
-    name = registry.begin(time.time())
+    name = registry.next_name
+    registry.begin({})
     parent = registry.published
     registry.path(name).write_bytes(name.encode())
     registry.publish(Version(name, parent and parent.version, time.time(), labels or {}, ["liver"]))
@@ -71,7 +72,8 @@ def test_old_versions_go_but_never_the_one_in_use(registry, monkeypatch):
 @pytest.mark.parametrize("step", ["save", "use"])
 def test_ended_while_publishing_the_old_version_stays_in_use(registry, monkeypatch, step):
     first = publish(registry)
-    second = registry.begin(time.time())
+    second = registry.next_name
+    registry.begin({})
     registry.path(second).write_bytes(b"new")
 
     def killed(*_args):

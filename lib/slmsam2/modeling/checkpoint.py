@@ -99,7 +99,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         kind: Literal["published", "sam2"] = (
             "published" if any(k.startswith(SHORT_TERM) for k in weights) else "sam2"
         )
-        return Checkpoint(path, kind, weights, version=_digest(path), unread=unread)
+        return Checkpoint(path, kind, weights, version=file_digest(path), unread=unread)
     if meta.get("format") != FORMAT:
         raise CheckpointError(
             f"{path} was written in format {meta.get('format')}; this release reads format {FORMAT}."
@@ -342,7 +342,8 @@ def _shapes(checkpoint: Checkpoint) -> dict[str, torch.Size]:
     return {name: weight.shape for name, weight in checkpoint.weights.items()}
 
 
-def _digest(path: Path) -> str:
+def file_digest(path: Path) -> str:
+    """The first 12 digits of a file's SHA-256."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()[:12]
 

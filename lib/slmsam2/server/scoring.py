@@ -15,6 +15,7 @@ from monailabel.interfaces.exception import MONAILabelException
 from monailabel.interfaces.tasks.scoring import ScoringMethod
 
 from slmsam2.errors import VolumeError
+from slmsam2.files import stamp_of
 from slmsam2.metrics import dice
 from slmsam2.prompts import label_names, named_values
 from slmsam2.server.inspection import inspect
@@ -59,7 +60,7 @@ class DiceScoring(ScoringMethod):
             if submission is None:
                 continue
             score = _noted(datastore, image)
-            stamps = _stamps([path for path in (proposal, submission) if path is not None])
+            stamps = [stamp_of(path) for path in (proposal, submission) if path is not None]
             if score.get("files") != stamps:
                 proposed = proposal or self._proposals.of(image)
                 if not proposed:
@@ -105,12 +106,6 @@ def _files(datastore: Datastore, image: str) -> list[Path | None]:
     """Those of the saved proposal and of the submission, as far as they are here."""
     saved = datastore.get_labels_by_image_id(image)
     return [label_file(datastore, saved[tag], tag) if tag in saved else None for tag in _TAGS]
-
-
-def _stamps(files: Sequence[Path]) -> list[str]:
-    """By which a change of the files is noticed: size and modification time."""
-    stats = [path.stat() for path in files]
-    return [f"{stat.st_size} {stat.st_mtime_ns}" for stat in stats]
 
 
 def _noted(datastore: Datastore, image: str) -> dict[str, Any]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from monailabel.datastore.local import LocalDatastore
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 
+from slmsam2.files import stamp_of
 from slmsam2.prompts import label_names
 from slmsam2.server.inspection import inspect
 from slmsam2.server.shortage import room_for
@@ -32,13 +34,12 @@ def submissions(datastore: Datastore) -> list[Submission]:
 
 def submission_of(datastore: Datastore, image_id: str) -> Submission | None:
     """The label of one image that is tagged final; None, with a warning, when it or its image is gone."""
-    label_id = datastore.get_labels_by_image_id(image_id).get(FINAL)
-    label = label_file(datastore, label_id, FINAL) if label_id else None
+    label = _final_label(datastore, image_id)
     image = Path(datastore.get_image_uri(image_id))
     if label is None or not image.exists():
         logger.warning("The final label of %s, or its image, is not there any more", image_id)
         return None
-    info = datastore.get_label_info(label_id, FINAL)
+    info = datastore.get_label_info(datastore.get_label_by_image_id(image_id, FINAL), FINAL)
     return Submission(image_id, image, label, label_names(info), _vouched(info))
 
 
@@ -62,12 +63,19 @@ def submitted_images(datastore: Datastore) -> list[str]:
     return datastore.get_labeled_images()
 
 
-def submitted_since(datastore: Datastore, moment: float) -> int:
-    """Number of final labels saved after ``moment``, seconds since 1970."""
-    labels = ((i, datastore.get_labels_by_image_id(i).get(FINAL)) for i in submitted_images(datastore))
-    return sum(
-        1 for _, label in labels if label and datastore.get_label_info(label, FINAL).get("ts", 0) > moment
-    )
+def count_new(datastore: Datastore, known: Mapping[str, str]) -> int:
+    """Number of final labels that are none of those known.
+
+    Args:
+        known: image id -> :func:`slmsam2.files.stamp_of` the label.
+    """
+    files = ((image_id, _final_label(datastore, image_id)) for image_id in submitted_images(datastore))
+    return sum(label is not None and stamp_of(label) != known.get(image_id) for image_id, label in files)
+
+
+def _final_label(datastore: Datastore, image_id: str) -> Path | None:
+    label_id = datastore.get_labels_by_image_id(image_id).get(FINAL)
+    return label_file(datastore, label_id, FINAL) if label_id else None
 
 
 def _vouched(info: dict[str, Any]) -> dict[str, list[int]]:

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from slmsam2.errors import ConfigurationError
+from slmsam2.errors import CheckpointError, ConfigurationError
 from slmsam2.files import write_whole
 from slmsam2.modeling import SLMSAM2, load_config
 from slmsam2.modeling.checkpoint import SHORT_TERM
@@ -246,11 +246,19 @@ class FineTuner:
         }
 
     def resume(self, state: dict[str, Any]) -> None:
-        """Go on from a :meth:`state`."""
-        self.step, self.steps = state["step"], state["steps"]
-        _fill(self.parameters, state["parameters"])
-        self.average = [t.to(self.network.device) for t in state["average"]]
+        """Go on from a :meth:`state`.
+
+        Raises:
+            CheckpointError: it is of another network, or of other settings; nothing has changed.
+        """
+        step, steps, parameters, average = (state[key] for key in ("step", "steps", "parameters", "average"))
+        shapes = [one.shape for one in self.parameters]
+        if any([one.shape for one in kept] != shapes for kept in (parameters, average)):
+            raise CheckpointError("The state is of another network, or of other settings.")
         self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.steps = step, steps
+        _fill(self.parameters, parameters)
+        self.average = [t.to(self.network.device) for t in average]
 
 
 @contextmanager

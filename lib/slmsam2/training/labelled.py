@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from slmsam2.errors import SlmSam2Error
+from slmsam2.files import stamp_of
 from slmsam2.prompts import named_values
 from slmsam2.volume import (
     SliceView,
@@ -47,6 +48,14 @@ class Submission:
     label: Path
     names: dict[str, int] = field(default_factory=dict)
     vouched: dict[str, list[int]] = field(default_factory=dict)
+
+    @property
+    def stamp(self) -> str | None:
+        """By which a change of the label is noticed, see :func:`slmsam2.files.stamp_of`; None for one that is gone."""
+        try:
+            return stamp_of(self.label)
+        except OSError:
+            return None
 
 
 @dataclass(frozen=True)

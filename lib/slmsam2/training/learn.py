@@ -17,7 +17,8 @@ from slmsam2.errors import SlmSam2Error
 from slmsam2.files import write_json
 from slmsam2.modeling import SLMSAM2, build_model, checkpoint_path, load_config, save_checkpoint
 from slmsam2.modeling.build import learnt_folder
-from slmsam2.training.finetune import FineTuner, Preset
+from slmsam2.modeling.checkpoint import file_digest
+from slmsam2.training.finetune import PRESETS, FineTuner, Preset
 from slmsam2.training.general import SyntheticTask, synthetic_dice
 from slmsam2.training.held_back import Task, assign, lessons_and_tasks, propagation_dice
 from slmsam2.training.judgement import Verdict, judge
@@ -60,12 +61,14 @@ class Plan:
     Attributes:
         version: name of the version it is to give.
         parent: the version it starts from; None for the weights that came with the model.
+        start: digest of the file with these weights.
         preset, steps: how, and how long.
         labels: image id -> digest of the labels it uses.
     """
 
     version: str
     parent: str | None
+    start: str
     preset: str
     steps: int
     labels: dict[str, str]
@@ -121,7 +124,8 @@ class _Learning:
     ):
         self.request, self.registry, self.workers, self.progress = request, registry, workers, progress
         self.submissions = list(submissions)
-        self.run_folder = registry.folder / "run"
+        # before they are read: what is saved meanwhile is for the next training
+        self._given = {one.image_id: stamp for one in self.submissions if (stamp := one.stamp) is not None}
         self._begun = time.monotonic()
 
     def run(self) -> dict[str, Any]:
@@ -144,7 +148,7 @@ class _Learning:
         if self.workers.first and verdict.publish:
             self._publish(plan, preset, cases, verdict, tuner)
         if self.workers.first:
-            shutil.rmtree(self.run_folder)
+            shutil.rmtree(self.registry.plan_path.parent)
         return self._finish(_closing(plan, verdict, tuner.step), **figures)
 
     def _preset_name(self) -> str:
@@ -157,32 +161,45 @@ class _Learning:
 
     def _unfinished(self, cases: Sequence[Case]) -> Plan | None:
         """The plan of a training that was ended, if what it uses is still as it was."""
-        path = self.run_folder / "plan.json"
+        path = self.registry.plan_path
         if not path.is_file():
             return None
-        plan = Plan(**json.loads(path.read_text()))
+        try:
+            plan = Plan(**json.loads(path.read_text()))
+        except (OSError, ValueError, TypeError) as error:
+            logger.warning(
+                "A training that was ended is not gone on with: %s cannot be used: %s", path, error
+            )
+            return None
         now = {case.image_id: case.digest for case in cases}
-        published = self.registry.published
-        same = plan.labels.items() <= now.items() and plan.parent == (published and published.version)
-        if not same:
+        same = plan.labels.items() <= now.items() and plan.preset in PRESETS
+        if not same or (plan.parent, plan.start) != self._start():
             logger.info("A training that was ended is not gone on with: its labels or its start have changed")
             return None
         return plan
 
-    def _begin(self, cases: Sequence[Case], held_back: dict[str, bool], preset: Preset, fresh: int) -> Plan:
+    def _start(self) -> tuple[str | None, str]:
+        """The version in use, None for the weights that came with the model, and the digest of its file."""
         published = self.registry.published
+        file = checkpoint_path(self.request.model, self.request.model_dir)
+        name = published.version if published else None
+        return name, file_digest(file) if file.is_file() else ""  # what is missing is told where it is loaded
+
+    def _begin(self, cases: Sequence[Case], held_back: dict[str, bool], preset: Preset, fresh: int) -> Plan:
         self.registry.held_back = held_back
+        parent, start = self._start()
         plan = Plan(
-            version=f"learned-{self.registry.count + 1}",
-            parent=published.version if published else None,
+            version=self.registry.next_name,
+            parent=parent,
+            start=start,
             preset=preset.name,
             steps=self.request.steps or preset.steps(fresh),
             labels={case.image_id: case.digest for case in cases},
         )
         if self.workers.first:
-            shutil.rmtree(self.run_folder, ignore_errors=True)
-            self.registry.begin(time.time())
-            write_json(self.run_folder / "plan.json", asdict(plan))
+            shutil.rmtree(self.registry.plan_path.parent, ignore_errors=True)
+            self.registry.begin(self._given)
+            write_json(self.registry.plan_path, asdict(plan))
         return plan
 
     def _train(
@@ -223,7 +240,7 @@ class _Learning:
         record = TrainingLoop(
             tuner,
             tasks,
-            self.run_folder / "state.pt",
+            self.registry.plan_path.with_name("state.pt"),
             seconds,
             self.progress,
             measure=_Measure(load),
@@ -232,6 +249,7 @@ class _Learning:
             prepare=look if uses_looks(network) else None,
             breathe=self.request.breathe,
             usable=lambda *dices: verdict(*dices).publish,
+            begin_anew=True,
         ).run()
         return verdict(record.before, record.after, record.guards_before, record.guards_after), tuner
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from slmsam2.errors import RunCancelledError
+from slmsam2.errors import CheckpointError, RunCancelledError
 from slmsam2.modeling import SLMSAM2
 from slmsam2.training.finetune import FineTuner, save_state
 from slmsam2.training.interruption import read_state
@@ -68,7 +68,7 @@ class TrainingLoop:
     Args:
         tuner: with the network and the clips.
         tasks: what to judge by; the best weights count. Without any, the last ones.
-        state: file to keep the state in, and to go on from when it is there.
+        state: file to keep the state in, and to go on from when it is there and can be used.
         seconds: time there is; the steps, and with them the fall of the learning rates, are fitted into it again and
             again, since a machine may become busier.
         progress: told of all; None in processes other than the first.
@@ -81,6 +81,10 @@ class TrainingLoop:
         breathe: called between steps, and between propagations that are judged: the moments to see to anything else.
         usable: whether weights may come into use, from the Dice of the tasks before and after and of the guards before
             and after; others are the best only as long as there are none that may.
+        begin_anew: whether a state that cannot be used is left behind, with a warning.
+
+    Raises:
+        CheckpointError: it cannot be used.
     """
 
     def __init__(
@@ -98,6 +102,7 @@ class TrainingLoop:
         prepare: Callable[[SLMSAM2], None] | None = None,
         breathe: Callable[[], Any] = lambda: None,
         usable: Callable[[Dices, Dices, Dices, Dices], bool] = lambda *dices: True,
+        begin_anew: bool = False,
     ):
         self.tuner, self.tasks, self.workers = tuner, tasks, tuner.workers
         self._state, self._progress = state, progress
@@ -105,6 +110,7 @@ class TrainingLoop:
         self._measure = measure
         self._interrupted, self._prepare, self._breathe = interrupted, prepare, breathe
         self._guards, self._guards_before, self._usable = guards, guards_before, usable
+        self._begin_anew = begin_anew
         self._planned = tuner.steps
         self._judging = 0.0  # seconds that a validation takes
         self._preparing = 0.0  # of which for what is prepared
@@ -228,13 +234,20 @@ class TrainingLoop:
         return self.workers.share(found, len(tasks))
 
     def _resumed(self) -> Record:
-        """The record of a training that was ended, with its state in the tuner; a new one when there is none."""
+        """The record of a training that was ended, with its state in the tuner; a new one without a state to use."""
         if not self._state.is_file():
             return Record()
-        kept = read_state(self._state, ("tuner", "record"))
-        self.tuner.resume(kept["tuner"])
+        try:
+            kept = read_state(self._state, ("tuner", "record"))
+            record = Record(**kept["record"])
+            self.tuner.resume(kept["tuner"])
+        except (CheckpointError, KeyError, TypeError, ValueError) as error:
+            if not self._begin_anew:
+                raise
+            logger.warning("A training that was ended begins anew, its state cannot be used: %s", error)
+            return Record()
         logger.info("A training that was ended goes on at step %d", self.tuner.step)
-        return Record(**kept["record"])
+        return record
 
     def _save(self) -> None:
         record = self.record

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -73,12 +73,12 @@ class Registry:
         """image id -> whether its label is kept for validation; decided once."""
         self.count: int = content["count"]
         """Trainings ever begun; each gives a version its number."""
-        self.last_start: float = content["last_start"]
-        """When learning was last started, in seconds since 1970."""
+        self.given: dict[str, str] = content.get("given", {})
+        """image id -> by which a change of its label is noticed, of all labels there were when learning last began."""
 
     def _read(self) -> dict[str, Any]:
         if not self._path.is_file():
-            return {"versions": [], "held_back": {}, "count": 0, "last_start": 0.0}
+            return {"versions": [], "held_back": {}, "count": 0, "given": {}}
         try:
             content = json.loads(self._path.read_text())
             known = content["format"] == FORMAT
@@ -100,7 +100,7 @@ class Registry:
                 "format": FORMAT,
                 "model": self.model,
                 "count": self.count,
-                "last_start": self.last_start,
+                "given": self.given,
                 "held_back": self.held_back,
                 "versions": [asdict(version) for version in self.versions],
             },
@@ -141,11 +141,24 @@ class Registry:
         """The weights of a version; None stands for the ones that came with the model."""
         return starting_path(self.model, self.model_dir) if version is None else self.folder / f"{version}.pt"
 
-    def begin(self, now: float) -> str:
-        """Note that a training begins; returns the name of the version it is to give."""
-        self.count, self.last_start = self.count + 1, now
+    @property
+    def plan_path(self) -> Path:
+        """What the training under way is about, beside its state; there until it has come to its end."""
+        return self.folder / "run" / "plan.json"
+
+    @property
+    def next_name(self) -> str:
+        """Of the version that the training which begins next is to give."""
+        return f"learned-{self.count + 1}"
+
+    def begin(self, given: Mapping[str, str]) -> None:
+        """Note that a training begins.
+
+        Args:
+            given: image id -> by which a change of its label is noticed, of all labels there are.
+        """
+        self.count, self.given = self.count + 1, dict(given)
         self.save()
-        return f"learned-{self.count}"
 
     def publish(self, version: Version) -> None:
         """Put a version, whose weights lie at :meth:`path`, into use; the oldest ones beyond KEPT_VERSIONS go."""
