@@ -8,6 +8,14 @@ import { labelmapOf, niftiOf } from './made_up.mjs';
 globalThis.window = { location: { search: '' } };
 mock.method(console, 'error', () => {});
 
+/** What the server answers when it finds value 1 on all voxels. */
+function foundEverywhere(dims) {
+  const file = niftiOf(dims);
+  new Uint8Array(file, 352).fill(1);
+  const report = { structures: { liver: { value: 1, painted: [], first: 0, last: dims[2] - 1, confidence: { 0: 0.5 } } } };
+  return { params: { report, latencies: { total: 1 } }, file };
+}
+
 /** A controller with a session on which value 1 is painted, and a server that notes what it is asked. */
 function controllerWith(server = {}, session = {}) {
   const structures = [{ value: 1, name: 'liver', active: true, color: [1, 2, 3, 255] }];
@@ -109,13 +117,40 @@ test('a saved label takes the place of unsaved painting only by a second press, 
   assert.match(controller.message.text, /Next sample again/);
   await controller.load();
   await controller.load();
-  assert.deepEqual([shown(), controller.message.text], [[0, 0, 1, 1], 'Loaded: liver.']);
+  assert.deepEqual([shown(), controller.message.text], [[0, 0, 1, 1],
+    'Loaded: liver. These slices count as yours: Propagate fills only the others.']);
   assert.deepEqual([controller.unsaved, session.touched.byValue.size], [false, 0]);
+  assert.deepEqual(session.given.slices(1, 2), [1]);
   images[1].set([0, 1]); // erased by hand since
   controller.undo();
   assert.deepEqual(shown(), [1, 0, 0, 0]);
-  assert.deepEqual([session.touched.slices(1, 2), controller.unsaved], [[0, 1], true]);
+  assert.deepEqual([session.given.slices(1, 2), controller.unsaved], [[0, 1], true]);
   assert.equal(controller.message.text, 'The last loading was taken back.');
+});
+
+test('of a loaded structure a correction and Propagate change only the slices on which it is not', async () => {
+  const sent = [];
+  const infer = async (_, uid, params) => { sent.push(params); return foundEverywhere([2, 1, 2]); };
+  const { controller, session, images, shown } = controllerToLoad({ infer });
+  session.unsaved = false;
+  await controller.load();
+  images[1].set([0, 1]); // corrected
+  await controller.propagate();
+  assert.deepEqual(sent[0].prompt_slices, { liver: [1] });
+  assert.deepEqual(shown(), [1, 1, 0, 1]);
+  images[1].set([0, 0]); // "not here"
+  session.notice();
+  images[0].set([1, 0]);
+  await controller.propagate();
+  assert.deepEqual([sent[1].prompt_slices, shown()], [{ liver: [0, 1] }, [1, 0, 0, 0]]);
+});
+
+test('a segmentation that holds something when its work begins is given as well', async () => {
+  const { labelmap, images } = labelmapOf([2, 1, 2]);
+  images[1].set([1, 1]);
+  const session = new Session({}, labelmap, () => {});
+  session.stop();
+  assert.deepEqual([session.given.slices(1, 2), session.givenSlices(), session.unsaved], [[1], [1], false]);
 });
 
 test('what is painted while a saved label is on its way is asked about', async () => {

@@ -194,7 +194,7 @@ export class Controller extends EventTarget {
 
   nextToCheck() {
     if (!this.session) return;
-    const painted = new Set(this.session.paintedSlices());
+    const painted = new Set(this.session.givenSlices());
     const slice = nextToCheck(this.confidences, this.session.seen, painted);
     if (slice === null) this.#say('You have looked at every slice.');
     else this.showSlice(slice);
@@ -238,7 +238,8 @@ export class Controller extends EventTarget {
       this.clicking.forget();
       session.replace(this.#withOwnValues(data, saved.structures));
       this.asked = NEVER;
-      this.#say(`Loaded: ${saved.structures.map(each => each.name).join(', ')}.`);
+      const names = saved.structures.map(each => each.name).join(', ');
+      this.#say(`Loaded: ${names}. These slices count as yours: Propagate fills only the others.`);
     });
   }
 

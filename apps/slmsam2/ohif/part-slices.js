@@ -6,7 +6,7 @@ const HEIGHT = 48;
 const PAINTED = '#5acce6';
 const CURRENT = '#ffffff';
 const FOLLOW = 250; // ms between looks at the slice on the screen
-const TITLE = 'How sure the server is of each slice; blue: painted or changed by you. Click to go there.';
+const TITLE = 'How sure the server is of each slice; blue: painted, changed or loaded by you. Click to go there.';
 
 /** @type {import('./panel.js').MakePart} */
 export function slicesPart(controller) {
@@ -51,7 +51,7 @@ function titleAt(controller, event) {
 /** A slice in words: "63 · 87 % sure". */
 function describe(controller, slice) {
   const sure = controller.confidences.find(each => each.slice === slice);
-  if (controller.session.paintedSlices().includes(slice)) return `${slice} · yours`;
+  if (controller.session.givenSlices().includes(slice)) return `${slice} · yours`;
   return sure ? `${slice} · ${Math.round(100 * sure.confidence)} % sure` : String(slice);
 }
 
@@ -73,7 +73,7 @@ function draw(controller, canvas, text) {
   };
   const known = controller.confidences;
   for (const { slice, confidence } of known) bar(slice, confidenceColour(confidence), 4 + (HEIGHT - 4) * confidence);
-  for (const slice of session.paintedSlices()) bar(slice, PAINTED, HEIGHT);
+  for (const slice of session.givenSlices()) bar(slice, PAINTED, HEIGHT);
   const current = controller.currentSlice;
   if (current === null) return;
   context.strokeStyle = CURRENT;

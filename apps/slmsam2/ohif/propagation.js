@@ -67,12 +67,12 @@ export class Propagation {
  * @param {import('./request.js').Choice} choice
  * @throws {Error} with a sentence for the user
  */
-function prompts({ known, touched, labelmap: { dims } }, choice) {
+function prompts({ known, given, labelmap: { dims } }, choice) {
   const send = ({ axis, prompts }) => promptLabels(known, dims, axis, prompts);
-  const all = plan(choice, touched, dims);
+  const all = plan(choice, given, dims);
   const shown = valuesIn(send(all));
   const structures = all.structures.filter(({ value }) => shown.has(value));
   if (structures.length === 0) throw new Error('The slices that you changed are empty. Paint the structure on one slice.');
-  const wanted = plan({ ...choice, structures }, touched, dims);
+  const wanted = plan({ ...choice, structures }, given, dims);
   return { wanted, labels: send(wanted) };
 }
