@@ -134,6 +134,8 @@ test('of a loaded structure a correction and Propagate change only the slices on
   const { controller, session, images, shown } = controllerToLoad({ infer });
   session.unsaved = false;
   await controller.load();
+  await controller.propagate();
+  assert.match(controller.message.text, /^Paint liver on one slice first, or correct a slice/); // it is finished
   images[1].set([0, 1]); // corrected
   await controller.propagate();
   assert.deepEqual(sent[0].prompt_slices, { liver: [1] });

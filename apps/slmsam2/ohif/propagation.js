@@ -2,7 +2,7 @@
 import { newId } from './ids.js';
 import { promptLabels } from './merge.js';
 import { readLabels } from './nifti.js';
-import { plan } from './request.js';
+import { nothingPainted, plan } from './request.js';
 import { valuesIn } from './touched.js';
 
 const POLL = 400; // ms between looks at the progress
@@ -61,15 +61,17 @@ export class Propagation {
 }
 
 /**
- * What to ask for, and the label map to send. A structure that was only erased says nothing about where it is: it is
- * left out.
+ * What to ask for, and the label map to send. Left out are a structure of which nothing was painted or changed since it
+ * was loaded, as it is finished; and one that was only erased, as that says nothing about where it is.
  * @param {import('./session.js').Session} session
  * @param {import('./request.js').Choice} choice
  * @throws {Error} with a sentence for the user
  */
-function prompts({ known, given, labelmap: { dims } }, choice) {
+function prompts({ known, given, touched, labelmap: { dims } }, choice) {
+  const worked = choice.structures.filter(({ value }) => touched.byValue.has(value));
+  if (worked.length === 0) throw nothingPainted(choice.structures);
   const send = ({ axis, prompts }) => promptLabels(known, dims, axis, prompts);
-  const all = plan(choice, given, dims);
+  const all = plan({ ...choice, structures: worked }, given, dims);
   const shown = valuesIn(send(all));
   const structures = all.structures.filter(({ value }) => shown.has(value));
   if (structures.length === 0) throw new Error('The slices that you changed are empty. Paint the structure on one slice.');

@@ -26,10 +26,7 @@
  */
 export function plan({ structures, named, direction, limit }, touched, dims) {
   const painted = structures.filter(({ value }) => touched.lastAxis.has(value));
-  if (painted.length === 0) {
-    const names = structures.map(({ name }) => name).join(', ') || 'a structure';
-    throw new Error(`Paint ${names} on one slice first, or correct a slice. Then press Propagate.`);
-  }
+  if (painted.length === 0) throw nothingPainted(structures);
   const axis = touched.lastAxis.get(painted.at(-1).value);
   const prompts = new Map(painted.map(({ value }) => [value, touched.slices(value, axis)]));
   const asked = painted.filter(({ value }) => prompts.get(value).length > 0);
@@ -52,6 +49,12 @@ export function plan({ structures, named, direction, limit }, touched, dims) {
     last_slice: last,
   };
   return { axis, prompts, ranges, structures: asked, params };
+}
+
+/** @param {Structure[]} structures */
+export function nothingPainted(structures) {
+  const names = structures.map(({ name }) => name).join(', ') || 'a structure';
+  return new Error(`Paint ${names} on one slice first, or correct a slice. Then press Propagate.`);
 }
 
 /** First and last slice to visit; the painted ones (lowest, highest) are always among them. */
