@@ -337,7 +337,7 @@ export class Controller extends EventTarget {
     if (this.stopped) return;
     if (id && !this.sessions.has(id)) {
       const labelmap = new Labelmap(id, this.viewer.cornerstone, this.viewer.tools);
-      this.sessions.set(id, new Session(series, labelmap, () => this.#changed()));
+      this.sessions.set(id, new Session(series, labelmap, () => this.#painted(id)));
       if (resume(this.sessions.get(id), this.viewer, this.kept)) {
         this.#say('What you had painted on this series is back. It is not submitted yet.');
       }
@@ -345,7 +345,19 @@ export class Controller extends EventTarget {
     const session = this.sessions.get(id) ?? null;
     if (session !== this.session) this.clicking.end();
     this.session = session;
+    session?.notice(); // what was deleted of a structure, before the structure is forgotten
+    if (session) this.#forgetDeleted(id);
     this.#changed();
+  }
+
+  /** The user has changed something. */
+  #painted(id) {
+    this.#forgetDeleted(id);
+    this.#changed();
+  }
+
+  #forgetDeleted(id) {
+    this.sessions.get(id).keepOnly(new Set(this.viewer.structures(id).map(each => each.value)));
   }
 
   /** Ask the server how it is, now and again. */

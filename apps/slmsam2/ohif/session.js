@@ -121,6 +121,18 @@ export class Session {
     this.unsaved = false;
   }
 
+  /**
+   * Forget what is known of structures that were deleted: another one may get the same value.
+   * @param {Set<number>} values of those that are there
+   */
+  keepOnly(values) {
+    const gone = [...this.given.byValue.keys()].filter(value => !values.has(value));
+    if (gone.length === 0) return;
+    for (const value of gone) [this.loaded, this.touched].forEach(each => each.forget(value));
+    this.report = Object.fromEntries(Object.entries(this.report).filter(([, { value }]) => values.has(value)));
+    this.lastChange = null; // what it would bring back belongs to nothing
+  }
+
   /** @returns {Work} */
   get work() {
     const { known, loaded, touched, axis, report } = this;

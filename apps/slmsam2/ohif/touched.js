@@ -56,9 +56,14 @@ export class Touched {
     if (left >= 0) {
       this.lastAxis.set(value, /** @type {Axis} */ (left));
     } else {
-      this.byValue.delete(value);
-      this.lastAxis.delete(value);
+      this.forget(value);
     }
+  }
+
+  /** @param {number} value whose structure is no longer there */
+  forget(value) {
+    this.byValue.delete(value);
+    this.lastAxis.delete(value);
   }
 
   /**
