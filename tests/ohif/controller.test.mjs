@@ -147,6 +147,35 @@ test('of a loaded structure a correction and Propagate change only the slices on
   assert.deepEqual([sent[1].prompt_slices, shown()], [{ liver: [0, 1] }, [1, 0, 0, 0]]);
 });
 
+test('undo of a propagation brings the confidence of the one before back', async () => {
+  const { controller, session } = controllerToLoad({ infer: async () => foundEverywhere([2, 1, 2]) });
+  const before = { liver: { value: 1, painted: [], first: 0, last: 1, confidence: { 1: 0.25 } } };
+  session.report = before;
+  await controller.propagate();
+  assert.deepEqual(controller.confidences.map(each => each.confidence), [0.5]);
+  controller.undo();
+  assert.equal(session.report, before);
+});
+
+test('a cancel before the server knows of the request is repeated, and no result comes in', async () => {
+  const cancelled = [];
+  let answer;
+  const { controller, shown } = controllerToLoad({
+    infer: () => new Promise(resolve => { answer = () => resolve(foundEverywhere([2, 1, 2])); }),
+    progress: async () => ({ done: 1, total: 2 }),
+    cancel: async () => {
+      cancelled.push(controller.propagation.cancelled);
+      if (cancelled.length === 2) answer();
+    },
+  });
+  const propagated = controller.propagate();
+  controller.cancel();
+  await propagated;
+  assert.deepEqual(cancelled, [true, true]);
+  assert.deepEqual(shown(), [1, 0, 0, 0]);
+  assert.match(controller.message.text, /was cancelled. Nothing has changed/);
+});
+
 test('a segmentation that holds something when its work begins is given as well', async () => {
   const { labelmap, images } = labelmapOf([2, 1, 2]);
   images[1].set([1, 1]);

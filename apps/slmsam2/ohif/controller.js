@@ -172,7 +172,9 @@ export class Controller extends EventTarget {
   }
 
   cancel() {
-    return this.#try(() => this.propagation?.cancel());
+    const cancelled = this.#try(() => this.propagation?.cancel());
+    this.#changed(); // it is shown before the server answers
+    return cancelled;
   }
 
   undo() {

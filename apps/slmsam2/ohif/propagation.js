@@ -6,6 +6,7 @@ import { nothingPainted, plan } from './request.js';
 import { valuesIn } from './touched.js';
 
 const POLL = 400; // ms between looks at the progress
+const CANCELLED = 'This propagation was cancelled. Nothing has changed.'; // the server's words
 
 export class Propagation {
   /**
@@ -19,6 +20,7 @@ export class Propagation {
     this.report = report;
     this.id = newId();
     this.running = true;
+    this.cancelled = false;
   }
 
   /**
@@ -40,14 +42,16 @@ export class Propagation {
         const [found, expected] = [result.dims, dims].map(each => each.join(' x '));
         throw new Error(`The result has ${found} voxels, the series has ${expected}: it was not taken.`);
       }
-      session.report = params.report.structures;
-      return { reply: params, changed: session.accept(result.data, wanted) };
+      if (this.cancelled) throw new Error(CANCELLED);
+      return { reply: params, changed: session.accept(result.data, wanted, params.report.structures) };
     } finally {
       this.running = false;
     }
   }
 
+  /** End it. A server that does not know of the request yet is told again when it does; no result comes in. */
   cancel() {
+    this.cancelled = true;
     return this.server.cancel(this.id);
   }
 
@@ -55,7 +59,9 @@ export class Propagation {
     while (this.running) {
       await new Promise(resolve => setTimeout(resolve, POLL));
       const progress = this.running && await this.server.progress(this.id).catch(() => null);
-      if (progress && this.running) this.report(progress);
+      if (!progress || !this.running) continue;
+      if (this.cancelled) await this.server.cancel(this.id).catch(() => {});
+      else this.report(progress);
     }
   }
 }

@@ -73,13 +73,15 @@ export class Session {
    * Bring a result in.
    * @param {Uint8Array} result
    * @param {import('./merge.js').Wanted} wanted
+   * @param {import('./confidence.js').Structures} report that came with it
    * @returns {number} voxels that changed
    */
-  accept(result, wanted) {
+  accept(result, wanted, report) {
     this.notice();
     const change = merge(this.known, result, this.labelmap.dims, wanted, this.given);
     this.#show(applied(this.known, change));
-    this.lastChange = { what: 'propagation', change, report: {}, untouch: null };
+    this.lastChange = { what: 'propagation', change, report: this.report, untouch: null };
+    this.report = report;
     this.axis = wanted.axis;
     this.seen = new Set();
     return change.voxels.length;
