@@ -89,3 +89,20 @@ test('of a deleted structure nothing is left for the next one of its value', asy
   assert.deepEqual(sent[0].prompt_slices, { kidney: [1] });
   leave();
 });
+
+test('two segmentations of a series that were not submitted both come back', async () => {
+  const kept = new Map();
+  const first = await visit(kept);
+  first.images[0].set([1, 1]);
+  await first.viewer.addSegmentation(null, [{ value: 3, name: 'kidney' }], 'Second');
+  await first.look();
+  first.segmentations[1].images[1].set([3, 0]);
+  first.leave();
+  const again = await visit(kept);
+  assert.deepEqual(again.segmentations.map(({ name, structures, images }) =>
+    [name, structures.map(each => each.name), images.flatMap(pixels => [...pixels])]),
+  [['SLM-SAM 2', ['spleen'], [1, 1, 0, 0]], ['Second', ['kidney'], [0, 0, 3, 0]]]);
+  assert.deepEqual([kept.size, again.controller.sessions.size], [0, 2]);
+  again.leave();
+  assert.equal(kept.get('1.2 2').length, 2);
+});

@@ -20,6 +20,7 @@ export async function visit(kept, { series = SERIES, server = {} } = {}) {
     onChange: listener => { viewer.listener = listener; return () => {}; },
     hasSegmentation: id => Boolean(at(id)),
     activeSeries: () => series,
+    viewportsOf: () => [{}],
     addSegmentation: async (_, structures, name = 'SLM-SAM 2') => {
       const id = `segmentation ${segmentations.length}`;
       segmentations.push({ id, name, images: screen.add(id), structures: structures.map(structureOf) });

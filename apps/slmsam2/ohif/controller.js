@@ -1,7 +1,7 @@
 // What the panel's buttons do.
 import { Clicking } from './clicking.js';
 import { nextToCheck, sliceConfidences } from './confidence.js';
-import { keyOf, leave, resume } from './kept.js';
+import { drop, keptOf, leave, resume } from './kept.js';
 import { Labelmap } from './labelmap.js';
 import { readLabels } from './nifti.js';
 import { Propagation } from './propagation.js';
@@ -22,7 +22,7 @@ export class Controller extends EventTarget {
   /**
    * @param {import('./viewer.js').Viewer} viewer
    * @param {import('./server.js').Server} server
-   * @param {Map<string, import('./kept.js').Kept>} [kept] by the series' key
+   * @param {Map<string, import('./kept.js').Kept[]>} [kept] by the series' key
    */
   constructor(viewer, server, kept = new Map()) {
     super();
@@ -296,8 +296,8 @@ export class Controller extends EventTarget {
     } finally {
       session.submitting = false;
     }
-    const isLeft = this.kept.get(keyOf(session.series))?.labels === session.known;
-    if (isLeft && !session.unsaved) this.kept.delete(keyOf(session.series));
+    const left = keptOf(session.series, this.kept).find(work => work.labels === session.known);
+    if (!session.unsaved) drop(session.series, this.kept, left);
   }
 
   get #id() {
@@ -334,22 +334,37 @@ export class Controller extends EventTarget {
       this.sessions.delete(id);
     }
     const series = this.viewer.activeSeries();
-    const kept = series && this.kept.get(keyOf(series));
-    const id = series && await this.viewer.segmentationOf(series, kept?.structures ?? firstStructures(this.info));
+    if (series) await this.#bringBack(series);
+    const id = series && await this.viewer.segmentationOf(series, firstStructures(this.info));
     if (this.stopped) return;
-    if (id && !this.sessions.has(id)) {
-      const labelmap = new Labelmap(id, this.viewer.cornerstone, this.viewer.tools);
-      this.sessions.set(id, new Session(series, labelmap, () => this.#painted(id)));
-      if (resume(this.sessions.get(id), this.viewer, this.kept)) {
-        this.#say('What you had painted on this series is back. It is not submitted yet.');
-      }
-    }
+    if (id) this.#begin(id, series);
     const session = this.sessions.get(id) ?? null;
     if (session !== this.session) this.clicking.end();
     this.session = session;
     session?.notice(); // what was deleted of a structure, before the structure is forgotten
     if (session) this.#forgetDeleted(id);
     this.#changed();
+  }
+
+  /** @returns {Session} of a segmentation, a new one if it has none */
+  #begin(id, series) {
+    if (!this.sessions.has(id)) {
+      const labelmap = new Labelmap(id, this.viewer.cornerstone, this.viewer.tools);
+      this.sessions.set(id, new Session(series, labelmap, () => this.#painted(id)));
+    }
+    return this.sessions.get(id);
+  }
+
+  /** What was left of a series gets its segmentations back, each its own. */
+  async #bringBack(series) {
+    if (this.viewer.viewportsOf(series).length === 0) return;
+    for (const work of keptOf(series, this.kept)) {
+      const id = await this.viewer.addSegmentation(series, work.structures, work.name);
+      if (this.stopped) return;
+      drop(series, this.kept, work);
+      resume(this.#begin(id, series), this.viewer, work);
+      this.#say('What you had painted on this series is back. It is not submitted yet.');
+    }
   }
 
   /** The user has changed something. */
