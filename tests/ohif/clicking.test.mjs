@@ -103,6 +103,15 @@ test('after undo the points begin anew, and what is still to be answered changes
   session.stop();
 });
 
+test('a click without a structure says what is missing', async () => {
+  const { controller, session, click } = placing(() => assert.fail());
+  controller.viewer.structures = () => [];
+  await click(0);
+  await new Promise(resolve => setTimeout(resolve));
+  assert.equal(controller.message.text, 'Add a structure first.');
+  session.stop();
+});
+
 test('a slice that was painted since the points stays painted', async () => {
   const { controller, session, click, slice, paint } = placing(() => [4, 5]);
   await click(0);

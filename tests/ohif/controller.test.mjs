@@ -7,6 +7,9 @@ import { labelmapOf, niftiOf } from './made_up.mjs';
 
 globalThis.window = { location: { search: '' } };
 mock.method(console, 'error', () => {});
+let now = 1e6;
+let pause = 1000; // ms between presses
+mock.method(Date, 'now', () => { now += pause; return now; });
 
 /** What the server answers when it finds value 1 on all voxels. */
 function foundEverywhere(dims) {
@@ -74,22 +77,45 @@ test('a label that did not arrive is still unsaved', async () => {
   assert.deepEqual([controller.message, controller.unsaved], [{ text: 'The archive is full.', failed: true }, true]);
 });
 
-test('unsaved painting is left behind only by a second press soon after the first', async () => {
-  let now = 1e6;
-  const clock = mock.method(Date, 'now', () => now);
+test('unsaved painting is left behind only by a second press, and a double click is one', async () => {
   let asked = 0;
   const nextSample = async () => { asked += 1; return { id: '1.3', StudyInstanceUID: '1' }; };
   const controller = controllerWith({ nextSample });
   await controller.nextSample();
   assert.match(controller.message.text, /not submitted/);
-  now += 60_000;
+  pause = 100;
   await controller.nextSample();
   assert.equal(asked, 0);
-  now += 1000;
+  assert.match(controller.message.text, /not submitted/);
+  pause = 60_000; // the question is still shown
   await controller.nextSample();
+  pause = 1000;
   assert.equal(asked, 1);
   assert.equal(window.location.search, 'StudyInstanceUIDs=1&SeriesInstanceUIDs=1.3');
-  clock.mock.restore();
+});
+
+test('a question is over when something else is said', async () => {
+  const controller = controllerWith({ nextSample: () => assert.fail(), train: async () => {} });
+  await controller.nextSample();
+  await controller.train();
+  assert.match(controller.message.text, /Training/);
+  await controller.nextSample();
+  assert.match(controller.message.text, /not submitted/);
+});
+
+test('structures of one name, or none, are neither propagated nor submitted', async () => {
+  const controller = controllerWith({ infer: () => assert.fail(), saveLabel: () => assert.fail() });
+  const twice = [1, 2].map(value => ({ value, name: 'liver', active: false, color: [] }));
+  for (const [structures, sentence] of [[twice, /^Two structures are called 'liver'/], [[], /^Add a structure first/]]) {
+    controller.viewer.structures = () => structures;
+    for (const scope of ['all', 'active']) {
+      controller.choice = { ...controller.choice, scope };
+      await controller.propagate();
+      assert.match(controller.message.text, sentence);
+    }
+    await controller.submit();
+    assert.match(controller.message.text, sentence);
+  }
 });
 
 /** A controller on whose label map of 2 x 1 x 2 voxels something is painted; the server has another label of it. */

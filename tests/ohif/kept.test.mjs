@@ -106,3 +106,31 @@ test('two segmentations of a series that were not submitted both come back', asy
   again.leave();
   assert.equal(kept.get('1.2 2').length, 2);
 });
+
+test('at the switch and at Submit it is said which segmentation of the series is not submitted', async () => {
+  const { controller, viewer, segmentations, images, leave, look } = await visit(new Map(), { server: { saveLabel: async () => {} } });
+  images[0].set([1, 1]);
+  controller.session.notice();
+  await viewer.addSegmentation(null, [{ value: 1, name: 'kidney' }], 'Opened');
+  await look();
+  const others = "Not submitted of this series: 'SLM-SAM 2'. To go on with it, choose it in OHIF's segmentation tab.";
+  assert.equal(controller.message.text, `The panel is on 'Opened' now. ${others}`);
+  segmentations[1].images[0].set([1, 0]);
+  await controller.submit();
+  assert.equal(controller.message.text, `Submitted: kidney. ${others}`);
+  viewer.active = segmentations[0].id;
+  await look();
+  assert.equal(controller.message.text, "The panel is on 'SLM-SAM 2' now.");
+  leave();
+});
+
+test('what was said is over when the user paints', async () => {
+  const { controller, images, leave } = await visit(new Map(), { server: { saveLabel: async () => {} } });
+  images[0].set([1, 1]);
+  await controller.submit();
+  assert.equal(controller.message.text, 'Submitted: spleen.');
+  images[1].set([1, 1]);
+  controller.session.notice();
+  assert.equal(controller.message.text, '');
+  leave();
+});

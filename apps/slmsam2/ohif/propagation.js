@@ -26,13 +26,14 @@ export class Propagation {
   /**
    * @param {import('./session.js').Session} session
    * @param {import('./request.js').Choice} choice
-   * @returns {Promise<{reply: any, changed: number}>} the reply's parameters; voxels that changed
+   * @returns {Promise<{reply: any, leftOut: import('./request.js').Structure[]}>} the reply's parameters; what is painted
+   *   in another plane
    * @throws {Error} with a sentence for the user; the label map is as it was
    */
   async run(session, choice) {
     session.notice();
     const { dims } = session.labelmap;
-    const { wanted, labels } = prompts(session, choice);
+    const { wanted, labels, leftOut } = prompts(session, choice);
     const asking = this.server.infer(this.model, session.uid, { ...wanted.params, request_id: this.id }, labels);
     this.#follow();
     try {
@@ -43,7 +44,8 @@ export class Propagation {
         throw new Error(`The result has ${found} voxels, the series has ${expected}: it was not taken.`);
       }
       if (this.cancelled) throw new Error(CANCELLED);
-      return { reply: params, changed: session.accept(result.data, wanted, params.report.structures) };
+      session.accept(result.data, wanted, params.report.structures);
+      return { reply: params, leftOut };
     } finally {
       this.running = false;
     }
@@ -82,5 +84,5 @@ function prompts({ known, given, touched, labelmap: { dims } }, choice) {
   const structures = all.structures.filter(({ value }) => shown.has(value));
   if (structures.length === 0) throw new Error('The slices that you changed are empty. Paint the structure on one slice.');
   const wanted = plan({ ...choice, structures }, given, dims);
-  return { wanted, labels: send(wanted) };
+  return { wanted, labels: send(wanted), leftOut: all.leftOut };
 }

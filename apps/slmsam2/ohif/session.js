@@ -74,7 +74,6 @@ export class Session {
    * @param {Uint8Array} result
    * @param {import('./merge.js').Wanted} wanted
    * @param {import('./confidence.js').Structures} report that came with it
-   * @returns {number} voxels that changed
    */
   accept(result, wanted, report) {
     this.notice();
@@ -84,7 +83,6 @@ export class Session {
     this.report = report;
     this.axis = wanted.axis;
     this.seen = new Set();
-    return change.voxels.length;
   }
 
   /**
