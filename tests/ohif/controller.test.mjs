@@ -15,8 +15,8 @@ mock.method(Date, 'now', () => { now += pause; return now; });
 function foundEverywhere(dims) {
   const file = niftiOf(dims);
   new Uint8Array(file, 352).fill(1);
-  const report = { structures: { liver: { value: 1, painted: [], first: 0, last: dims[2] - 1, confidence: { 0: 0.5 } } } };
-  return { params: { report, latencies: { total: 1 } }, file };
+  const liver = { value: 1, painted: [], first: 0, last: dims[2] - 1, confidence: { 0: 0.5 } };
+  return { params: { report: { structures: { liver } }, latencies: { total: 1 } }, file };
 }
 
 /** A controller with a session on which value 1 is painted, and a server that notes what it is asked. */

@@ -108,7 +108,8 @@ test('two segmentations of a series that were not submitted both come back', asy
 });
 
 test('at the switch and at Submit it is said which segmentation of the series is not submitted', async () => {
-  const { controller, viewer, segmentations, images, leave, look } = await visit(new Map(), { server: { saveLabel: async () => {} } });
+  const server = { saveLabel: async () => {} };
+  const { controller, viewer, segmentations, images, leave, look } = await visit(new Map(), { server });
   images[0].set([1, 1]);
   controller.session.notice();
   await viewer.addSegmentation(null, [{ value: 1, name: 'kidney' }], 'Opened');

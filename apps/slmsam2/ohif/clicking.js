@@ -18,6 +18,8 @@ export class Clicking {
     this.placing = { before: null };
     /** of all points that are under way */
     this.forgotten = { over: false };
+    /** points that are still to be answered */
+    this.waiting = 0;
     this.last = Promise.resolve();
     /** @type {(() => void)|null} null: clicks are the tools' */
     this.stop = null;
@@ -62,7 +64,15 @@ export class Clicking {
     if (!isSamePlace(this.clicked, placed)) this.placing = { before: null };
     this.clicked = withPoint(this.clicked, placed);
     const { clicked, placing, forgotten } = this;
-    this.last = this.last.then(() => this.attempt(() => this.#ask(session, clicked, placing, forgotten)));
+    this.waiting += 1;
+    this.controller.dispatchEvent(new Event('change'));
+    this.last = this.last.then(() => this.attempt(async () => {
+      try {
+        await this.#ask(session, clicked, placing, forgotten);
+      } finally {
+        this.waiting -= 1;
+      }
+    }));
   }
 
   async #ask(session, clicked, placing, forgotten) {

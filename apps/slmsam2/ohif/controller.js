@@ -16,6 +16,7 @@ const DOUBLE = 600; // ms in which a second press is still the first one
 const NEVER = { action: '', at: -Infinity };
 
 const UNSAVED = 'There is painting that was not submitted.';
+const BACK = 'What you had painted on this series is back. It is not submitted yet.';
 
 /** Thrown instead of doing something: doing it again means yes. */
 class Question extends Error {
@@ -66,7 +67,7 @@ export class Controller extends EventTarget {
     this.clicking = new Clicking(this, action => this.#try(action));
     /** whether a label is on its way to the server or from it */
     this.saving = false;
-    /** the action before which the user was asked whether unsaved painting may go, as long as it is shown; when, ms */
+    /** the action before which the user is asked whether unsaved painting may go, and since when, ms */
     this.asked = NEVER;
     this.timers = { sync: 0, look: 0 };
     this.stopped = false;
@@ -364,7 +365,7 @@ export class Controller extends EventTarget {
     const session = this.sessions.get(id) ?? null;
     if (session !== this.session) {
       this.clicking.end();
-      this.#say(isBack ? 'What you had painted on this series is back. It is not submitted yet.' : this.#moved(session));
+      this.#say(isBack ? BACK : this.#moved(session));
     }
     this.session = session;
     session?.notice(); // what was deleted of a structure, before the structure is forgotten
@@ -384,7 +385,8 @@ export class Controller extends EventTarget {
   /** What is to be said when the panel goes on with another segmentation: most where it is one of the same series. */
   #moved(session) {
     if (!session || session.uid !== this.session?.uid) return '';
-    return `The panel is on '${this.viewer.segmentationName(session.labelmap.id)}' now. ${this.#othersUnsaved(session)}`.trim();
+    const name = this.viewer.segmentationName(session.labelmap.id);
+    return `The panel is on '${name}' now. ${this.#othersUnsaved(session)}`.trim();
   }
 
   /** A sentence on the other segmentations of a session's series that are not submitted; '' if there are none. */
@@ -393,7 +395,8 @@ export class Controller extends EventTarget {
       .filter(each => each.uid === uid && each.labelmap.id !== labelmap.id && each.unsaved)
       .map(each => `'${this.viewer.segmentationName(each.labelmap.id)}'`);
     if (names.length === 0) return '';
-    return `Not submitted of this series: ${names.join(', ')}. To go on with it, choose it in OHIF's segmentation tab.`;
+    return `Not submitted of this series: ${names.join(', ')}. `
+      + "To go on with it, choose it in OHIF's segmentation tab.";
   }
 
   /**

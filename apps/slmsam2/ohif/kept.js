@@ -1,6 +1,6 @@
 // Work that was left without submitting it, as by OHIF's back arrow: it comes back when its series is opened again.
 
-/** @typedef {import('./session.js').Work & {name: string, structures: any[]}} Kept the segmentation's name and structures */
+/** @typedef {import('./session.js').Work & {name: string, structures: any[]}} Kept `name`: of the segmentation */
 
 /** What tells a series from others, also when it is opened again; and a part of a series from its other parts. */
 function keyOf({ SeriesInstanceUID: uid, imageIds }) {

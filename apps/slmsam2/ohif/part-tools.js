@@ -17,7 +17,9 @@ export function toolsPart(controller) {
     type: 'button', 'data-action': 'points', onclick: () => controller.togglePoints(),
     title: 'Click on the structure, with Shift beside it: the server draws this slice (C)',
   }, 'Points');
-  const size = element('input', { type: 'range', min: 1, max: 60, step: 1, value: brush.radius, title: 'Radius of brush and eraser, mm' });
+  const size = element('input', {
+    type: 'range', min: 1, max: 60, step: 1, value: brush.radius, title: 'Radius of brush and eraser, mm',
+  });
   const shown = element('output', {}, `${brush.radius} mm`);
   size.oninput = () => {
     brush.radius = Number(size.value);
@@ -51,6 +53,7 @@ export function toolsPart(controller) {
       }
       points.hidden = !controller.clicking.model;
       points.disabled = !controller.session;
+      points.textContent = controller.clicking.waiting ? 'Drawing…' : 'Points';
       press(points, controller.clicking.active);
       size.disabled = !controller.session;
       threshold.hidden = active !== 'ThresholdCircularBrush';

@@ -26,8 +26,8 @@ export class Propagation {
   /**
    * @param {import('./session.js').Session} session
    * @param {import('./request.js').Choice} choice
-   * @returns {Promise<{reply: any, leftOut: import('./request.js').Structure[]}>} the reply's parameters; what is painted
-   *   in another plane
+   * @returns {Promise<{reply: any, leftOut: import('./request.js').Structure[]}>} the reply's parameters;
+   *   what was left out, as it is painted in another plane
    * @throws {Error} with a sentence for the user; the label map is as it was
    */
   async run(session, choice) {

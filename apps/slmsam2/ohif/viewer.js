@@ -107,7 +107,7 @@ export class Viewer {
     return Boolean(data.referencedVolumeId?.includes(series.displaySetInstanceUID));
   }
 
-  /** Whether its voxels are there: OHIF keeps segmentations whose images went when the user went back to the studies. */
+  /** Whether its voxels are there: back at the studies, OHIF drops images and keeps their segmentations. */
   #hasImages({ imageIds, volumeId }) {
     const { cache } = this.cornerstone;
     const images = imageIds ?? cache.getVolume(volumeId)?.imageIds ?? [];
