@@ -112,6 +112,7 @@ test('at the switch and at Submit it is said which segmentation of the series is
   const { controller, viewer, segmentations, images, leave, look } = await visit(new Map(), { server });
   images[0].set([1, 1]);
   controller.session.notice();
+  viewer.active = null; // OHIF shows nothing for a moment
   await viewer.addSegmentation(null, [{ value: 1, name: 'kidney' }], 'Opened');
   await look();
   const others = "Not submitted of this series: 'SLM-SAM 2'. To go on with it, choose it in OHIF's segmentation tab.";

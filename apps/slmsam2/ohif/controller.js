@@ -382,21 +382,25 @@ export class Controller extends EventTarget {
     return this.sessions.get(id);
   }
 
-  /** What is to be said when the panel goes on with another segmentation: most where it is one of the same series. */
+  /** What is to be said when the panel goes on with a segmentation that is not the only one of its series. */
   #moved(session) {
-    if (!session || session.uid !== this.session?.uid) return '';
+    if (!session || this.#othersOf(session).length === 0) return '';
     const name = this.viewer.segmentationName(session.labelmap.id);
     return `The panel is on '${name}' now. ${this.#othersUnsaved(session)}`.trim();
   }
 
   /** A sentence on the other segmentations of a session's series that are not submitted; '' if there are none. */
-  #othersUnsaved({ uid, labelmap }) {
-    const names = [...this.sessions.values()]
-      .filter(each => each.uid === uid && each.labelmap.id !== labelmap.id && each.unsaved)
+  #othersUnsaved(session) {
+    const names = this.#othersOf(session).filter(each => each.unsaved)
       .map(each => `'${this.viewer.segmentationName(each.labelmap.id)}'`);
     if (names.length === 0) return '';
     return `Not submitted of this series: ${names.join(', ')}. `
       + "To go on with it, choose it in OHIF's segmentation tab.";
+  }
+
+  /** @returns {Session[]} of the same series */
+  #othersOf(session) {
+    return [...this.sessions.values()].filter(each => each !== session && each.uid === session.uid);
   }
 
   /**
