@@ -74,6 +74,7 @@ def test_a_saved_label_replaces_painting_only_by_a_second_press(open_viewer, no_
     viewer.stroke([(before.shape[0] // 2, before.shape[1] // 2, k)])
     viewer.press("load")
     viewer.wait_for_message("press Load saved again to replace it")
+    viewer.page.wait_for_timeout(700)  # a double click is no yes
     viewer.press("load")
     viewer.wait_for_message("No label is saved for this series.")
     assert viewer.label().any()

@@ -92,14 +92,25 @@ test('after undo the points begin anew, and what is still to be answered changes
   const { controller, session, asked, click, slice } = placing(() => answers.shift());
   await click(0);
   const late = click(1);
+  assert.equal(controller.clicking.waiting, 1);
   await new Promise(resolve => setTimeout(resolve)); // it is under way
   controller.undo();
   arrive([4, 5]);
   await late;
+  assert.equal(controller.clicking.waiting, 0);
   assert.deepEqual(slice(1), [0, 0, 0, 0]);
   await click(2);
   assert.deepEqual(asked[2].params.foreground, [[2, 0, 1]]);
   assert.deepEqual(slice(1), [0, 0, 1, 0]);
+  session.stop();
+});
+
+test('a click without a structure says what is missing', async () => {
+  const { controller, session, click } = placing(() => assert.fail());
+  controller.viewer.structures = () => [];
+  await click(0);
+  await new Promise(resolve => setTimeout(resolve));
+  assert.equal(controller.message.text, 'Add a structure first.');
   session.stop();
 });
 

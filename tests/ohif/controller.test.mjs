@@ -7,6 +7,17 @@ import { labelmapOf, niftiOf } from './made_up.mjs';
 
 globalThis.window = { location: { search: '' } };
 mock.method(console, 'error', () => {});
+let now = 1e6;
+let pause = 1000; // ms between presses
+mock.method(Date, 'now', () => { now += pause; return now; });
+
+/** What the server answers when it finds value 1 on all voxels. */
+function foundEverywhere(dims) {
+  const file = niftiOf(dims);
+  new Uint8Array(file, 352).fill(1);
+  const liver = { value: 1, painted: [], first: 0, last: dims[2] - 1, confidence: { 0: 0.5 } };
+  return { params: { report: { structures: { liver } }, latencies: { total: 1 } }, file };
+}
 
 /** A controller with a session on which value 1 is painted, and a server that notes what it is asked. */
 function controllerWith(server = {}, session = {}) {
@@ -66,22 +77,45 @@ test('a label that did not arrive is still unsaved', async () => {
   assert.deepEqual([controller.message, controller.unsaved], [{ text: 'The archive is full.', failed: true }, true]);
 });
 
-test('unsaved painting is left behind only by a second press soon after the first', async () => {
-  let now = 1e6;
-  const clock = mock.method(Date, 'now', () => now);
+test('unsaved painting is left behind only by a second press, and a double click is one', async () => {
   let asked = 0;
   const nextSample = async () => { asked += 1; return { id: '1.3', StudyInstanceUID: '1' }; };
   const controller = controllerWith({ nextSample });
   await controller.nextSample();
   assert.match(controller.message.text, /not submitted/);
-  now += 60_000;
+  pause = 100;
   await controller.nextSample();
   assert.equal(asked, 0);
-  now += 1000;
+  assert.match(controller.message.text, /not submitted/);
+  pause = 60_000; // the question is still shown
   await controller.nextSample();
+  pause = 1000;
   assert.equal(asked, 1);
   assert.equal(window.location.search, 'StudyInstanceUIDs=1&SeriesInstanceUIDs=1.3');
-  clock.mock.restore();
+});
+
+test('a question is over when something else is said', async () => {
+  const controller = controllerWith({ nextSample: () => assert.fail(), train: async () => {} });
+  await controller.nextSample();
+  await controller.train();
+  assert.match(controller.message.text, /Training/);
+  await controller.nextSample();
+  assert.match(controller.message.text, /not submitted/);
+});
+
+test('structures of one name, or none, are neither propagated nor submitted', async () => {
+  const controller = controllerWith({ infer: () => assert.fail(), saveLabel: () => assert.fail() });
+  const twice = [1, 2].map(value => ({ value, name: 'liver', active: false, color: [] }));
+  for (const [structures, sentence] of [[twice, /^Two structures are called 'liver'/], [[], /^Add a structure first/]]) {
+    controller.viewer.structures = () => structures;
+    for (const scope of ['all', 'active']) {
+      controller.choice = { ...controller.choice, scope };
+      await controller.propagate();
+      assert.match(controller.message.text, sentence);
+    }
+    await controller.submit();
+    assert.match(controller.message.text, sentence);
+  }
 });
 
 /** A controller on whose label map of 2 x 1 x 2 voxels something is painted; the server has another label of it. */
@@ -109,13 +143,71 @@ test('a saved label takes the place of unsaved painting only by a second press, 
   assert.match(controller.message.text, /Next sample again/);
   await controller.load();
   await controller.load();
-  assert.deepEqual([shown(), controller.message.text], [[0, 0, 1, 1], 'Loaded: liver.']);
+  assert.deepEqual([shown(), controller.message.text], [[0, 0, 1, 1],
+    'Loaded: liver. These slices count as yours: Propagate fills only the others.']);
   assert.deepEqual([controller.unsaved, session.touched.byValue.size], [false, 0]);
+  assert.deepEqual(session.given.slices(1, 2), [1]);
   images[1].set([0, 1]); // erased by hand since
   controller.undo();
   assert.deepEqual(shown(), [1, 0, 0, 0]);
-  assert.deepEqual([session.touched.slices(1, 2), controller.unsaved], [[0, 1], true]);
+  assert.deepEqual([session.given.slices(1, 2), controller.unsaved], [[0, 1], true]);
   assert.equal(controller.message.text, 'The last loading was taken back.');
+});
+
+test('of a loaded structure a correction and Propagate change only the slices on which it is not', async () => {
+  const sent = [];
+  const infer = async (_, uid, params) => { sent.push(params); return foundEverywhere([2, 1, 2]); };
+  const { controller, session, images, shown } = controllerToLoad({ infer });
+  session.unsaved = false;
+  await controller.load();
+  await controller.propagate();
+  assert.match(controller.message.text, /^Paint liver on one slice first, or correct a slice/); // it is finished
+  images[1].set([0, 1]); // corrected
+  await controller.propagate();
+  assert.deepEqual(sent[0].prompt_slices, { liver: [1] });
+  assert.deepEqual(shown(), [1, 1, 0, 1]);
+  images[1].set([0, 0]); // "not here"
+  session.notice();
+  images[0].set([1, 0]);
+  await controller.propagate();
+  assert.deepEqual([sent[1].prompt_slices, shown()], [{ liver: [0, 1] }, [1, 0, 0, 0]]);
+});
+
+test('undo of a propagation brings the confidence of the one before back', async () => {
+  const { controller, session } = controllerToLoad({ infer: async () => foundEverywhere([2, 1, 2]) });
+  const before = { liver: { value: 1, painted: [], first: 0, last: 1, confidence: { 1: 0.25 } } };
+  session.report = before;
+  await controller.propagate();
+  assert.deepEqual(controller.confidences.map(each => each.confidence), [0.5]);
+  controller.undo();
+  assert.equal(session.report, before);
+});
+
+test('a cancel before the server knows of the request is repeated, and no result comes in', async () => {
+  const cancelled = [];
+  let answer;
+  const { controller, shown } = controllerToLoad({
+    infer: () => new Promise(resolve => { answer = () => resolve(foundEverywhere([2, 1, 2])); }),
+    progress: async () => ({ done: 1, total: 2 }),
+    cancel: async () => {
+      cancelled.push(controller.propagation.cancelled);
+      if (cancelled.length === 2) answer();
+    },
+  });
+  const propagated = controller.propagate();
+  controller.cancel();
+  await propagated;
+  assert.deepEqual(cancelled, [true, true]);
+  assert.deepEqual(shown(), [1, 0, 0, 0]);
+  assert.match(controller.message.text, /was cancelled. Nothing has changed/);
+});
+
+test('a segmentation that holds something when its work begins is given as well', async () => {
+  const { labelmap, images } = labelmapOf([2, 1, 2]);
+  images[1].set([1, 1]);
+  const session = new Session({}, labelmap, () => {});
+  session.stop();
+  assert.deepEqual([session.given.slices(1, 2), session.givenSlices(), session.unsaved], [[1], [1], false]);
 });
 
 test('what is painted while a saved label is on its way is asked about', async () => {

@@ -1,45 +1,14 @@
 import assert from 'node:assert/strict';
 import { mock, test } from 'node:test';
 
-import { labelmapOf } from './made_up.mjs';
-
 const asked = []; // what the page asks before it is left
 globalThis.window = {
   addEventListener: (type, listener) => { if (type === 'beforeunload') asked.push(listener); },
   removeEventListener() {},
 };
 mock.method(console, 'error', () => {});
-const { Controller } = await import('../../apps/slmsam2/ohif/controller.js');
+const { visit } = await import('./visit.mjs');
 const { running } = await import('../../apps/slmsam2/ohif/running.js');
-
-const SERIES = { SeriesInstanceUID: '1.2', imageIds: [0, 1] };
-const INFO = { models: { slmsam2: {} }, labels: ['spleen'] };
-
-/** A visit of a series of 2 x 1 x 2 voxels, in a viewer that begins with an empty label map. */
-async function visit(kept, { series = SERIES, server = {} } = {}) {
-  const { images, cornerstone, tools } = labelmapOf([2, 1, 2]);
-  const structures = [];
-  const find = value => structures.find(each => each.value === value);
-  const viewer = {
-    cornerstone, tools,
-    onChange: () => () => {},
-    hasSegmentation: id => id === 'a',
-    activeSeries: () => series,
-    segmentationOf: async (_, first) => {
-      structures.push(...first.map(({ value, name }, n) => ({ value, name, active: n === 0, color: [0, 0, 0, 255] })));
-      return 'a';
-    },
-    structures: () => structures.map(each => ({ ...each })),
-    addStructure: (_, value, name) => structures.push({ value, name, active: false, color: [0, 0, 0, 255] }),
-    renameStructure: (_, value, name) => { find(value).name = name; },
-    colourStructure: (_, value, color) => { find(value).color = color; },
-    activateStructure: (_, value) => structures.forEach(each => { each.active = each.value === value; }),
-  };
-  const controller = new Controller(viewer, { info: async () => INFO, ...server }, kept);
-  const leave = controller.start();
-  while (!controller.session) await new Promise(resolve => setTimeout(resolve, 10));
-  return { controller, images, leave, structures, shown: () => images.flatMap(pixels => [...pixels]) };
-}
 
 test('painting that was not submitted comes back when its series is opened again', async () => {
   const kept = new Map();
@@ -101,4 +70,69 @@ test('the page asks before it is left with painting that was not submitted', () 
   ask();
   assert.equal(prevented.mock.callCount(), 1);
   running.state.controller = null;
+});
+
+test('of a deleted structure nothing is left for the next one of its value', async () => {
+  const sent = [];
+  const infer = async (_, uid, params) => { sent.push(params); throw new Error('enough'); };
+  const { controller, images, leave, look, structures } = await visit(new Map(), { server: { infer } });
+  images[0].set([1, 1]);
+  controller.session.notice();
+  controller.session.report = { spleen: { value: 1, painted: [0], confidence: { 1: 0.5 } } };
+  images[0].set([0, 0]); // as OHIF's menu does it
+  structures.pop();
+  await look();
+  assert.deepEqual([controller.session.givenSlices(), controller.confidences], [[], []]);
+  controller.addStructure('kidney');
+  images[1].set([1, 0]);
+  await controller.propagate();
+  assert.deepEqual(sent[0].prompt_slices, { kidney: [1] });
+  leave();
+});
+
+test('two segmentations of a series that were not submitted both come back', async () => {
+  const kept = new Map();
+  const first = await visit(kept);
+  first.images[0].set([1, 1]);
+  await first.viewer.addSegmentation(null, [{ value: 3, name: 'kidney' }], 'Second');
+  await first.look();
+  first.segmentations[1].images[1].set([3, 0]);
+  first.leave();
+  const again = await visit(kept);
+  assert.deepEqual(again.segmentations.map(({ name, structures, images }) =>
+    [name, structures.map(each => each.name), images.flatMap(pixels => [...pixels])]),
+  [['SLM-SAM 2', ['spleen'], [1, 1, 0, 0]], ['Second', ['kidney'], [0, 0, 3, 0]]]);
+  assert.deepEqual([kept.size, again.controller.sessions.size], [0, 2]);
+  again.leave();
+  assert.equal(kept.get('1.2 2').length, 2);
+});
+
+test('at the switch and at Submit it is said which segmentation of the series is not submitted', async () => {
+  const server = { saveLabel: async () => {} };
+  const { controller, viewer, segmentations, images, leave, look } = await visit(new Map(), { server });
+  images[0].set([1, 1]);
+  controller.session.notice();
+  viewer.active = null; // OHIF shows nothing for a moment
+  await viewer.addSegmentation(null, [{ value: 1, name: 'kidney' }], 'Opened');
+  await look();
+  const others = "Not submitted of this series: 'SLM-SAM 2'. To go on with it, choose it in OHIF's segmentation tab.";
+  assert.equal(controller.message.text, `The panel is on 'Opened' now. ${others}`);
+  segmentations[1].images[0].set([1, 0]);
+  await controller.submit();
+  assert.equal(controller.message.text, `Submitted: kidney. ${others}`);
+  viewer.active = segmentations[0].id;
+  await look();
+  assert.equal(controller.message.text, "The panel is on 'SLM-SAM 2' now.");
+  leave();
+});
+
+test('what was said is over when the user paints', async () => {
+  const { controller, images, leave } = await visit(new Map(), { server: { saveLabel: async () => {} } });
+  images[0].set([1, 1]);
+  await controller.submit();
+  assert.equal(controller.message.text, 'Submitted: spleen.');
+  images[1].set([1, 1]);
+  controller.session.notice();
+  assert.equal(controller.message.text, '');
+  leave();
 });

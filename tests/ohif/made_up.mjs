@@ -1,13 +1,11 @@
 // Label maps and files for the tests.
 import { Labelmap } from '../../apps/slmsam2/ohif/labelmap.js';
 
-/**
- * An empty label map, as OHIF holds it.
- * @returns {{labelmap: Labelmap, images: Uint8Array[], cornerstone: any, tools: any}} images: the pixels of its slices
- */
-export function labelmapOf([columns, rows, slices], id = 'a') {
-  const images = Array.from({ length: slices }, () => new Uint8Array(columns * rows));
-  const getImage = k => ({ referencedImageId: k, voxelManager: { getScalarData: () => images[k] } });
+/** What OHIF holds of segmentations of one series; `add` gives it an empty one, and returns its slices' pixels. */
+export function screenOf([columns, rows, slices]) {
+  /** @type {Map<string, Uint8Array[]>} */
+  const held = new Map();
+  const getImage = ([id, k]) => ({ referencedImageId: k, voxelManager: { getScalarData: () => held.get(id)[k] } });
   const plane = k => ({
     imagePositionPatient: [0, 0, k], rowCosines: [1, 0, 0], columnCosines: [0, 1, 0], columns, rows,
     columnPixelSpacing: 1, rowPixelSpacing: 1,
@@ -18,9 +16,24 @@ export function labelmapOf([columns, rows, slices], id = 'a') {
     eventTarget: new EventTarget(),
     triggerEvent: (target, type, detail) => target.dispatchEvent(Object.assign(new Event(type), { detail })),
   };
-  const representationData = { Labelmap: { imageIds: [...images.keys()] } };
-  const tools = { segmentation: { state: { getSegmentation: () => ({ representationData }) } } };
-  return { labelmap: new Labelmap(id, cornerstone, tools), images, cornerstone, tools };
+  const getSegmentation = id => ({
+    representationData: { Labelmap: { imageIds: [...held.get(id).keys()].map(k => [id, k]) } },
+  });
+  const add = id => {
+    held.set(id, Array.from({ length: slices }, () => new Uint8Array(columns * rows)));
+    return held.get(id);
+  };
+  return { add, cornerstone, tools: { segmentation: { state: { getSegmentation } } } };
+}
+
+/**
+ * An empty label map, as OHIF holds it.
+ * @returns {{labelmap: Labelmap, images: Uint8Array[]}} images: the pixels of its slices
+ */
+export function labelmapOf(dims, id = 'a') {
+  const { add, cornerstone, tools } = screenOf(dims);
+  const images = add(id);
+  return { labelmap: new Labelmap(id, cornerstone, tools), images };
 }
 
 /** @returns {ArrayBuffer} a NIfTI file of bytes, all 0 */

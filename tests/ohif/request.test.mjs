@@ -34,6 +34,13 @@ test('a structure painted across the slices goes along that axis', () => {
   assert.deepEqual([...ranges], [[1, [0, 19]]]);
 });
 
+test('of structures painted in different planes those of another plane are left out, by name', () => {
+  const touched = touchedOn(2, { 1: [4] });
+  touched.join(touchedOn(1, { 2: [7] }));
+  const { axis, structures, leftOut } = planned({}, touched);
+  assert.deepEqual([axis, structures, leftOut], [1, [SPLEEN], [LIVER]]);
+});
+
 test('one direction leaves the other side alone, for each structure its own', () => {
   const touched = touchedOn(2, { 1: [5, 9], 2: [12] });
   assert.deepEqual([...planned({ direction: 'forward' }, touched).ranges], [[1, [5, 29]], [2, [12, 29]]]);

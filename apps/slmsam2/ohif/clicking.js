@@ -2,6 +2,8 @@
 import { readLabels } from './nifti.js';
 import { drawnOn, isSamePlace, listenForPoints, pointModel, pointRequest, withPoint } from './points.js';
 
+export const NO_STRUCTURE = 'Add a structure first.';
+
 export class Clicking {
   /**
    * @param {import('./controller.js').Controller} controller
@@ -16,6 +18,8 @@ export class Clicking {
     this.placing = { before: null };
     /** of all points that are under way */
     this.forgotten = { over: false };
+    /** points that are still to be answered */
+    this.waiting = 0;
     this.last = Promise.resolve();
     /** @type {(() => void)|null} null: clicks are the tools' */
     this.stop = null;
@@ -51,11 +55,24 @@ export class Clicking {
   }
 
   #add(session, point) {
-    const placed = { ...point, value: this.controller.activeStructure.value };
+    const { activeStructure } = this.controller;
+    if (!activeStructure) {
+      this.attempt(async () => { throw new Error(NO_STRUCTURE); });
+      return;
+    }
+    const placed = { ...point, value: activeStructure.value };
     if (!isSamePlace(this.clicked, placed)) this.placing = { before: null };
     this.clicked = withPoint(this.clicked, placed);
     const { clicked, placing, forgotten } = this;
-    this.last = this.last.then(() => this.attempt(() => this.#ask(session, clicked, placing, forgotten)));
+    this.waiting += 1;
+    this.controller.dispatchEvent(new Event('change'));
+    this.last = this.last.then(() => this.attempt(async () => {
+      try {
+        await this.#ask(session, clicked, placing, forgotten);
+      } finally {
+        this.waiting -= 1;
+      }
+    }));
   }
 
   async #ask(session, clicked, placing, forgotten) {
@@ -63,8 +80,9 @@ export class Clicking {
     session.notice();
     placing.before ??= session.sliceNow(clicked);
     const { dims } = session.labelmap;
-    const { name } = this.controller.structures.find(each => each.value === clicked.value);
-    const { params, labels } = pointRequest(clicked, name, placing.before, dims);
+    const structure = this.controller.structures.find(each => each.value === clicked.value);
+    if (!structure) return; // deleted meanwhile
+    const { params, labels } = pointRequest(clicked, structure.name, placing.before, dims);
     const { file } = await this.controller.server.infer(this.model, session.uid, params, labels);
     const { data } = await readLabels(file);
     if (forgotten.over) return;

@@ -1,7 +1,7 @@
 // What the panel's buttons do.
-import { Clicking } from './clicking.js';
+import { Clicking, NO_STRUCTURE } from './clicking.js';
 import { nextToCheck, sliceConfidences } from './confidence.js';
-import { keyOf, leave, resume } from './kept.js';
+import { drop, keptOf, leave, resume } from './kept.js';
 import { Labelmap } from './labelmap.js';
 import { readLabels } from './nifti.js';
 import { Propagation } from './propagation.js';
@@ -12,8 +12,23 @@ import { trainingState } from './training.js';
 const MODEL = 'slmsam2';
 const CALM = 30; // ms: OHIF changes several things at once
 const LOOK = { idle: 15000, training: 2000, lost: 3000 }; // ms between looks at the server
-const ASKED = 8000; // ms in which a second press means yes
+const DOUBLE = 600; // ms in which a second press is still the first one
 const NEVER = { action: '', at: -Infinity };
+
+const UNSAVED = 'There is painting that was not submitted.';
+const BACK = 'What you had painted on this series is back. It is not submitted yet.';
+
+/** Thrown instead of doing something: doing it again means yes. */
+class Question extends Error {
+  /**
+   * @param {string} action
+   * @param {string} question
+   */
+  constructor(action, question) {
+    super(question);
+    this.action = action;
+  }
+}
 
 /**
  * Events: "change", whenever the panel has to be drawn anew.
@@ -22,7 +37,7 @@ export class Controller extends EventTarget {
   /**
    * @param {import('./viewer.js').Viewer} viewer
    * @param {import('./server.js').Server} server
-   * @param {Map<string, import('./kept.js').Kept>} [kept] by the series' key
+   * @param {Map<string, import('./kept.js').Kept[]>} [kept] by the series' key
    */
   constructor(viewer, server, kept = new Map()) {
     super();
@@ -47,10 +62,12 @@ export class Controller extends EventTarget {
     this.message = { text: '', failed: false };
     /** @type {{scope: 'all'|'active', direction: import('./request.js').Direction, limit: number|null}} */
     this.choice = { scope: 'all', direction: 'both', limit: null };
+    /** of the tools: radius of brush and eraser, mm; intensities that the threshold brush takes */
+    this.brush = { radius: 15, range: [-50, 200] };
     this.clicking = new Clicking(this, action => this.#try(action));
     /** whether a label is on its way to the server or from it */
     this.saving = false;
-    /** the action before which the user was asked whether unsaved painting may go, and when, ms */
+    /** the action before which the user is asked whether unsaved painting may go, and since when, ms */
     this.asked = NEVER;
     this.timers = { sync: 0, look: 0 };
     this.stopped = false;
@@ -155,7 +172,6 @@ export class Controller extends EventTarget {
     const { session } = this;
     if (!session || this.propagation) return;
     const named = this.structures;
-    const structures = scope === 'active' ? [this.activeStructure] : named;
     this.propagation = new Propagation(this.server, MODEL, progress => {
       this.progress = progress;
       this.#changed();
@@ -163,8 +179,10 @@ export class Controller extends EventTarget {
     this.progress = { done: 0, total: 0 };
     this.#say('');
     await this.#try(async () => {
-      const { reply } = await this.propagation.run(session, { structures, named, direction, limit });
-      this.#say(found(reply));
+      this.#checkStructures();
+      const structures = scope === 'active' ? [this.activeStructure] : named;
+      const { reply, leftOut } = await this.propagation.run(session, { structures, named, direction, limit });
+      this.#say([found(reply), ...leftOut.map(notAsked)].join(' '));
     });
     this.propagation = null;
     this.#look();
@@ -172,7 +190,9 @@ export class Controller extends EventTarget {
   }
 
   cancel() {
-    return this.#try(() => this.propagation?.cancel());
+    const cancelled = this.#try(() => this.propagation?.cancel());
+    this.#changed(); // it is shown before the server answers
+    return cancelled;
   }
 
   undo() {
@@ -194,7 +214,7 @@ export class Controller extends EventTarget {
 
   nextToCheck() {
     if (!this.session) return;
-    const painted = new Set(this.session.paintedSlices());
+    const painted = new Set(this.session.givenSlices());
     const slice = nextToCheck(this.confidences, this.session.seen, painted);
     if (slice === null) this.#say('You have looked at every slice.');
     else this.showSlice(slice);
@@ -204,6 +224,7 @@ export class Controller extends EventTarget {
     const { session } = this;
     if (!this.canSave) return;
     await this.#save(async () => {
+      this.#checkStructures();
       session.notice();
       const present = valuesIn(session.known);
       const structures = this.structures.filter(each => present.has(each.value))
@@ -211,21 +232,22 @@ export class Controller extends EventTarget {
       if (structures.length === 0) throw new Error('There is nothing to submit: paint a structure first.');
       this.#say('Submitting…');
       await this.#send(session, structures);
-      this.#say(`Submitted: ${structures.map(each => each.name).join(', ')}.`);
+      const names = structures.map(each => each.name).join(', ');
+      this.#say(`Submitted: ${names}. ${this.#othersUnsaved(session)}`.trim());
     });
     this.#look();
   }
 
-  /** Go on from the newest label that was saved for the series. What is unsaved goes only when called again soon. */
+  /** Go on from the newest label that was saved for the series. What is unsaved goes only when called again. */
   async load() {
     const { session } = this;
-    if (!this.canSave) return;
+    if (!this.canSave || this.#isDouble('load')) return;
     await this.#save(async () => {
-      const anyway = this.#wasAsked('load');
+      const anyway = this.asked.action === 'load';
       const check = () => {
         session.notice();
         if (session.unsaved && !anyway) {
-          this.#ask('load', 'There is painting that was not submitted. Submit it, or press Load saved again to replace it.');
+          throw new Question('load', `${UNSAVED} Submit it, or press Load saved again to replace it.`);
         }
       };
       check();
@@ -237,16 +259,19 @@ export class Controller extends EventTarget {
       check(); // it may have been painted meanwhile
       this.clicking.forget();
       session.replace(this.#withOwnValues(data, saved.structures));
-      this.asked = NEVER;
-      this.#say(`Loaded: ${saved.structures.map(each => each.name).join(', ')}.`);
+      const names = saved.structures.map(each => each.name).join(', ');
+      this.#say(`Loaded: ${names}. These slices count as yours: Propagate fills only the others.`);
     });
   }
 
-  /** Unsaved painting is left behind only when this is called again soon. */
+  /** Unsaved painting is left behind only when this is called again. */
   async nextSample() {
+    if (this.#isDouble('next')) return;
     await this.#save(async () => {
-      if (this.unsaved && !this.#wasAsked('next')) {
-        this.#ask('next', 'There is painting that was not submitted. Submit it, or press Next sample again to leave it.');
+      const anyway = this.asked.action === 'next';
+      for (const session of this.sessions.values()) session.notice();
+      if (this.unsaved && !anyway) {
+        throw new Question('next', `${UNSAVED} Submit it, or press Next sample again to leave it.`);
       }
       const [strategy] = Object.keys(this.info?.strategies ?? { random: {} });
       const sample = await this.server.nextSample(strategy);
@@ -271,15 +296,9 @@ export class Controller extends EventTarget {
     await this.#look();
   }
 
-  /** Whether the user was asked before this action a moment ago: then a second press means yes. */
-  #wasAsked(action) {
-    return this.asked.action === action && Date.now() - this.asked.at < ASKED;
-  }
-
-  /** @throws {Error} always: the question */
-  #ask(action, question) {
-    this.asked = { action, at: Date.now() };
-    throw new Error(question);
+  /** Whether a press belongs to the one that brought up the question before this action: a double click is no yes. */
+  #isDouble(action) {
+    return this.asked.action === action && Date.now() - this.asked.at < DOUBLE;
   }
 
   async #send(session, structures) {
@@ -293,8 +312,8 @@ export class Controller extends EventTarget {
     } finally {
       session.submitting = false;
     }
-    const isLeft = this.kept.get(keyOf(session.series))?.labels === session.known;
-    if (isLeft && !session.unsaved) this.kept.delete(keyOf(session.series));
+    const left = keptOf(session.series, this.kept).find(work => work.labels === session.known);
+    if (!session.unsaved) drop(session.series, this.kept, left);
   }
 
   get #id() {
@@ -304,6 +323,14 @@ export class Controller extends EventTarget {
   #checkName(name, value) {
     const other = this.structures.find(each => each.name === name && each.value !== value);
     if (other) throw new Error(`There is a structure '${name}' already. Choose another name.`);
+  }
+
+  /** @throws {Error} with a sentence for the user: there are none, or two have one name, as OHIF's own menu allows */
+  #checkStructures() {
+    const names = this.structures.map(each => each.name);
+    if (names.length === 0) throw new Error(NO_STRUCTURE);
+    const twice = names.find((name, n) => names.indexOf(name) !== n);
+    if (twice !== undefined) throw new Error(`Two structures are called '${twice}'. Rename one of them first.`);
   }
 
   /** Saved structures under the values that this label map has for their names; unknown names are added. */
@@ -331,20 +358,75 @@ export class Controller extends EventTarget {
       this.sessions.delete(id);
     }
     const series = this.viewer.activeSeries();
-    const kept = series && this.kept.get(keyOf(series));
-    const id = series && await this.viewer.segmentationOf(series, kept?.structures ?? firstStructures(this.info));
+    const isBack = series && await this.#bringBack(series);
+    const id = series && await this.viewer.segmentationOf(series, firstStructures(this.info));
     if (this.stopped) return;
-    if (id && !this.sessions.has(id)) {
-      const labelmap = new Labelmap(id, this.viewer.cornerstone, this.viewer.tools);
-      this.sessions.set(id, new Session(series, labelmap, () => this.#changed()));
-      if (resume(this.sessions.get(id), this.viewer, this.kept)) {
-        this.#say('What you had painted on this series is back. It is not submitted yet.');
-      }
-    }
+    if (id) this.#begin(id, series);
     const session = this.sessions.get(id) ?? null;
-    if (session !== this.session) this.clicking.end();
+    if (session !== this.session) {
+      this.clicking.end();
+      this.#say(isBack ? BACK : this.#moved(session));
+    }
     this.session = session;
+    session?.notice(); // what was deleted of a structure, before the structure is forgotten
+    if (session) this.#forgetDeleted(id);
     this.#changed();
+  }
+
+  /** @returns {Session} of a segmentation, a new one if it has none */
+  #begin(id, series) {
+    if (!this.sessions.has(id)) {
+      const labelmap = new Labelmap(id, this.viewer.cornerstone, this.viewer.tools);
+      this.sessions.set(id, new Session(series, labelmap, () => this.#painted(id)));
+    }
+    return this.sessions.get(id);
+  }
+
+  /** What is to be said when the panel goes on with a segmentation that is not the only one of its series. */
+  #moved(session) {
+    if (!session || this.#othersOf(session).length === 0) return '';
+    const name = this.viewer.segmentationName(session.labelmap.id);
+    return `The panel is on '${name}' now. ${this.#othersUnsaved(session)}`.trim();
+  }
+
+  /** A sentence on the other segmentations of a session's series that are not submitted; '' if there are none. */
+  #othersUnsaved(session) {
+    const names = this.#othersOf(session).filter(each => each.unsaved)
+      .map(each => `'${this.viewer.segmentationName(each.labelmap.id)}'`);
+    if (names.length === 0) return '';
+    return `Not submitted of this series: ${names.join(', ')}. `
+      + "To go on with it, choose it in OHIF's segmentation tab.";
+  }
+
+  /** @returns {Session[]} of the same series */
+  #othersOf(session) {
+    return [...this.sessions.values()].filter(each => each !== session && each.uid === session.uid);
+  }
+
+  /**
+   * What was left of a series gets its segmentations back, each its own.
+   * @returns {Promise<boolean>} whether there was anything
+   */
+  async #bringBack(series) {
+    const works = keptOf(series, this.kept);
+    if (this.viewer.viewportsOf(series).length === 0) return false;
+    for (const work of works) {
+      const id = await this.viewer.addSegmentation(series, work.structures, work.name);
+      if (this.stopped) return false;
+      drop(series, this.kept, work);
+      resume(this.#begin(id, series), this.viewer, work);
+    }
+    return works.length > 0;
+  }
+
+  /** The user has changed something: what was said before is over. */
+  #painted(id) {
+    this.#forgetDeleted(id);
+    this.#say('');
+  }
+
+  #forgetDeleted(id) {
+    this.sessions.get(id).keepOnly(new Set(this.viewer.structures(id).map(each => each.value)));
   }
 
   /** Ask the server how it is, now and again. */
@@ -381,12 +463,14 @@ export class Controller extends EventTarget {
     } catch (error) {
       console.error(error);
       this.#say(error.message, true);
+      if (error instanceof Question) this.asked = { action: error.action, at: Date.now() };
     }
     this.#changed();
   }
 
   #say(text, failed = false) {
     this.message = { text, failed };
+    this.asked = NEVER;
     this.#changed();
   }
 
@@ -400,6 +484,11 @@ function firstStructures(info) {
   const labels = info?.labels ?? [];
   const names = Array.isArray(labels) ? labels : Object.keys(labels);
   return (names.length ? names : ['Structure 1']).map((name, n) => ({ name, value: n + 1 }));
+}
+
+/** @param {{name: string}} structure that was painted in another plane than the one that was propagated */
+function notAsked({ name }) {
+  return `${name} was left out: it is painted in another plane. Propagate it by itself, as the active structure.`;
 }
 
 /** What a propagation found, in a sentence. */

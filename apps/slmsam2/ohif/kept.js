@@ -1,9 +1,9 @@
 // Work that was left without submitting it, as by OHIF's back arrow: it comes back when its series is opened again.
 
-/** @typedef {import('./session.js').Work & {structures: any[]}} Kept */
+/** @typedef {import('./session.js').Work & {name: string, structures: any[]}} Kept `name`: of the segmentation */
 
 /** What tells a series from others, also when it is opened again; and a part of a series from its other parts. */
-export function keyOf({ SeriesInstanceUID: uid, imageIds }) {
+function keyOf({ SeriesInstanceUID: uid, imageIds }) {
   return `${uid} ${imageIds.length}`;
 }
 
@@ -11,7 +11,7 @@ export function keyOf({ SeriesInstanceUID: uid, imageIds }) {
  * End the work on a segmentation, and keep what is not submitted.
  * @param {import('./session.js').Session} session
  * @param {import('./viewer.js').Viewer} viewer
- * @param {Map<string, Kept>} kept by the series' key
+ * @param {Map<string, Kept[]>} kept by the series' key
  */
 export function leave(session, viewer, kept) {
   session.stop();
@@ -19,29 +19,42 @@ export function leave(session, viewer, kept) {
   if (!viewer.hasSegmentation(id)) return;
   session.notice();
   if (!session.unsaved && !session.submitting) return;
-  kept.set(keyOf(session.series), { ...session.work, structures: viewer.structures(id) });
+  const work = { ...session.work, name: viewer.segmentationName(id), structures: viewer.structures(id) };
+  kept.set(keyOf(session.series), [...keptOf(session.series, kept), work]);
 }
 
 /**
- * Go on with what was kept of a series.
- * @param {import('./session.js').Session} session new
- * @param {import('./viewer.js').Viewer} viewer
- * @param {Map<string, Kept>} kept by the series' key
- * @returns {boolean} whether anything was
+ * @param {any} series
+ * @param {Map<string, Kept[]>} kept by the series' key
+ * @returns {Kept[]} what was kept of it
  */
-export function resume(session, viewer, kept) {
-  const key = keyOf(session.series);
-  const work = kept.get(key);
-  if (work?.labels.length !== session.known.length) return false;
+export function keptOf(series, kept) {
+  return kept.get(keyOf(series)) ?? [];
+}
+
+/**
+ * Keep one of the works on a series no longer.
+ * @param {any} series
+ * @param {Map<string, Kept[]>} kept by the series' key
+ * @param {Kept|undefined} work
+ */
+export function drop(series, kept, work) {
+  const left = keptOf(series, kept).filter(each => each !== work);
+  if (left.length) kept.set(keyOf(series), left);
+  else kept.delete(keyOf(series));
+}
+
+/**
+ * Go on with work that was kept.
+ * @param {import('./session.js').Session} session of a segmentation that was made for it
+ * @param {import('./viewer.js').Viewer} viewer
+ * @param {Kept} work
+ */
+export function resume(session, viewer, work) {
   const { id } = session.labelmap;
-  const there = new Set(viewer.structures(id).map(each => each.value));
-  for (const { value, name, color, active } of work.structures) {
-    if (there.has(value)) viewer.renameStructure(id, value, name);
-    else viewer.addStructure(id, value, name);
+  for (const { value, color, active } of work.structures) {
     viewer.colourStructure(id, value, color);
     if (active) viewer.activateStructure(id, value);
   }
   session.resume(work);
-  kept.delete(key);
-  return true;
 }

@@ -20,6 +20,6 @@ export function messagePart(controller) {
 /** @param {import('./controller.js').Controller} controller */
 function hint({ session, propagation }) {
   if (!session) return 'Open a series of images in a viewport to begin.';
-  if (propagation || session.touched.byValue.size > 0) return '';
+  if (propagation || session.given.byValue.size > 0) return '';
   return 'Paint a structure on one slice, then propagate.';
 }

@@ -1,10 +1,13 @@
 // Propagate, with progress and cancel; undo.
 import { actionButton, element } from './element.js';
 
+/** what the button says, by what it would take back */
+const UNDO = { propagation: 'Undo propagation', loading: 'Undo loading', 'drawing by points': 'Undo points' };
+
 /** @type {import('./panel.js').MakePart} */
 export function propagatePart(controller) {
-  const scope = menu('What to propagate', { all: 'All structures', active: 'Active structure' });
-  const direction = menu('Which way', { both: 'Both directions', forward: 'Forward', backward: 'Backward' });
+  const scope = menu('What to propagate', { all: 'All', active: 'Active only' });
+  const direction = menu('Which way', { both: 'Both ways', forward: 'Forward', backward: 'Backward' });
   const limit = element('input.slmsam2-number', {
     type: 'number', min: 0, placeholder: 'the end', title: 'The last slice to go to, counted from 0 as in the strip below',
     onkeydown: event => event.stopPropagation(),
@@ -13,7 +16,7 @@ export function propagatePart(controller) {
     controller.choice = {
       scope: scope.value,
       direction: direction.value,
-      limit: limit.value === '' ? null : Number(limit.value),
+      limit: limit.value === '' ? null : Math.round(Number(limit.value)),
     };
   };
   [scope, direction, limit].forEach(input => input.addEventListener('change', choose));
@@ -39,11 +42,14 @@ export function propagatePart(controller) {
       const { done, total } = controller.progress;
       go.disabled = !controller.canPropagate;
       undo.disabled = !controller.canUndo;
+      undo.textContent = UNDO[controller.session?.lastChange?.what] ?? 'Undo';
       resting.hidden = busy;
       running.hidden = !busy;
       if (total) Object.assign(bar, { max: total, value: done });
       else bar.removeAttribute('value');
-      words.textContent = total ? `${done} of ${total} slices` : 'waiting…';
+      const cancelled = Boolean(controller.propagation?.cancelled);
+      cancel.disabled = cancelled;
+      words.textContent = cancelled ? 'Cancelling…' : total ? `${done} of ${total} slices` : 'waiting…';
     },
   };
 }

@@ -6,14 +6,16 @@ const HEIGHT = 48;
 const PAINTED = '#5acce6';
 const CURRENT = '#ffffff';
 const FOLLOW = 250; // ms between looks at the slice on the screen
-const TITLE = 'How sure the server is of each slice; blue: painted or changed by you. Click to go there.';
+const TITLE = 'How sure the server is of each slice; blue: painted, changed or loaded by you. Click to go there; '
+  + 'the arrow keys go on from there.';
 
 /** @type {import('./panel.js').MakePart} */
 export function slicesPart(controller) {
   const canvas = element('canvas.slmsam2-strip', {
-    title: TITLE, 'data-role': 'strip',
+    title: TITLE, 'data-role': 'strip', tabIndex: 0, 'aria-label': 'Slices',
     onmousemove: event => { event.currentTarget.title = titleAt(controller, event); },
     onclick: event => { if (controller.session) controller.showSlice(sliceAt(controller.session, event)); },
+    onkeydown: event => step(controller, event),
   });
   const text = element('span');
   const next = element('button', {
@@ -41,6 +43,17 @@ function sliceAt(session, event) {
   return Math.min(count - 1, Math.max(0, Math.floor(((event.clientX - box.left) / box.width) * count)));
 }
 
+/** The arrow keys go from slice to slice. */
+function step(controller, event) {
+  const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+  const { session, currentSlice } = controller;
+  if (!by || !session || currentSlice === null) return;
+  event.preventDefault();
+  event.stopPropagation();
+  const last = session.labelmap.dims[session.axis] - 1;
+  controller.showSlice(Math.min(last, Math.max(0, currentSlice + by)));
+}
+
 /** What the tooltip says with the mouse over a slice. */
 function titleAt(controller, event) {
   if (!controller.session) return TITLE;
@@ -51,7 +64,7 @@ function titleAt(controller, event) {
 /** A slice in words: "63 · 87 % sure". */
 function describe(controller, slice) {
   const sure = controller.confidences.find(each => each.slice === slice);
-  if (controller.session.paintedSlices().includes(slice)) return `${slice} · yours`;
+  if (controller.session.givenSlices().includes(slice)) return `${slice} · yours`;
   return sure ? `${slice} · ${Math.round(100 * sure.confidence)} % sure` : String(slice);
 }
 
@@ -73,7 +86,7 @@ function draw(controller, canvas, text) {
   };
   const known = controller.confidences;
   for (const { slice, confidence } of known) bar(slice, confidenceColour(confidence), 4 + (HEIGHT - 4) * confidence);
-  for (const slice of session.paintedSlices()) bar(slice, PAINTED, HEIGHT);
+  for (const slice of session.givenSlices()) bar(slice, PAINTED, HEIGHT);
   const current = controller.currentSlice;
   if (current === null) return;
   context.strokeStyle = CURRENT;

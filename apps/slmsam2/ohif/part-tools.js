@@ -9,7 +9,7 @@ const TOOLS = {
 
 /** @type {import('./panel.js').MakePart} */
 export function toolsPart(controller) {
-  const { viewer } = controller;
+  const { viewer, brush } = controller;
   const buttons = Object.entries(TOOLS).map(([tool, [name, title]]) => element('button', {
     type: 'button', 'data-tool': tool, title, onclick: () => controller.activateTool(tool),
   }, name));
@@ -17,15 +17,21 @@ export function toolsPart(controller) {
     type: 'button', 'data-action': 'points', onclick: () => controller.togglePoints(),
     title: 'Click on the structure, with Shift beside it: the server draws this slice (C)',
   }, 'Points');
-  const size = element('input', { type: 'range', min: 1, max: 60, step: 1, value: 15, title: 'Radius of brush and eraser, mm' });
-  const shown = element('output', {}, '15 mm');
+  const size = element('input', {
+    type: 'range', min: 1, max: 60, step: 1, value: brush.radius, title: 'Radius of brush and eraser, mm',
+  });
+  const shown = element('output', {}, `${brush.radius} mm`);
   size.oninput = () => {
-    viewer.setBrushRadius(Number(size.value));
-    shown.textContent = `${size.value} mm`;
+    brush.radius = Number(size.value);
+    viewer.setBrushRadius(brush.radius);
+    shown.textContent = `${brush.radius} mm`;
   };
-  const [low, high] = [-50, 200].map(value => element('input.slmsam2-number', {
+  const [low, high] = brush.range.map(value => element('input.slmsam2-number', {
     type: 'number', value, title: 'Intensities that the threshold brush takes',
-    onchange: () => viewer.setThreshold([Number(low.value), Number(high.value)]),
+    onchange: () => {
+      brush.range = [Number(low.value), Number(high.value)];
+      viewer.setThreshold(brush.range);
+    },
     onkeydown: event => event.stopPropagation(),
   }));
   const threshold = element('label.slmsam2-row', {}, 'Intensity', low, 'to', high);
@@ -38,8 +44,8 @@ export function toolsPart(controller) {
       const active = controller.session && viewer.activeTool();
       if (controller.session && !prepared) {
         prepared = true;
-        viewer.setBrushRadius(Number(size.value));
-        viewer.setThreshold([Number(low.value), Number(high.value)]);
+        viewer.setBrushRadius(brush.radius);
+        viewer.setThreshold(brush.range);
       }
       for (const button of buttons) {
         button.disabled = !controller.session;
@@ -47,6 +53,7 @@ export function toolsPart(controller) {
       }
       points.hidden = !controller.clicking.model;
       points.disabled = !controller.session;
+      points.textContent = controller.clicking.waiting ? 'Drawing…' : 'Points';
       press(points, controller.clicking.active);
       size.disabled = !controller.session;
       threshold.hidden = active !== 'ThresholdCircularBrush';

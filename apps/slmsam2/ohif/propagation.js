@@ -2,10 +2,11 @@
 import { newId } from './ids.js';
 import { promptLabels } from './merge.js';
 import { readLabels } from './nifti.js';
-import { plan } from './request.js';
+import { nothingPainted, plan } from './request.js';
 import { valuesIn } from './touched.js';
 
 const POLL = 400; // ms between looks at the progress
+const CANCELLED = 'This propagation was cancelled. Nothing has changed.'; // the server's words
 
 export class Propagation {
   /**
@@ -19,18 +20,20 @@ export class Propagation {
     this.report = report;
     this.id = newId();
     this.running = true;
+    this.cancelled = false;
   }
 
   /**
    * @param {import('./session.js').Session} session
    * @param {import('./request.js').Choice} choice
-   * @returns {Promise<{reply: any, changed: number}>} the reply's parameters; voxels that changed
+   * @returns {Promise<{reply: any, leftOut: import('./request.js').Structure[]}>} the reply's parameters;
+   *   what was left out, as it is painted in another plane
    * @throws {Error} with a sentence for the user; the label map is as it was
    */
   async run(session, choice) {
     session.notice();
     const { dims } = session.labelmap;
-    const { wanted, labels } = prompts(session, choice);
+    const { wanted, labels, leftOut } = prompts(session, choice);
     const asking = this.server.infer(this.model, session.uid, { ...wanted.params, request_id: this.id }, labels);
     this.#follow();
     try {
@@ -40,14 +43,17 @@ export class Propagation {
         const [found, expected] = [result.dims, dims].map(each => each.join(' x '));
         throw new Error(`The result has ${found} voxels, the series has ${expected}: it was not taken.`);
       }
-      session.report = params.report.structures;
-      return { reply: params, changed: session.accept(result.data, wanted) };
+      if (this.cancelled) throw new Error(CANCELLED);
+      session.accept(result.data, wanted, params.report.structures);
+      return { reply: params, leftOut };
     } finally {
       this.running = false;
     }
   }
 
+  /** End it. A server that does not know of the request yet is told again when it does; no result comes in. */
   cancel() {
+    this.cancelled = true;
     return this.server.cancel(this.id);
   }
 
@@ -55,24 +61,28 @@ export class Propagation {
     while (this.running) {
       await new Promise(resolve => setTimeout(resolve, POLL));
       const progress = this.running && await this.server.progress(this.id).catch(() => null);
-      if (progress && this.running) this.report(progress);
+      if (!progress || !this.running) continue;
+      if (this.cancelled) await this.server.cancel(this.id).catch(() => {});
+      else this.report(progress);
     }
   }
 }
 
 /**
- * What to ask for, and the label map to send. A structure that was only erased says nothing about where it is: it is
- * left out.
+ * What to ask for, and the label map to send. Left out are a structure of which nothing was painted or changed since it
+ * was loaded, as it is finished; and one that was only erased, as that says nothing about where it is.
  * @param {import('./session.js').Session} session
  * @param {import('./request.js').Choice} choice
  * @throws {Error} with a sentence for the user
  */
-function prompts({ known, touched, labelmap: { dims } }, choice) {
+function prompts({ known, given, touched, labelmap: { dims } }, choice) {
+  const worked = choice.structures.filter(({ value }) => touched.byValue.has(value));
+  if (worked.length === 0) throw nothingPainted(choice.structures);
   const send = ({ axis, prompts }) => promptLabels(known, dims, axis, prompts);
-  const all = plan(choice, touched, dims);
+  const all = plan({ ...choice, structures: worked }, given, dims);
   const shown = valuesIn(send(all));
   const structures = all.structures.filter(({ value }) => shown.has(value));
   if (structures.length === 0) throw new Error('The slices that you changed are empty. Paint the structure on one slice.');
-  const wanted = plan({ ...choice, structures }, touched, dims);
-  return { wanted, labels: send(wanted) };
+  const wanted = plan({ ...choice, structures }, given, dims);
+  return { wanted, labels: send(wanted), leftOut: all.leftOut };
 }

@@ -14,6 +14,7 @@
  * @property {Map<number, number[]>} prompts structure's value -> slices painted or changed by the user
  * @property {Map<number, [number, number]>} ranges structure's value -> slices that may change
  * @property {Structure[]} structures those with prompts
+ * @property {Structure[]} leftOut those that are painted in other planes only
  * @property {Record<string, unknown>} params of the request
  */
 
@@ -26,13 +27,11 @@
  */
 export function plan({ structures, named, direction, limit }, touched, dims) {
   const painted = structures.filter(({ value }) => touched.lastAxis.has(value));
-  if (painted.length === 0) {
-    const names = structures.map(({ name }) => name).join(', ') || 'a structure';
-    throw new Error(`Paint ${names} on one slice first, or correct a slice. Then press Propagate.`);
-  }
+  if (painted.length === 0) throw nothingPainted(structures);
   const axis = touched.lastAxis.get(painted.at(-1).value);
   const prompts = new Map(painted.map(({ value }) => [value, touched.slices(value, axis)]));
   const asked = painted.filter(({ value }) => prompts.get(value).length > 0);
+  const leftOut = painted.filter(each => !asked.includes(each));
   const all = asked.flatMap(({ value }) => prompts.get(value));
   const [first, last] = bounds(direction, limit, Math.min(...all), Math.max(...all), dims[axis]);
   const ranges = new Map(asked.map(({ value }) => {
@@ -51,7 +50,13 @@ export function plan({ structures, named, direction, limit }, touched, dims) {
     first_slice: first,
     last_slice: last,
   };
-  return { axis, prompts, ranges, structures: asked, params };
+  return { axis, prompts, ranges, structures: asked, leftOut, params };
+}
+
+/** @param {Structure[]} structures */
+export function nothingPainted(structures) {
+  const names = structures.map(({ name }) => name).join(', ');
+  return new Error(`Paint ${names} on one slice first, or correct a slice. Then press Propagate.`);
 }
 
 /** First and last slice to visit; the painted ones (lowest, highest) are always among them. */

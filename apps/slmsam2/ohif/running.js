@@ -14,7 +14,7 @@ export const running = Object.assign(new EventTarget(), {
 
 let stop = () => {};
 
-/** @type {Map<string, import('./kept.js').Kept>} from modes that were left, as by OHIF's back arrow */
+/** @type {Map<string, import('./kept.js').Kept[]>} from modes that were left, as by OHIF's back arrow */
 const kept = new Map();
 
 window.addEventListener('beforeunload', event => {

@@ -1,6 +1,6 @@
 // The work on one segmentation of one series: what was painted, what came back, what can be undone.
 import { applied, merge, reverted } from './merge.js';
-import { changedVoxels, difference, equal, sliceVoxels, Touched, valuesAt } from './touched.js';
+import { changedVoxels, difference, equal, filled, sliceVoxels, Touched, valuesAt } from './touched.js';
 
 const QUIET = 250; // ms after the last change of a stroke
 
@@ -12,6 +12,7 @@ const QUIET = 250; // ms after the last change of a stroke
  * @property {(() => void)|null} untouch makes the same slices count as painted as before it
  * @typedef {object} Work what is to be known to go on
  * @property {Uint8Array} labels
+ * @property {Touched} loaded
  * @property {Touched} touched
  * @property {import('./touched.js').Axis} axis
  * @property {import('./confidence.js').Structures} report
@@ -26,9 +27,12 @@ export class Session {
   constructor(series, labelmap, changed) {
     this.series = series;
     this.labelmap = labelmap;
-    this.touched = new Touched();
     /** the label map as last seen: what differs from it, the user has done */
     this.known = labelmap.read();
+    /** where the structures were at the beginning: somebody's finished work */
+    this.loaded = filled(this.known, labelmap.dims);
+    /** what was painted or changed by hand since then */
+    this.touched = new Touched();
     /** @type {Step|null} */
     this.lastChange = null;
     /** @type {import('./confidence.js').Structures} */
@@ -69,16 +73,16 @@ export class Session {
    * Bring a result in.
    * @param {Uint8Array} result
    * @param {import('./merge.js').Wanted} wanted
-   * @returns {number} voxels that changed
+   * @param {import('./confidence.js').Structures} report that came with it
    */
-  accept(result, wanted) {
+  accept(result, wanted, report) {
     this.notice();
-    const change = merge(this.known, result, this.labelmap.dims, wanted, this.touched);
+    const change = merge(this.known, result, this.labelmap.dims, wanted, this.given);
     this.#show(applied(this.known, change));
-    this.lastChange = { what: 'propagation', change, report: {}, untouch: null };
+    this.lastChange = { what: 'propagation', change, report: this.report, untouch: null };
+    this.report = report;
     this.axis = wanted.axis;
     this.seen = new Set();
-    return change.voxels.length;
   }
 
   /**
@@ -96,35 +100,49 @@ export class Session {
   }
 
   /**
-   * Replace everything by a saved label; nothing of it counts as painted.
+   * Replace everything by a saved label, whose slices are given from now on.
    * @param {Uint8Array} labels
    */
   replace(labels) {
     this.notice();
-    const { touched, report } = this;
+    const { loaded, touched, report } = this;
     const voxels = Uint32Array.from(changedVoxels(this.known, labels));
     const change = { voxels, before: valuesAt(this.known, voxels), after: valuesAt(labels, voxels) };
     const untouch = () => {
       touched.join(this.touched);
-      this.touched = touched;
+      Object.assign(this, { loaded, touched });
     };
+    this.loaded = filled(labels, this.labelmap.dims);
     this.touched = new Touched();
+    this.axis = 2;
     this.report = {};
     this.#show(labels);
     this.lastChange = { what: 'loading', change, report, untouch };
     this.unsaved = false;
   }
 
+  /**
+   * Forget what is known of structures that were deleted: another one may get the same value.
+   * @param {Set<number>} values of those that are there
+   */
+  keepOnly(values) {
+    const gone = [...this.given.byValue.keys()].filter(value => !values.has(value));
+    if (gone.length === 0) return;
+    for (const value of gone) [this.loaded, this.touched].forEach(each => each.forget(value));
+    this.report = Object.fromEntries(Object.entries(this.report).filter(([, { value }]) => values.has(value)));
+    this.lastChange = null; // what it would bring back belongs to nothing
+  }
+
   /** @returns {Work} */
   get work() {
-    const { known, touched, axis, report } = this;
-    return { labels: known, touched, axis, report };
+    const { known, loaded, touched, axis, report } = this;
+    return { labels: known, loaded, touched, axis, report };
   }
 
   /** Go on with work that was left without submitting it. */
-  resume({ labels, touched, axis, report }) {
+  resume({ labels, loaded, touched, axis, report }) {
     this.#show(labels);
-    Object.assign(this, { touched, axis, report });
+    Object.assign(this, { loaded, touched, axis, report });
   }
 
   /**
@@ -160,9 +178,18 @@ export class Session {
     this.changed();
   }
 
-  /** @returns {number[]} all slices along the present axis that the user painted or changed, of any structure */
-  paintedSlices() {
-    return [...this.touched.byValue.keys()].flatMap(value => this.touched.slices(value, this.axis));
+  /** The slices that no propagation changes, and that are its prompts: those that were loaded, painted or changed. */
+  get given() {
+    const given = new Touched();
+    given.join(this.loaded);
+    given.join(this.touched);
+    return given;
+  }
+
+  /** @returns {number[]} all slices along the present axis that are given, of any structure */
+  givenSlices() {
+    const { given } = this;
+    return [...given.byValue.keys()].flatMap(value => given.slices(value, this.axis));
   }
 
   /** A slice that is as it was before the points counts as before them; one that was painted since then does not. */

@@ -1,4 +1,4 @@
-// Which slices the user painted or changed by hand. Slices that a propagation filled do not count.
+// Which slices the user painted or changed by hand, or loaded. Slices that a propagation filled do not count.
 
 /**
  * @typedef {[number, number, number]} Dims voxels along i (columns), j (rows), k (slices); arrays run i fastest
@@ -56,9 +56,14 @@ export class Touched {
     if (left >= 0) {
       this.lastAxis.set(value, /** @type {Axis} */ (left));
     } else {
-      this.byValue.delete(value);
-      this.lastAxis.delete(value);
+      this.forget(value);
     }
+  }
+
+  /** @param {number} value whose structure is no longer there */
+  forget(value) {
+    this.byValue.delete(value);
+    this.lastAxis.delete(value);
   }
 
   /**
@@ -102,6 +107,22 @@ export function difference(before, after, dims) {
     }
   }
   return { axis, slices };
+}
+
+/**
+ * @param {Uint8Array} labels
+ * @param {Dims} dims
+ * @returns {Touched} as if each structure had been painted on all slices of the series on which it is
+ */
+export function filled(labels, dims) {
+  const touched = new Touched();
+  const size = dims[0] * dims[1];
+  for (let k = 0; k < dims[2]; k++) {
+    const values = valuesIn(labels.subarray(k * size, (k + 1) * size));
+    values.delete(0);
+    touched.add({ axis: 2, slices: new Map([...values].map(value => [value, new Set([k])])) });
+  }
+  return touched;
 }
 
 /**

@@ -2,6 +2,7 @@
 import { add, axisAlong, dot, scale, subtract, toVoxel, toWorld } from './geometry.js';
 
 const LABELMAP = 'Labelmap';
+const NAME = 'SLM-SAM 2'; // of a segmentation that is made here
 const NO_IMAGES = ['SEG', 'SR', 'RTSTRUCT', 'PR', 'KO'];
 
 export class Viewer {
@@ -66,29 +67,56 @@ export class Viewer {
     const active = segmentationService.getActiveSegmentation(viewports[0].id);
     const existing = this.#belongsTo(active, series) ? active
       : segmentationService.getSegmentations().find(each => this.#belongsTo(each, series));
-    const id = existing?.segmentationId ?? await this.#create(series, structures);
+    const id = existing?.segmentationId ?? await this.#create(series, structures, NAME);
+    await this.#show(id, viewports);
+    return id;
+  }
+
+  /**
+   * Another segmentation of a series that is on the screen; the user paints into it from now on.
+   * @returns {Promise<string>} its id
+   */
+  async addSegmentation(series, structures, name) {
+    const id = await this.#create(series, structures, name);
+    await this.#show(id, this.viewportsOf(series));
+    return id;
+  }
+
+  async #show(id, viewports) {
+    const { segmentationService } = this.services;
     for (const viewport of viewports) {
       const shown = segmentationService.getSegmentationRepresentations(viewport.id, { segmentationId: id });
       if (shown.length === 0) {
         await segmentationService.addSegmentationRepresentation(viewport.id, { segmentationId: id, type: LABELMAP });
       }
     }
-    return id;
   }
 
-  async #create(series, structures) {
+  async #create(series, structures, name) {
     const segments = structures.map(({ value, name }, n) => [value, { segmentIndex: value, label: name, active: n === 0 }]);
     return this.services.segmentationService.createLabelmapForDisplaySet(series, {
-      label: 'SLM-SAM 2',
+      label: name,
       segments: Object.fromEntries(segments),
     });
   }
 
   #belongsTo(segmentation, series) {
     const data = segmentation?.representationData?.[LABELMAP];
-    if (!data) return false;
+    if (!data || !this.#hasImages(data)) return false;
     if (data.referencedImageIds) return series.imageIds.includes(data.referencedImageIds[0]);
     return Boolean(data.referencedVolumeId?.includes(series.displaySetInstanceUID));
+  }
+
+  /** Whether its voxels are there: back at the studies, OHIF drops images and keeps their segmentations. */
+  #hasImages({ imageIds, volumeId }) {
+    const { cache } = this.cornerstone;
+    const images = imageIds ?? cache.getVolume(volumeId)?.imageIds ?? [];
+    return images.length > 0 && images.every(imageId => cache.getImage(imageId));
+  }
+
+  /** @param {string} segmentationId */
+  segmentationName(segmentationId) {
+    return this.services.segmentationService.getSegmentation(segmentationId).label;
   }
 
   /** @param {string} segmentationId */

@@ -1,0 +1,34 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { Viewer } from '../../apps/slmsam2/ohif/viewer.js';
+
+const SERIES = { displaySetInstanceUID: 's', imageIds: ['i'] };
+
+/** A viewer that shows the series, on which OHIF has segmentations, some of whose label images are in its cache. */
+function viewerWith(segmentations, cached) {
+  const segmentationService = {
+    getActiveSegmentation: () => segmentations[0],
+    getSegmentations: () => segmentations,
+    getSegmentationRepresentations: () => [{}],
+    createLabelmapForDisplaySet: async () => 'new',
+  };
+  const viewports = new Map([['v', { viewportId: 'v', displaySetInstanceUIDs: ['s'] }]]);
+  const services = {
+    segmentationService,
+    viewportGridService: { getState: () => ({ viewports, activeViewportId: 'v' }) },
+    cornerstoneViewportService: { getCornerstoneViewport: id => ({ id, type: 'stack' }) },
+  };
+  const cornerstone = { cache: { getImage: id => (cached.includes(id) ? {} : undefined), getVolume: () => undefined } };
+  return new Viewer({ servicesManager: { services }, commandsManager: {} }, { cornerstone, cornerstoneTools: {} });
+}
+
+const of = (segmentationId, imageIds) =>
+  ({ segmentationId, representationData: { Labelmap: { imageIds, referencedImageIds: ['i'] } } });
+
+test('a segmentation whose images went when its study was left is passed over', async () => {
+  const gone = of('gone', ['a']);
+  assert.equal(await viewerWith([gone, of('there', ['b'])], ['b']).segmentationOf(SERIES, []), 'there');
+  assert.equal(await viewerWith([gone], []).segmentationOf(SERIES, []), 'new');
+  assert.equal(await viewerWith([gone], ['a']).segmentationOf(SERIES, []), 'gone');
+});
