@@ -23,6 +23,7 @@ from slmsam2.server.front import WAITING, check_annotator, off_the_loop
 from slmsam2.server.json_objects import check_object, parse_object
 from slmsam2.server.line import in_line, line
 from slmsam2.server.monitoring import monitor
+from slmsam2.server.notes import notes
 from slmsam2.server.parameters import text_of
 from slmsam2.server.received import Received, receive, received
 from slmsam2.server.uploads import as_file
@@ -79,7 +80,10 @@ def _infer(most_voxels: int, arguments: dict[str, Any]) -> Response | dict[str, 
     received.set(replace(came, annotator=_annotator(json.loads(arguments["params"]), user)))
     with ExitStack() as uploads:
         _as_files(arguments, uploads, most_voxels)
-        return infer.run_inference(**arguments)
+        answer = infer.run_inference(**arguments)
+    # a server that is stopped waits for what is done behind its answers
+    arguments["background_tasks"].add_task(notes.finish)
+    return answer
 
 
 def _as_files(arguments: dict[str, Any], uploads: ExitStack, most_voxels: int) -> None:
