@@ -1,5 +1,6 @@
 """What counts as a correction of a proposal, and what the server remembers."""
 
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -152,3 +153,28 @@ def test_undo_goes_back_step_by_step(known):
     for _ in range(MOST_STEPS + 5):
         memory.remember(key, known)
     assert sum(memory.undo(key) is not None for _ in range(MOST_STEPS + 5)) == MOST_STEPS
+
+
+def test_what_is_kept_can_be_asked_for_while_it_changes():
+    memory, asked, ended, wrong = Memory(), threading.Event(), threading.Event(), []
+    nothing = np.zeros((1, 1, 1), bool)
+    known = Known(axis=2, given=nothing, returned=nothing)
+
+    def ask():
+        while not ended.is_set():
+            try:
+                assert memory.bytes >= 0
+            except RuntimeError as error:
+                wrong.append(error)
+            asked.set()
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        asked.wait()
+        for number in range(1500):
+            memory.remember(Key("ct 1", "me", str(number % 400)), known)
+    finally:
+        ended.set()
+        thread.join()
+    assert wrong == []
