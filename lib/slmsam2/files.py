@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -29,7 +30,10 @@ def staged(path: Path, write: Callable[[IO[bytes]], Any]) -> Iterator[Callable[[
         What moves the file into place; what is not moved is removed at the end.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
+    short = hashlib.sha256(path.name.encode(errors="surrogatepass")).hexdigest()[
+        :16
+    ]  # a name may have all the bytes there are
+    temporary = path.with_name(f".{short}.{os.getpid()}-{threading.get_ident()}")
 
     def put_in_place() -> None:
         os.replace(temporary, path)

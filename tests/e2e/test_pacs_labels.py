@@ -91,7 +91,7 @@ def test_labels_that_cannot_be_saved(server, mr, size, says):
 
 
 def test_what_orthanc_does_not_delete_is_said(server, mr, label):
-    assert save(server, mr, label, {"upper": 2}).ok
+    assert save(server, mr, label, {"upper": 2, "lower": 5}).ok
     query = {"id": mr.uid, "tag": "final"}
     refused = requests.delete(f"{server}/datastore/label", params=query, timeout=60)
     assert refused.status_code == 501

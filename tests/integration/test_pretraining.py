@@ -210,7 +210,7 @@ def test_two_workers_train_one_network(config, tmp_path):
     assert torch.load(tmp_path / "both" / "small.pt", weights_only=True)["slmsam2"]["trained"]["workers"] == 2
 
 
-def test_stopped_at_any_step_it_goes_on_from_there(config, tmp_path, monkeypatch, capsys):
+def test_stopped_at_any_step_it_goes_on_from_there(config, tmp_path, monkeypatch, capsys, request):
     """Ctrl-C and SIGTERM; lines of steps that a kill took away do not stay in the curve."""
     settings = config(steps=3)
     settings.save_every = 50
@@ -222,6 +222,11 @@ def test_stopped_at_any_step_it_goes_on_from_there(config, tmp_path, monkeypatch
     real, output = trainer.train_step, tmp_path / "run"
     arguments = ["--config", tmp_path / "short.yaml", "--output", output, "--threads", 1, "--device", "cpu"]
     monkeypatch.setattr(sys, "argv", [str(SCRIPT), *map(str, arguments)])
+
+    usual = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a shell's background job has it ignored
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, usual))
 
     def told():
         assert script.main() == 2

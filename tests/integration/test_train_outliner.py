@@ -161,7 +161,7 @@ def test_without_label_maps_a_sentence(tmp_path):
     assert "Traceback" not in run.stderr
 
 
-def test_stopped_at_any_step_it_goes_on_from_there(tmp_path, monkeypatch, capsys):
+def test_stopped_at_any_step_it_goes_on_from_there(tmp_path, monkeypatch, capsys, request):
     """Ctrl-C and SIGTERM; lines of steps that a kill took away do not stay in the curve."""
     OmegaConf.save(settings(5, save_every=50), tmp_path / "short.yaml")
     trainer = OutlinerTrainer
@@ -171,6 +171,11 @@ def test_stopped_at_any_step_it_goes_on_from_there(tmp_path, monkeypatch, capsys
     real, output = trainer.train_step, tmp_path / "run"
     arguments = ["--config", tmp_path / "short.yaml", "--output", output, "--threads", 1, "--device", "cpu"]
     monkeypatch.setattr(sys, "argv", [str(SCRIPT), *map(str, arguments)])
+
+    usual = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a shell's background job has it ignored
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, usual))
 
     def told():
         assert script.main() == 2

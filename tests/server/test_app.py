@@ -24,10 +24,11 @@ from slmsam2.server.configuration import Configuration, read_configuration
 from slmsam2.server.devices import resolve_device
 from slmsam2.server.line import line
 from slmsam2.server.models import ModelStore
-from slmsam2.server.routes import NAMES, install_routes
+from slmsam2.server.routes import INFER, INFO, SAMPLE, install_routes
 from slmsam2.training.registry import Registry, Version
 
 pytestmark = pytest.mark.server
+NAMES = (INFER, SAMPLE, INFO)
 
 OWN = "own"
 APP = Path(__file__).resolve().parents[2] / "apps" / "slmsam2"

@@ -32,7 +32,7 @@ def test_save_read_and_delete(server, tmp_path):
 @pytest.mark.parametrize(
     ("content", "names", "says"),
     [
-        (np.zeros(SHAPE, np.uint8), ["liver", "spleen"], "Nothing is labelled"),
+        (np.zeros(SHAPE, np.uint8), ["liver", "spleen"], "The label is empty"),
         (phantom()[1], ["liver"], "names only liver (1)"),
         (b"text", ["liver"], "The label was not saved."),
     ],

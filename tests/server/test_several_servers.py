@@ -246,7 +246,7 @@ def test_behind_the_proxy(servers, proxy, painted):
     assert sum(counts) == 2 * len(ADDRESSES)
     assert all(count > 0 and count % 2 == 0 for count in counts)
     large = requests.put(
-        f"{proxy}/datastore/label?image=long", files={"label": ("x.nii.gz", bytes(3_000_000))}
+        f"{proxy}/datastore/label?image=long&tag=large", files={"label": ("x.nii.gz", bytes(3_000_000))}
     )
     assert large.status_code == 200
     refused = infer(proxy, painted, query="image=none")

@@ -12,6 +12,7 @@ from server_studies import SHAPE, phantom, write_nifti
 
 from slmsam2.errors import CheckpointError
 from slmsam2.modeling import build_model, checkpoint_path, save_checkpoint
+from slmsam2.server import shortage
 from slmsam2.server.models import ModelStore
 from slmsam2.server.sampling import vectors as room
 from slmsam2.server.sampling.vectors import VectorStore, interleaved
@@ -180,3 +181,30 @@ def test_both_kinds_come_early():
     assert sorted(order) == sorted("12abcdef")
     assert len(set(order[:4]) & {"1", "2"}) == 2
     assert interleaved([], ["a"]) == ["a"]
+
+
+def test_a_moment_of_little_memory_is_not_remembered(models, datastore, monkeypatch):
+    store = VectorStore(models, "cpu")
+    with monkeypatch.context() as short:
+        short.setattr(shortage, "available", lambda: 10)
+        assert store.vectors(["a"], datastore) == {}
+    with monkeypatch.context() as short:
+        short.setattr(room, "volume_vector", no_memory)
+        assert store.vectors(["a"], datastore) == {}
+    assert store.vectors(["a"], datastore).keys() == {"a"}
+
+
+def no_memory(*_):
+    raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+
+
+def test_what_another_server_is_writing_stays(models, datastore):
+    store = VectorStore(models, "cpu")
+    store.folder.mkdir(parents=True)
+    (store.folder / ".0123456789abcdef.npz").write_text("half")
+    (store.folder / "0123456789abcdef.npz").write_text("of another image encoder")
+    store.vectors(["a"], datastore)
+    names = sorted(path.name for path in store.folder.iterdir())
+    assert len(names) == 2
+    assert names[0] == ".0123456789abcdef.npz"
+    assert names[1] != "0123456789abcdef.npz"

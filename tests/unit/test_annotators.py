@@ -1,10 +1,12 @@
 """Who an annotator is, for Next Sample and for what is worked on."""
 
+import asyncio
 from contextvars import copy_context
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from fastapi import BackgroundTasks
 from monailabel.config import settings
 from monailabel.endpoints import infer
 from monailabel.endpoints.user.auth import DEFAULT_USER
@@ -49,7 +51,8 @@ def test_an_inference_tells_who_works_on_the_image(monkeypatch, signs_in, name):
     monkeypatch.setattr(MONAILabelApp, "infer", lambda *_: {"params": {}})
     monkeypatch.setattr(infer, "run_inference", lambda **asked: served.infer({"model": asked["model"]}))
     asked = {"model": "slmsam2", "image": "ct", "output": None, "params": '{"client_id": "browser-1"}'}
-    asked |= {"file": None, "label": None}
+    asked |= {"file": None, "label": None, "background_tasks": BackgroundTasks()}
     asked["user"] = SIGNED_IN if signs_in else DEFAULT_USER
     copy_context().run(routes._infer, 10**9, asked)
-    assert noted == [("ct", name, "studies")]
+    asyncio.run(asked["background_tasks"]())
+    assert noted == [("ct", name, "studies", {})]

@@ -1,5 +1,6 @@
 """Archives that would fill the disk; those that would write elsewhere are tried in tests/server/test_escapes.py."""
 
+import errno
 import gzip
 import io
 import tarfile
@@ -12,6 +13,7 @@ import pytest
 from slmsam2.errors import VolumeError
 from slmsam2.server import archives
 from slmsam2.server.archives import unpack, unzip
+from slmsam2.server.shortage import is_full_disk
 
 pytestmark = pytest.mark.unit
 
@@ -30,6 +32,29 @@ def make(path, sizes):
             info.size = len(content)
             opened.addfile(info, io.BytesIO(content))
     return path
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize("names", [("a.nii", "a.nii"), ("a.nii", "a.nii/b.nii"), ("a/b.nii", "a")])
+def test_a_name_twice_is_said_without_the_servers_own_paths(tmp_path, names):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as opened:
+        for name in names:
+            opened.writestr(name, b"1")
+    with pytest.raises(VolumeError, match=r"two files of one name|cannot be unpacked") as raised:
+        unpack(tmp_path / "x.zip", tmp_path / "out", 1000)
+    assert str(tmp_path) not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["x.zip", "x.tar.gz"])
+def test_a_full_disk_is_no_fault_of_the_archive(tmp_path, monkeypatch, name):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    archive = make(tmp_path / name, [400])
+    monkeypatch.setattr(archives.shutil, "copyfileobj", full)
+    with pytest.raises(OSError, match="No space") as raised:
+        unpack(archive, tmp_path / "out", 1000)
+    assert is_full_disk(raised.value)
 
 
 @pytest.mark.parametrize("name", ["x.zip", "x.tar.gz"])

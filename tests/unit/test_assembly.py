@@ -6,7 +6,7 @@ import pytest
 from slmsam2.engine.settings import Settings
 from slmsam2.engine.volume import in_range
 from slmsam2.errors import PromptError
-from slmsam2.prompts import Marks
+from slmsam2.prompts import Known, Marks
 from slmsam2.server.assembly import Request, assemble
 from slmsam2.server.painted import Painted, nothing_painted
 from slmsam2.server.parameters import parse_parameters
@@ -68,3 +68,21 @@ def test_a_range_without_a_painted_slice_is_refused_in_the_numbers_that_were_sen
         in_range(prompts, Settings(first=low, last=high), view)
     low, high = sorted((view.stack_index(0), view.stack_index(6)))
     assert sorted(map(view.stored_index, in_range(prompts, Settings(first=low, last=high), view))) == [2, 6]
+
+
+def test_what_lies_over_a_proposal_hides_it_and_corrects_nothing(image):
+    view = SliceView(SHAPE, image.affine, 2)
+    label = np.zeros(SHAPE, np.uint8)
+    label[5:15, 5:15, 1:8] = 1
+    proposed = view.to_stack(label == 1).copy()
+    known = {"liver": Known(axis=2, given=proposed, returned=proposed, prompts={4: proposed[4]}, plain=True)}
+    names = {"liver": 1, "tumour": 2}
+    label[7:9, 7:9, 5], label[10, 10, 6] = 2, 0  # painted over on slice 5, corrected on slice 6
+    strokes = np.zeros((2, *SHAPE), bool)
+    strokes[0, 12, 12, 3] = True
+    label[12, 12, 3] = 0
+    parameters = parse_parameters({"selected_label_name": "tumour"})
+    painted = Painted(label, names, names, False, tuple(strokes))
+    job, _ = assemble(Request(image, painted, None, False, parameters, known))
+    assert sorted(job.prompts[1]) == [4, 6]
+    assert job.prompts[1][6].sum() == 99

@@ -1,5 +1,6 @@
 """What counts as a correction of a proposal, and what the server remembers."""
 
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -180,3 +181,28 @@ def test_a_request_that_changes_anything_is_a_step(known, part):
     memory.remember(key, replace(known, **{part: changed[part]}))
     np.testing.assert_array_equal(memory.undo(key), known.returned)
     assert memory.undo(key) is not None
+
+
+def test_what_is_kept_can_be_asked_for_while_it_changes():
+    memory, asked, ended, wrong = Memory(), threading.Event(), threading.Event(), []
+    nothing = np.zeros((1, 1, 1), bool)
+    known = Known(axis=2, given=nothing, returned=nothing)
+
+    def ask():
+        while not ended.is_set():
+            try:
+                assert memory.bytes >= 0
+            except RuntimeError as error:
+                wrong.append(error)
+            asked.set()
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        asked.wait()
+        for number in range(1500):
+            memory.remember(Key("ct 1", "me", str(number % 400)), known)
+    finally:
+        ended.set()
+        thread.join()
+    assert wrong == []

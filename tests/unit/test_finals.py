@@ -65,7 +65,7 @@ def test_an_empty_label_takes_the_place_of_none_with_something_in_it(check, save
     save(name=saved)
     check(name=name)
     save(1, name=saved)
-    with pytest.raises(PromptError, match="Nothing is labelled in this label, and a has a final label"):
+    with pytest.raises(PromptError, match=r"The label is empty: nothing was saved\. a has a final label"):
         check(name=name)
     check(2, name=name)
 

@@ -17,7 +17,9 @@ import pytest
 from monailabel.interfaces.exception import ImageNotFoundException
 
 from slmsam2.errors import PromptError, StorageError
+from slmsam2.files import is_temporary
 from slmsam2.server.folder import FolderDatastore
+from slmsam2.server.names import check_id
 
 pytestmark = pytest.mark.unit
 
@@ -65,14 +67,14 @@ def test_a_label_and_the_index_are_on_disk_before_the_answer(store, studies, sav
     flush = os.fsync
 
     def noted(descriptor):
-        flushed.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")).name.split(".nii.gz.")[0])
+        flushed.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")))
         flush(descriptor)
 
     monkeypatch.setattr(os, "fsync", noted)
     save(b"label")
-    assert flushed[0] == ".a"  # the label under its temporary name
-    assert flushed[1].startswith(".datastore_v2.json.")
-    assert flushed[2:] == ["final", "studies"]  # the folders, once both are in place
+    assert [path.parent.name for path in flushed[:2]] == ["final", "studies"]  # the label and the index
+    assert all(is_temporary(path) for path in flushed[:2])
+    assert [path.name for path in flushed[2:]] == ["final", "studies"]  # the folders, once both are in place
     assert content_of(store, "a") == b"label"
     assert index_on_disk(studies)["a"]["labels"][FINAL]["info"]["client_id"] == "ann"
 
@@ -397,3 +399,20 @@ def test_without_the_lock_a_label_saved_in_between_is_left_out_or_loses_its_name
     again = restored(studies, backup)
     tags = again.get_labels_by_image_id("a")
     assert {tag: again.get_label_info("a", tag).get("client_id") for tag in tags} == left
+
+
+@pytest.mark.parametrize("image", ["图" * 78, "a" * 248])
+def test_an_image_whose_name_takes_all_the_bytes_there_are(studies, save, image):
+    (studies / f"{image}.nii.gz").write_bytes(b"image")
+    assert check_id(image) == image
+    store = FolderDatastore(str(studies))
+    save(b"label", image=image, into=store)
+    assert Path(store.get_label_uri(image, FINAL)).read_bytes() == b"label"
+    save(b"of another person", who="bob", image=image, into=store)
+    assert len(store.get_labels_by_image_id(image)) == 2
+
+
+@pytest.mark.parametrize("image", ["图" * 83, "a" * 249])
+def test_a_name_that_is_too_long_is_said_to_be(image):
+    with pytest.raises(PromptError, match="at most 248 bytes"):
+        check_id(image)

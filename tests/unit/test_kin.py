@@ -37,6 +37,37 @@ def test_pairs(left, right):
     assert kin_of(right, [left]) == [Kin(left, mirrored=True)]
 
 
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("肿瘤 GTV", "淋巴结 GTV"),
+        ("почка T", "печень T"),
+        ("Höcker", "Hücker"),
+        ("肿瘤", "肝"),
+        ("νεφρός", "ήπαρ"),
+    ],
+)
+def test_letters_of_all_scripts_count(name, other):
+    assert kin_of(name, [other]) == []
+    assert kin_of(f"{name} left", [f"{other} right", f"{name} right"]) == [
+        Kin(f"{name} right", mirrored=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("H\u00f6cker", "Ho\u0308cker"),  # composed, and as macOS has it
+        ("ПОЧКА", "почка"),
+        ("Rein É1", "rein é2"),
+        ("肿瘤１", "肿瘤 2"),
+        ("ПочкаЛ", "почка л"),
+    ],
+)
+def test_one_name_in_several_spellings_of_any_script(name, other):
+    assert [kin.name for kin in kin_of(name, [other])] == [other]
+
+
 def test_series_and_the_nearest_in_them_first():
     spine = ["C7", "T1", "T11", "T12", "L1", "L3", "L4", "L5", "S1"]
     assert [kin.name for kin in kin_of("L2", spine)] == ["L1", "L3", "T12", "L4", "T11", "L5"]

@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 import threading
 import time
+import zipfile
 from pathlib import Path
 
 import nibabel as nib
@@ -19,9 +21,11 @@ from sentences import check_sentence
 from slmsam2.errors import TransferError
 from slmsam2.server import pacs as pacs_module
 from slmsam2.server.answers import archive_failed
+from slmsam2.server.dataset import pack
 from slmsam2.server.fetched import FetchedSeries
 from slmsam2.server.folder import FolderDatastore
 from slmsam2.server.pacs import PacsDatastore
+from slmsam2.server.submissions import submissions
 
 pytestmark = pytest.mark.unit
 
@@ -402,3 +406,42 @@ def test_of_two_saved_labels_the_later_counts(store, pacs, save):
     assert [save(), save()] == ["1.2.3.7.1", "1.2.3.7.2"]
     store.get_labels_by_image_id(CT)
     assert store.get_label_info(CT, "final")["SeriesInstanceUID"] == "1.2.3.7.2"
+
+
+OTHER = "1.2.3.2"
+
+
+def test_one_series_that_is_sent_by_half_leaves_the_others(store, pacs, tmp_path, caplog):
+    write_series(tmp_path / "other", [2.0 * number for number in range(SLICES)], OTHER)
+    pacs.series[OTHER] = [file.read_bytes() for file in sorted((tmp_path / "other").iterdir())]
+    for series in (CT, OTHER):
+        save_final(store, series, tmp_path)
+    everything = {submission.image_id for submission in submissions(store)}
+    assert everything == {CT, OTHER}
+    for path in Path(store._datastore_path).glob(
+        f"{OTHER}*"
+    ):  # here is a new machine, or a full one was cleared up
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    pacs.tells[OTHER] = SLICES + 1
+    store._fetched._instances.clear()
+    assert [submission.image_id for submission in submissions(store)] == [CT]
+    assert OTHER in caplog.text
+    with zipfile.ZipFile(pack(store)) as archive:
+        assert sum(CT in name for name in archive.namelist()) == 2
+
+
+def test_an_archive_that_does_not_answer_is_not_about_one_series(store, pacs, tmp_path):
+    save_final(store, CT, tmp_path)
+    store._images.forget()
+    pacs.trouble = lambda method, path: (503, b"")
+    with pytest.raises(requests.RequestException):
+        store.datalist()
+
+
+def save_final(store, series, folder):
+    """Save a label of one voxel, which the archive takes."""
+    image = nib.load(store.get_image_uri(series))
+    label = np.zeros(image.shape, np.uint8)
+    label[0, 0, 0] = 1
+    nib.save(nib.Nifti1Image(label, image.affine), folder / "label.nii.gz")
+    store.save_label(series, str(folder / "label.nii.gz"), "final", {})

@@ -15,9 +15,9 @@ from monailabel.interfaces.exception import ImageNotFoundException
 
 from slmsam2.errors import CheckpointError
 from slmsam2.server.folder import FolderDatastore
-from slmsam2.server.sampling import HandedOut, LeastConfident, MostDifferent, Random, record_confidence
+from slmsam2.server.sampling import HandedOut, LeastConfident, MostDifferent, Random, confidence_note
 from slmsam2.server.sampling.confidence import mean_confidence, recorded_confidence
-from slmsam2.server.sampling.handed_out import RECENT_SECONDS
+from slmsam2.server.sampling.handed_out import RECENT_SECONDS, RENEWED_SECONDS
 
 pytestmark = pytest.mark.unit
 
@@ -175,11 +175,11 @@ def test_who_works_on_an_image_keeps_it(datastore, handed, clock):
     mine = ask(strategy, datastore, "me")
     ask_all(strategy, datastore, "she", note=False)
     clock.now += RECENT_SECONDS - 10
-    handed.go_on(mine, "me", datastore)
+    handed.go_on(mine, "me", datastore, {})
     clock.now += RECENT_SECONDS - 10
     assert mine not in {ask(strategy, datastore, "he") for _ in range(20)}
     clock.now += 20
-    handed.go_on(mine, "me", datastore)  # it is free again: looking at an image does not take it
+    handed.go_on(mine, "me", datastore, {})  # it is free again: looking at an image does not take it
     for image in set(IMAGES) - {mine}:
         submit(datastore, image)
     assert ask(strategy, datastore, "he") == mine
@@ -188,7 +188,7 @@ def test_who_works_on_an_image_keeps_it(datastore, handed, clock):
 def test_working_on_what_another_has_takes_nothing_from_them(datastore, handed, clock):
     theirs = ask(Random(handed), datastore, "she")
     clock.now += RECENT_SECONDS - 10
-    handed.go_on(theirs, "me", datastore)
+    handed.go_on(theirs, "me", datastore, {})
     assert handed.holders([theirs], datastore)[theirs].client == "she"
     clock.now += 20
     assert handed.holders([theirs], datastore) == {}
@@ -199,7 +199,7 @@ def test_an_inference_never_fails_because_of_a_note(datastore, handed, clock, mo
         raise ImageNotFoundException(f"Image {image} not found")
 
     monkeypatch.setattr(datastore, "get_image_info", gone)
-    handed.go_on("a", "me", datastore)
+    handed.go_on("a", "me", datastore, {})
     assert "could not be noted" in caplog.text
 
 
@@ -208,7 +208,7 @@ def test_servers_of_one_folder_know_who_goes_on_with_an_image(tmp_path, clock):
     servers = [HandedOut(clock) for _ in stores]
     assert servers[0].take("a", "me", stores[0])
     clock.now += RECENT_SECONDS - 10
-    servers[0].go_on("a", "me", stores[0])
+    servers[0].go_on("a", "me", stores[0], {})
     clock.now += 20
     assert not servers[1].take("a", "she", stores[1])
 
@@ -315,14 +315,27 @@ def test_least_confident_without_any_record(datastore, handed):
     assert "most different" in reply["reason"]
 
 
-def test_confidence_is_recorded_and_never_in_the_way(datastore, tmp_path, caplog):
-    record_confidence(datastore, "a", REPORT)
+def test_confidence_is_recorded_and_never_in_the_way(datastore, handed, tmp_path, caplog):
+    handed.go_on("a", "me", datastore, confidence_note(REPORT))
     note = datastore.get_image_info("a")["slmsam2"]
     assert note["confidence"] == recorded_confidence(datastore, "a") == 0.5
     assert note["version"] == "v1"
     assert note["ts"] > 1_700_000_000
-    record_confidence(make(tmp_path / "archive", Archive), "a", REPORT)
+    handed.go_on("a", "me", make(tmp_path / "archive", Archive), confidence_note(REPORT))
     assert "could not be noted" in caplog.text
+
+
+def test_both_notes_of_an_inference_are_one_new_index(tmp_path, clock, monkeypatch):
+    store, handed = make(tmp_path / "studies", FolderDatastore), HandedOut(clock)
+    assert handed.take("a", "me", store)
+    written, commit = [], FolderDatastore._commit
+    monkeypatch.setattr(FolderDatastore, "_commit", lambda *told: written.append(1) or commit(*told))
+    clock.now += RENEWED_SECONDS
+    handed.go_on("a", "me", store, confidence_note(REPORT))
+    assert len(written) == 1
+    other = FolderDatastore(str(tmp_path / "studies"))
+    assert recorded_confidence(other, "a") == 0.5
+    assert HandedOut(clock).holders(["a"], other)["a"].since == clock.now
 
 
 @pytest.mark.parametrize(

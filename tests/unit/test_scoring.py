@@ -181,10 +181,10 @@ def test_a_pair_that_cannot_be_compared_is_noted_once(pair, caplog):
     assert correction_summary(pair)["images"] == 0
 
 
-def test_labels_that_do_not_fit_into_the_memory_are_not_read(pair, monkeypatch):
+def test_labels_that_do_not_fit_into_the_memory_are_not_read(pair, monkeypatch, caplog):
     monkeypatch.setattr(shortage, "available", lambda: 8 * 2 * PROPOSAL.size - 1)
     assert DiceScoring()({}, pair) == {}
-    assert "of memory" in pair.get_image_info("a")["correction"]["problem"]
+    assert "of memory" in caplog.text
 
 
 def test_a_label_saved_by_the_server_meanwhile_is_not_lost(pair):
@@ -225,3 +225,18 @@ def test_the_newest_submissions_are_shown_by_themselves(tmp_path):
     summary = correction_summary(datastore)
     assert summary["dice"] == pytest.approx((2 * 0.1 + 10 * 0.9) / 12, abs=1e-4)
     assert summary["newest"] == {"images": 10, "dice": 0.9, "per_structure": {"x": 0.9}, "ts": 111}
+
+
+def test_a_moment_of_little_memory_is_not_remembered(pair, monkeypatch):
+    with monkeypatch.context() as short:
+        short.setattr(shortage, "available", lambda: 10)
+        assert DiceScoring()({}, pair) == {}
+    assert scoring.KEY not in pair.get_image_info("a")
+    with monkeypatch.context() as short:
+        short.setattr(scoring, "read_label", no_memory)
+        assert DiceScoring()({}, pair) == {}
+    assert DiceScoring()({}, pair).keys() == {"a"}
+
+
+def no_memory(*_):
+    raise MemoryError

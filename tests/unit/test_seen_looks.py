@@ -80,7 +80,7 @@ def test_the_label_of_the_image_itself_does_not_count(shelf, network, put):
     assert found.keys() == {"liver"}
     assert torch.equal(found["liver"].products, looks_of(3).products)
     assert float(shelf.of(network, "never submitted")["liver"].weight) == 100
-    put("b", spleen=looks_of(4))
+    put("b", age=-1, spleen=looks_of(4))
     assert shelf.of(network, "b").keys() == {"liver", "spleen"}
     assert shelf.of(network, "a").keys() == {"spleen"}
 
@@ -137,3 +137,28 @@ def test_images_are_caught_up_with_as_far_as_there_is_room(shelf, network, put, 
     put("c", liver=looks_of(2))
     put("e", liver=looks_of(3))
     assert shelf.to_learn(["a", "b", "c", "d", "e"], {"d"}) == ["d"]
+
+
+def test_a_file_is_read_once_also_for_an_image_that_has_one_itself(shelf, network, put, monkeypatch):
+    for number, name in enumerate(NAMES):
+        put(name, liver=looks_of(number))
+    read = []
+    monkeypatch.setattr(
+        module, "read_looks", lambda file, real=module.read_looks: read.append(file) or real(file)
+    )
+    first = shelf.of(network, "b")
+    assert len(read) == len(NAMES)
+    again = shelf.of(network, "b")
+    assert len(read) == len(NAMES)
+    assert torch.equal(first["liver"].mean, again["liver"].mean)
+    put("c", age=-1, liver=looks_of(9))  # another label of that image
+    changed = shelf.of(network, "b")
+    assert len(read) == len(NAMES) + 1
+    assert not torch.equal(changed["liver"].mean, first["liver"].mean)
+
+
+def test_looks_that_are_too_large_to_keep_are_known_all_the_same(shelf, network, put, monkeypatch):
+    monkeypatch.setattr(module, "MOST_BYTES", 1)
+    put("a", liver=looks_of(1))
+    put("b", liver=looks_of(2))
+    assert torch.equal(shelf.of(network, "b")["liver"].mean, looks_of(1).mean)

@@ -48,27 +48,29 @@ class Known:
     plain: bool = False
 
 
-def corrected_slices(came: np.ndarray, hidden: np.ndarray, returned: np.ndarray) -> list[int] | None:
+def corrected_slices(came: np.ndarray, covered: np.ndarray, returned: np.ndarray) -> list[int] | None:
     """The slices of a proposal that the user changed.
 
     Args:
         came: bool (S, H, W), the structure as it comes now.
-        hidden: bool (S, H, W), where something else is painted over it, so that it cannot be known.
+        covered: bool (S, H, W), where anything is painted; what lies over the structure hides it there.
         returned: bool (S, H, W), the proposal as it was sent.
 
     Returns:
         Ascending slice numbers; None when most slices differ: then it is no edited proposal but a new beginning.
     """
-    seen = ~hidden
+    there = np.flatnonzero(came.any(axis=(1, 2)) | returned.any(axis=(1, 2)))
+    came, returned = came[there], returned[there]
+    seen = came | ~covered[there]
     differs = ((came ^ returned) & seen).any(axis=(1, 2))
     proposed = (returned & seen).any(axis=(1, 2))
     if (proposed & ~differs).sum() <= UNCHANGED * proposed.sum():
         return None
-    return np.flatnonzero(differs).tolist()
+    return there[differs].tolist()
 
 
 def painted_prompts(
-    came: np.ndarray, hidden: np.ndarray, known: Known | None, chosen: Sequence[int] | None
+    came: np.ndarray, covered: np.ndarray, known: Known | None, chosen: Sequence[int] | None
 ) -> dict[int, Prompt]:
     """The prompts that a label holds for one structure.
 
@@ -76,18 +78,18 @@ def painted_prompts(
     join the earlier prompts; if that leaves only empty ones, and in any other label, every painted slice counts.
 
     Args:
-        came, hidden: see :func:`corrected_slices`.
+        came, covered: see :func:`corrected_slices`.
         known: what is remembered of the structure.
     """
     if chosen is not None:
         return {index: came[index] for index in sorted(set(chosen))}
     corrected = None
     if known is not None and known.returned.shape == came.shape:
-        corrected = corrected_slices(came, hidden, known.returned)
+        corrected = corrected_slices(came, covered, known.returned)
     painted: dict[int, Prompt] = {int(index): came[index] for index in np.flatnonzero(came.any(axis=(1, 2)))}
     if known is None or corrected is None:
         return painted
-    changed = {index: came[index] | (known.returned[index] & hidden[index]) for index in corrected}
+    changed = {index: came[index] | (known.returned[index] & covered[index]) for index in corrected}
     prompts = {**known.prompts, **changed}
     return {**painted, **changed} if all(map(is_empty, prompts.values())) else prompts
 

@@ -8,12 +8,13 @@ are the same. Names are taken apart as people and atlases write them: ``L-thalam
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
 MOST_KIN = 6  # of a structure; the nearest in its series
-WORD = re.compile(r"[A-Z]?[a-z]+\d{0,9}|[A-Z]+\d{0,9}|\d{1,9}")
+WORD = re.compile(r"A?a+0{0,9}|A+0{0,9}|0{1,9}")  # in a name's outline, see _outline
 LEFT, RIGHT = "left", "right"
 IN_ENGLISH_LATIN_GERMAN_FRENCH_SPANISH = {
     LEFT: "left l lh lt sinister sin links gauche izquierdo izquierda",
@@ -69,11 +70,20 @@ def kin_of(name: str, others: Iterable[str]) -> list[Kin]:
     return [kin for _, kin in sorted(found, key=lambda one: one[0])[:MOST_KIN]]
 
 
+def _outline(name: str) -> str:
+    """A name with "A" for each capital, "a" for other letters of any script, "0" for digits, "-" for the rest."""
+    kinds = {"Lu": "A", "Nd": "0"}
+    categories = map(unicodedata.category, name)
+    return "".join(kinds.get(one, "a" if one[0] in "LM" else "-") for one in categories)
+
+
 @lru_cache(maxsize=4096)
 def _parts(name: str) -> _Parts:
     words, numbers, sides = [], [], []
-    for match in WORD.findall(name):
-        word, digits = re.fullmatch(r"(\D*)(\d*)", match.lower()).groups()  # type: ignore[union-attr]
+    name = unicodedata.normalize("NFKC", name)
+    for match in WORD.finditer(_outline(name)):
+        text = name[match.start() : match.end()].lower()
+        word, digits = re.fullmatch(r"(\D*)(\d*)", text).groups()  # type: ignore[union-attr]
         if digits and word in SPINE:
             words.append(f"vertebra {NUMBER}")
             numbers.append(SPINE[word] + int(digits))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from slmsam2.server.looks import SeenLooks
 from slmsam2.server.memory import Memory
 from slmsam2.server.models import ModelStore
 from slmsam2.server.monitoring import monitor
+from slmsam2.server.notes import notes
 from slmsam2.server.pacs import PacsDatastore
 from slmsam2.server.parameters import label_tag, request_id
 from slmsam2.server.prefetch import Prefetcher
@@ -48,7 +50,7 @@ from slmsam2.server.sampling import (
     MostDifferent,
     Random,
     VectorStore,
-    record_confidence,
+    confidence_note,
 )
 from slmsam2.server.scoring import KEY, DiceScoring, correction_summary
 from slmsam2.server.shapes import SeenShapes
@@ -207,9 +209,9 @@ class SlmSam2App(MONAILabelApp):
             raise refusal(error) from error
         monitor.took(str(model), result["params"].get("latencies", {}))
         if study.image_id is not None:
-            self._handed.go_on(study.image_id, received.get().annotator, datastore or self.datastore())
-            report = result["params"].get("report", {})
-            record_confidence(datastore or self.datastore(), study.image_id, report)
+            also = confidence_note(result["params"].get("report", {}))
+            told = (study.image_id, received.get().annotator, datastore or self.datastore(), also)
+            notes.add(partial(self._handed.go_on, *told))
         return result
 
     def next_sample(self, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -223,6 +225,7 @@ class SlmSam2App(MONAILabelApp):
         if strategy not in self._strategies:
             known = ", ".join(self._strategies)
             raise HTTPException(404, f"There is no strategy {strategy!r}. This server has: {known}.")
+        notes.finish()  # what was inferred before counts
         try:
             chosen = super().next_sample(request)
         except requests.RequestException as error:

@@ -17,6 +17,7 @@ from typing import IO, Any
 
 from slmsam2.errors import VolumeError
 from slmsam2.server.names import leads_away
+from slmsam2.server.shortage import is_full_disk
 
 MOST_FILES = 20_000  # a large series has some thousand slices
 MOST_LISTED = 8 * 2**20  # bytes of a zip's list of files
@@ -53,7 +54,8 @@ def unpack(archive: Path, folder: Path, most_bytes: int) -> int:
 
     Raises:
         VolumeError: it is no such archive or damaged; a member is a link or a device, or would lie outside the folder;
-            it holds more than is allowed. What was unpacked by then stays in the folder.
+            two have one name; it holds more than is allowed. What was unpacked by then stays in the folder.
+        OSError: there is no space for it.
     """
     count, listed, left = 0, 0, most_bytes
     try:
@@ -69,8 +71,13 @@ def unpack(archive: Path, folder: Path, most_bytes: int) -> int:
                 _write(path, content, size)
                 count += 1
     except DAMAGED as error:
+        if is_full_disk(error):
+            raise
+        reason = (
+            error.strerror if isinstance(error, OSError) and error.strerror else error
+        )  # without our paths
         raise VolumeError(
-            f"The archive cannot be unpacked: {error}. Send a plain .zip or .tar.gz."
+            f"The archive cannot be unpacked: {reason}. Send a plain .zip or .tar.gz."
         ) from error
     if not count:
         raise VolumeError("The archive is empty. Send the files of one image.")
@@ -169,8 +176,14 @@ def _is_link(name: str) -> VolumeError:
 
 def _write(path: Path, content: IO[bytes], size: int) -> None:
     """Write one file, never more than it was said to hold."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("xb") as stream:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stream = path.open("xb")
+    except FileExistsError as error:
+        raise VolumeError(
+            f"The archive has two files of one name, {path.name!r}. Pack the image's files anew."
+        ) from error
+    with stream:
         shutil.copyfileobj(_Bounded(content, size), stream)
 
 

@@ -72,7 +72,8 @@ def assemble(request: Request) -> tuple[Job, dict[str, int]]:
     Raises:
         PromptError: nothing says where a structure is, or slices do not exist.
     """
-    axis = _axis(request)
+    covered = _covered(request.painted)
+    axis = _axis(request, covered)
     view = SliceView(request.image.shape, request.image.affine, axis)
     only = _only_slice(request, view)
     settings = _settings(request, view, only)
@@ -81,7 +82,7 @@ def assemble(request: Request) -> tuple[Job, dict[str, int]]:
     if request.parameters.prompt_slices is not None:
         known = {}  # such a request says all itself: its answer is the same for everybody
     prompts: dict[int, dict[int, Prompt]] = {}
-    for name, given in _given(request, view, known, only).items():
+    for name, given in _given(request, view, known, only, covered).items():
         given = in_range(given, settings, view)
         if any(not is_empty(prompt) for prompt in given.values()):
             prompts[request.painted.structures[name]] = given
@@ -107,7 +108,7 @@ def assemble(request: Request) -> tuple[Job, dict[str, int]]:
     return job, names
 
 
-def _axis(request: Request) -> int:
+def _axis(request: Request, covered: np.ndarray) -> int:
     """What was asked for; else that of the proposal that comes back corrected; else the one painted on."""
     parameters, painted = request.parameters, request.painted
     if parameters.axis is not None:
@@ -117,20 +118,22 @@ def _axis(request: Request) -> int:
     for name, known in request.known.items():
         view = SliceView(request.image.shape, request.image.affine, known.axis)
         came = view.to_stack(painted.label == painted.structures[name])
-        corrected = corrected_slices(came, _hidden(request, name, view), known.returned)
+        corrected = corrected_slices(came, view.to_stack(covered), known.returned)
         if corrected is not None or not painted.label.any():
             return known.axis
     wanted = where_one_of(painted.label, painted.structures.values())
     return painted_axis(wanted, default_axis(request.image))
 
 
-def _hidden(request: Request, name: str, view: SliceView) -> np.ndarray:
-    """Bool (S, H, W): where something else lies over a structure, so that its own extent cannot be seen."""
-    label, value = request.painted.label, request.painted.structures[name]
-    hidden = (label != 0) & (label != value)
-    for layer in request.painted.strokes or ():
-        hidden |= layer
-    return view.to_stack(hidden)
+def _covered(painted: Painted) -> np.ndarray:
+    """Bool (I, J, K): where anything is painted, strokes included.
+
+    Every pass over a large volume takes a tenth of a second, so this one is made once for all structures.
+    """
+    covered = painted.label != 0
+    for layer in painted.strokes or ():
+        covered |= layer
+    return covered
 
 
 def _only_slice(request: Request, view: SliceView) -> int | None:
@@ -157,11 +160,11 @@ def _settings(request: Request, view: SliceView, only: int | None) -> Settings:
 
 
 def _given(
-    request: Request, view: SliceView, known: Mapping[str, Known], only: int | None
+    request: Request, view: SliceView, known: Mapping[str, Known], only: int | None, covered: np.ndarray
 ) -> dict[str, dict[int, Prompt]]:
     """structure name -> its prompts."""
     painted, parameters = request.painted, request.parameters
-    stack = view.to_stack(painted.label)
+    stack, anything = view.to_stack(painted.label), painted.label.any()
     marks = _marks(request, view, only)
     target = _target(request) if marks else None
     given: dict[str, dict[int, Prompt]] = {}
@@ -170,9 +173,9 @@ def _given(
         if only is not None:
             shown = facts.returned[only] if facts else stack[only] == value
             prompts: dict[int, Prompt] = {only: shown} if shown.any() else {}
-        elif painted.label.any():
+        elif anything:
             chosen = _chosen(parameters.prompt_slices, stack, painted, name, view)
-            prompts = painted_prompts(stack == value, _hidden(request, name, view), facts, chosen)
+            prompts = painted_prompts(stack == value, view.to_stack(covered), facts, chosen)
         else:
             prompts = without_marks(facts.prompts) if facts else {}
         if name == target:

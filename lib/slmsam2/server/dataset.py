@@ -10,6 +10,7 @@ from typing import IO, Any
 
 from monailabel.interfaces.datastore import Datastore
 
+from slmsam2.errors import PromptError
 from slmsam2.server.uploads import temporary
 
 
@@ -26,8 +27,11 @@ def pack(datastore: Datastore, most_cases: int | None = None) -> IO[Any]:
 
     Raises:
         OSError: there is no space for it.
+        PromptError: there is no final label.
     """
     cases = datastore.datalist()
+    if not cases:
+        raise PromptError("There is no final label yet, so there is no dataset. Submit a label first.")
     with ExitStack() as stack:
         file = stack.enter_context(temporary(".zip"))
         with zipfile.ZipFile(file, "w") as archive:

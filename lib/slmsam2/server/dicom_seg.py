@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -14,6 +13,7 @@ from monailabel.datastore.utils.convert import dicom_seg_to_itk_image, nifti_to_
 from pydicom.errors import InvalidDicomError
 
 from slmsam2.errors import VolumeError
+from slmsam2.files import write_whole
 from slmsam2.values import present_values
 from slmsam2.volume import Volume, read_label, write_label
 
@@ -72,7 +72,7 @@ def write_segmentation(path: Path, label: Volume, names: Mapping[str, int], seri
         written = Path(nifti_to_dicom_seg(str(series), str(nifti), info))
     if not written.is_file():
         raise VolumeError(f"'{path.name}' cannot be made: the label does not fit the series in '{series}'.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
-    shutil.move(written, temporary)
-    temporary.replace(path)
+    try:
+        write_whole(path, lambda stream: stream.write(written.read_bytes()))
+    finally:
+        written.unlink()

@@ -46,8 +46,8 @@ def check_final(datastore: Datastore, image_id: str, path: Path, info: Mapping[s
     _check_named(present, info.get("label_info"))
     if not present and _has_structures(datastore, image_id, Path(image)):
         raise PromptError(
-            f"Nothing is labelled in this label, and {image_id} has a final label with something in it: that one "
-            "stays. Paint or load the structures again, or delete the saved label if there is nothing to label."
+            f"The label is empty: nothing was saved. {image_id} has a final label with something in it, which stays. "
+            "Paint or load the structures again, or delete the saved label if there is nothing to label."
         )
 
 

@@ -162,27 +162,28 @@ class FolderDatastore(LocalDatastore):
         with self._changing():
             if any(abs(now - moment) < recent for moment in _moments(self._holders_noted(image_id))):
                 return False
-            self._note_holder(image_id, client, now)
+            self._note_holder(image_id, client, now, {})
         return True
 
-    def note_holder(self, image_id: str, client: str | None, now: float) -> None:
+    def note_holder(self, image_id: str, client: str | None, now: float, also: Mapping[str, Any]) -> None:
         """Take note, for all servers of the folder, that a client goes on with the image that they were given.
 
         Args:
             now: seconds since 1970.
+            also: what else is to be noted in the image's info.
         """
         with self._changing():
-            self._note_holder(image_id, client, now)
+            self._note_holder(image_id, client, now, also)
 
     def _holders_noted(self, image_id: str) -> dict[str, Any]:
         entry = self._datastore.objects.get(image_id)
         notes = None if entry is None else entry.image.info.get("strategy")
         return notes if isinstance(notes, dict) else {}
 
-    def _note_holder(self, image_id: str, client: str | None, now: float) -> None:
+    def _note_holder(self, image_id: str, client: str | None, now: float, also: Mapping[str, Any]) -> None:
         if image_id in self._datastore.objects:
             notes = {**self._holders_noted(image_id), HANDED_OUT: {"ts": now, "client_id": client}}
-            super().update_image_info(image_id, {"strategy": notes})
+            super().update_image_info(image_id, {**also, "strategy": notes})
 
     def update_label_info(self, label_id: str, label_tag: str, info: dict[str, Any]) -> None:
         with self._changing():

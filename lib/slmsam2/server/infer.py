@@ -188,18 +188,19 @@ class SlmSam2Infer(InferTask):
         if parameters.undo:
             return self._undo(keys, painted, image, parameters)
         asked = self._request(request, image, painted, parameters, keys)
+        job, names = with_less(lambda _: assemble(asked), self._workspace)
         read = time.perf_counter()
         device = resolve_device(parameters.device or self._device)
         turn = self._models.turns(device).take(run, parameters.client, short=asked.flat)
         with turn, self._models.busy(device):
             waited = time.perf_counter()
             run.check()
-            array, report, job = with_less(
-                lambda workspace: self._solve(asked, device, run, workspace), self._workspace
+            array, report, solved = with_less(
+                lambda workspace: self._solve(asked, job, names, device, run, workspace), self._workspace
             )
         done = time.perf_counter()
         if not asked.flat:
-            self._remember(keys, asked, job, array, report)
+            self._remember(keys, asked, solved, array, report)
         array, names = _for_client(array, painted)
         path = write_result(array, image, parameters.reply)
         report["latencies"] |= {
@@ -245,9 +246,14 @@ class SlmSam2Infer(InferTask):
         return Request(image, painted, clicks, flat, parameters, known, request[STUDY].image_id)
 
     def _solve(
-        self, asked: Request, device: str, run: Run, workspace: Workspace
+        self,
+        asked: Request,
+        job: Job,
+        names: dict[str, int],
+        device: str,
+        run: Run,
+        workspace: Workspace,
     ) -> tuple[np.ndarray, dict[str, Any], Job]:
-        job, names = assemble(asked)
         network = self._models.get(device, asked.parameters.speed)
         job = replace(
             job,

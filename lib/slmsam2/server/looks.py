@@ -11,6 +11,8 @@ from collections.abc import Collection, Sequence
 from functools import reduce
 from pathlib import Path
 
+from cachetools import LRUCache
+
 from slmsam2.errors import CheckpointError
 from slmsam2.modeling import SLMSAM2, Moments
 from slmsam2.modeling.build import learnt_folder
@@ -23,6 +25,10 @@ from slmsam2.training.lessons import Lesson
 from slmsam2.training.looks import learn_looks, uses_looks
 
 logger = logging.getLogger(__name__)
+
+MOST_BYTES = 128 * 1024**2  # of looks that are kept in memory
+
+File = tuple[int, Path]  # when it was written (ns), and where it is
 
 
 class SeenLooks:
@@ -42,7 +48,8 @@ class SeenLooks:
         self._reading = threading.Lock()
         self._sum: dict[str, Moments] = {}  # of the files that are named next
         self._volumes: Counter[str] = Counter()
-        self._summed: frozenset[tuple[int, Path]] = frozenset()
+        self._summed: frozenset[File] = frozenset()
+        self._kept: LRUCache[File, dict[str, Moments]] = LRUCache(MOST_BYTES, getsizeof=_bytes)
 
     def of(self, network: SLMSAM2, image_id: str | None) -> dict[str, Moments]:
         """Structure -> looks, all that is known in features of a network, but from an image's own label."""
@@ -52,9 +59,9 @@ class SeenLooks:
         own = None if image_id is None else shelf.path_of(image_id)
         with self._reading:
             seen = self._read(shelf)
-            others = [file for _, file in sorted(self._summed) if file != own]
+            others = [file for file in sorted(self._summed) if file[1] != own]
             if len(others) < len(self._summed):
-                seen = reduce(_together, map(_looks_in, others), {})
+                seen = reduce(_together, map(self._looks_in, others), {})
         return _together(network.looks, {name: one.to(network.device) for name, one in seen.items()})
 
     def volumes(self) -> dict[str, int]:
@@ -72,12 +79,20 @@ class SeenLooks:
         there = frozenset(shelf.files())
         if not self._summed <= there:
             self._sum, self._volumes, self._summed = {}, Counter(), frozenset()
-        for _, file in sorted(there - self._summed):
-            looks = _looks_in(file)
+        for file in sorted(there - self._summed):
+            looks = self._looks_in(file)
             self._sum = _together(self._sum, looks)
             self._volumes.update(looks.keys())
         self._summed = there
         return self._sum
+
+    def _looks_in(self, file: File) -> dict[str, Moments]:
+        if file not in self._kept:
+            looks = _looks_in(file[1])
+            if _bytes(looks) > MOST_BYTES:
+                return looks
+            self._kept[file] = looks
+        return self._kept[file]
 
     def to_learn(self, labelled: Sequence[str], changed: Collection[str]) -> list[str]:
         """Forget images that are not labelled any more, and looks in features of other weights; the images to learn
@@ -116,6 +131,11 @@ def _looks_in(file: Path) -> dict[str, Moments]:
     except CheckpointError as error:
         logger.warning("Looks of structures are left out: %s", error)
         return {}
+
+
+def _bytes(looks: dict[str, Moments]) -> int:
+    """What looks take in memory."""
+    return sum(part.nbytes for one in looks.values() for part in vars(one).values())
 
 
 def _together(one: dict[str, Moments], other: dict[str, Moments]) -> dict[str, Moments]:

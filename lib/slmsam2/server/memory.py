@@ -89,7 +89,7 @@ class Memory:
     ) -> None:
         self._most_bytes, self._most_seconds, self._clock = most_bytes, most_seconds, clock
         self._steps: OrderedDict[Key, tuple[float, list[_Packed]]] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def __len__(self) -> int:
         return len(self._steps)
@@ -97,7 +97,8 @@ class Memory:
     @property
     def bytes(self) -> int:
         """What is kept at present."""
-        return sum(len(step.data) for _, steps in self._steps.values() for step in steps)
+        with self._lock:
+            return sum(len(step.data) for _, steps in self._steps.values() for step in steps)
 
     def recall(self, key: Key) -> Known | None:
         """The last step of a structure."""

@@ -8,7 +8,9 @@ from urllib.parse import unquote
 
 from slmsam2.errors import PromptError
 
-LONGEST = 200  # characters; file systems take 255 bytes, endings and dates included
+LONGEST = 248  # bytes of an id: file systems take 255, the longest ending included
+LONGEST_TAG = 200  # bytes; a date comes behind it
+SHOWN = 200  # characters of a name that is refused
 MOST_DECODINGS = 5
 TAG = re.compile(r"\w[\w .-]*")
 
@@ -38,12 +40,22 @@ def check_id(name: str, what: str = "image") -> str:
         PromptError: it could be read as a path, is hidden (".name"), empty or too long.
     """
     plain = decoded(name)
-    if leads_away(name) or "/" in plain or plain.startswith(".") or not 0 < len(plain.strip()) <= LONGEST:
+    if _bytes(name) > LONGEST:
         raise PromptError(
-            f"{name[:LONGEST]!r} is no id of an {what}. Give the id as the list of images (/datastore/?output=all) has "
+            f"{name[:SHOWN]!r} is too long for an id of an {what}. Give it one of at most {LONGEST} bytes: as "
+            "many plain letters, or a third of that in Chinese."
+        )
+    if leads_away(name) or "/" in plain or plain.startswith(".") or not plain.strip():
+        raise PromptError(
+            f"{name[:SHOWN]!r} is no id of an {what}. Give the id as the list of images (/datastore/?output=all) has "
             "it: a name without a path."
         )
     return name
+
+
+def _bytes(name: str) -> int:
+    """What a name takes in a file system."""
+    return len(name.encode(errors="surrogatepass"))
 
 
 def check_tag(tag: str) -> str:
@@ -52,9 +64,9 @@ def check_tag(tag: str) -> str:
     Raises:
         PromptError: it is no plain name.
     """
-    if not TAG.fullmatch(tag) or len(tag) > LONGEST:
+    if not TAG.fullmatch(tag) or _bytes(tag) > LONGEST_TAG:
         raise PromptError(
-            f"{tag[:LONGEST]!r} is no label tag. Use letters, digits, '-' and '_', for instance 'final'."
+            f"{tag[:SHOWN]!r} is no label tag. Use letters, digits, '-' and '_', for instance 'final'."
         )
     return tag
 

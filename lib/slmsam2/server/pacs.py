@@ -28,7 +28,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from slmsam2.errors import ArchiveError, PromptError, TransferError
-from slmsam2.server.archive import bound_waiting
+from slmsam2.server.archive import bound_waiting, is_of_one
 from slmsam2.server.fetched import FetchedSeries
 from slmsam2.server.folder import FolderDatastore
 from slmsam2.server.listed import Listed
@@ -133,9 +133,15 @@ class PacsDatastore(DICOMWebDatastore, FolderDatastore):
         return FolderDatastore.get_label_uri(self, image, label_tag)
 
     def datalist(self, full_path: bool = True) -> list[dict[str, Any]]:
+        """Images with labels, and these; those that the PACS does not send are left out, with a warning each."""
         for image in self.get_labeled_images():
-            self.get_image_uri(image)
-            self._refresh(image)
+            try:
+                self.get_image_uri(image)
+                self._refresh(image)
+            except Exception as error:
+                if not is_of_one(error):
+                    raise
+                logger.warning("Series %s and its label are left out: %s", image, error)
         return FolderDatastore.datalist(self, full_path)
 
     def save_label(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 from monailabel.config import settings
 from monailabel.datastore.dicom import DICOMWebDatastore
 from monailabel.endpoints import activelearning, infer, info
@@ -19,15 +19,16 @@ from monailabel.interfaces.utils.app import app_instance
 from starlette.responses import Response
 
 from slmsam2.errors import PromptError
-from slmsam2.server.front import WAITING, check_annotator, off_the_loop
+from slmsam2.server.front import WAITING, check_annotator, off_the_loop, put_in_front, router_of_checked
 from slmsam2.server.json_objects import check_object, parse_object
 from slmsam2.server.line import in_line, line
 from slmsam2.server.monitoring import monitor
+from slmsam2.server.notes import notes
 from slmsam2.server.parameters import text_of
 from slmsam2.server.received import Received, receive, received
 from slmsam2.server.uploads import as_file
 
-NAMES = INFER, SAMPLE, INFO = "slmsam2_infer", "slmsam2_sample", "slmsam2_info"
+INFER, SAMPLE, INFO = "slmsam2_infer", "slmsam2_sample", "slmsam2_info"
 
 
 def install_routes(app: FastAPI, most_voxels: int) -> None:
@@ -39,30 +40,18 @@ def install_routes(app: FastAPI, most_voxels: int) -> None:
     MONAI Label's endpoints are ``async def`` around synchronous code: one inference blocks all other requests,
     and so does a PACS that hangs, which the description of the app asks how many images it has.
     """
-    if any(getattr(route, "name", None) in NAMES for route in app.router.routes):
-        return
     inferring = off_the_loop(
         infer.api_run_inference, partial(_infer, most_voxels), waiting=max(WAITING, line.most + 1)
     )
-    _put_in_front(app, INFER, infer.router, "/{model}", in_line(inferring, monitor.answered))
     sampling = off_the_loop(activelearning.api_sample, _next_sample)
-    _put_in_front(app, SAMPLE, activelearning.router, "/{strategy}", sampling)
-    _put_in_front(app, INFO, info.router, "/", off_the_loop(info.api_app_info, _info), method="GET")
-
-
-def _put_in_front(
-    app: FastAPI, name: str, stock: APIRouter, path: str, endpoint: Callable[..., Any], method: str = "POST"
-) -> None:
-    """Let ``endpoint`` serve a path of a stock router."""
-    # not in the schema: MONAI Label's own entry describes it
-    app.router.add_api_route(
-        f"{infer.settings.MONAI_LABEL_API_STR}{stock.prefix}{path}",
-        endpoint,
-        methods=[method],
-        name=name,
-        include_in_schema=False,
-    )
-    app.router.routes.insert(0, app.router.routes.pop())
+    router = router_of_checked("")
+    for name, method, path, endpoint in (
+        (INFER, "POST", f"{infer.router.prefix}/{{model}}", in_line(inferring, monitor.answered)),
+        (SAMPLE, "POST", f"{activelearning.router.prefix}/{{strategy}}", sampling),
+        (INFO, "GET", f"{info.router.prefix}/", off_the_loop(info.api_app_info, _info)),
+    ):  # not in the schema: MONAI Label's own entries describe them
+        router.add_api_route(path, endpoint, methods=[method], name=name, include_in_schema=False)
+    put_in_front(app, router)
 
 
 def _info(arguments: dict[str, Any]) -> dict[str, Any]:
@@ -79,7 +68,10 @@ def _infer(most_voxels: int, arguments: dict[str, Any]) -> Response | dict[str, 
     received.set(replace(came, annotator=_annotator(json.loads(arguments["params"]), user)))
     with ExitStack() as uploads:
         _as_files(arguments, uploads, most_voxels)
-        return infer.run_inference(**arguments)
+        answer = infer.run_inference(**arguments)
+    # a server that is stopped waits for what is done behind its answers
+    arguments["background_tasks"].add_task(notes.finish)
+    return answer
 
 
 def _as_files(arguments: dict[str, Any], uploads: ExitStack, most_voxels: int) -> None:

@@ -21,7 +21,7 @@ from slmsam2.prompts import label_names, named_values
 from slmsam2.server.inspection import inspect
 from slmsam2.server.process import server_application
 from slmsam2.server.proposals import Proposal, Proposals
-from slmsam2.server.shortage import room_for
+from slmsam2.server.shortage import is_for_now, room_for
 from slmsam2.server.study import label_file
 from slmsam2.volume import Volume, label_on_grid, read_label
 
@@ -65,11 +65,10 @@ class DiceScoring(ScoringMethod):
                 proposed = proposal or self._proposals.of(image)
                 if not proposed:
                     continue
-                score = {
-                    **_compare(datastore, image, proposed, submission),
-                    "files": stamps,
-                    "ts": _submitted(datastore, image),
-                }
+                compared = _compare(datastore, image, proposed, submission)
+                if compared is None:
+                    continue
+                score = {**compared, "files": stamps, "ts": _submitted(datastore, image)}
                 _note(datastore, image, score)
             if _is_complete(score):
                 result[image] = score["dice"]
@@ -137,8 +136,9 @@ def _note(datastore: Datastore, image: str, score: dict[str, Any]) -> None:
 
 def _compare(
     datastore: Datastore, image: str, proposed: Path | Mapping[str, Proposal], submitted: Path
-) -> dict[str, Any]:
-    """Dice of what was proposed, saved or remembered, with what was submitted, or what stands against it."""
+) -> dict[str, Any] | None:
+    """Dice of what was proposed, saved or remembered, with what was submitted, or what stands against it; None when
+    memory ran short, so that this cannot be told now."""
     proposal_info, info = (
         datastore.get_label_info(datastore.get_label_by_image_id(image, tag), tag) for tag in _TAGS
     )
@@ -152,8 +152,10 @@ def _compare(
                 scores = structure_dice(proposal.array, on_grid, proposal_info, info)
             else:
                 scores = _remembered_dice(proposed, submission, info)
-    except (VolumeError, OSError) as error:
+    except (VolumeError, OSError, MemoryError) as error:
         logger.warning("Proposal and submission of %s cannot be compared: %s", image, error)
+        if is_for_now(error):
+            return None
         return {"dice": None, "per_structure": {}, "problem": str(error)}
     mean = round(float(np.mean(list(scores.values()))), 4) if scores else None
     return {"dice": mean, "per_structure": scores}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,7 +10,10 @@ from typing import Any
 from dicomweb_client import DICOMwebClient
 from pydicom.dataset import Dataset
 
+from slmsam2.server.archive import is_of_one
 from slmsam2.server.listed import Listed
+
+logger = logging.getLogger(__name__)
 
 TRUSTED_FOR = 120.0  # seconds, without being listed by the archive
 
@@ -35,6 +39,8 @@ class Segmentation:
 class Segmentations:
     """Finds SEG objects by DICOMweb. Metadata are read once per object: an object never changes.
 
+    One that cannot be read, or says too little, is left out, with one warning.
+
     An archive may list an object only a while after it took it. What was stored from here counts until then, for two
     minutes at most.
     """
@@ -42,6 +48,7 @@ class Segmentations:
     def __init__(self, client: DICOMwebClient) -> None:
         self._client = client
         self._known: dict[str, Segmentation | None] = {}
+        self._warned: set[str] = set()
         self._stored: dict[str, tuple[Segmentation, float]] = {}  # image -> and until when it is trusted
         self._listed = Listed(self._look)
 
@@ -77,7 +84,7 @@ class Segmentations:
         """The newest SEG object of each image, and the UIDs of all."""
         found = self._client.search_for_series(search_filters={"Modality": "SEG"})
         series = [Dataset.from_json(entry) for entry in found]
-        known = [self._read(str(s.StudyInstanceUID), str(s.SeriesInstanceUID)) for s in series]
+        known = [self._read(each) for each in series]
         seen = {
             uid: number for number, uid in enumerate(self._known)
         }  # of two of one second the later one found
@@ -90,12 +97,29 @@ class Segmentations:
                 self._stored.pop(image, None)
         return {each.image: each for each in ordered}, listed
 
-    def _read(self, study: str, series: str) -> Segmentation | None:
-        """None: it does not say which series it belongs to."""
+    def _read(self, listed: Dataset) -> Segmentation | None:
+        """None: it is to be left out.
+
+        Raises:
+            requests.RequestException: the archive does not answer, is busy, or lets nobody in.
+        """
+        study, series = str(listed.get("StudyInstanceUID")), str(listed.get("SeriesInstanceUID"))
         if series not in self._known:
-            metadata = self._client.retrieve_series_metadata(study, series)
-            self._known[series] = _segmentation(study, series, Dataset.from_json(metadata[0]))
+            try:
+                metadata = self._client.retrieve_series_metadata(study, series)
+                self._known[series] = _segmentation(study, series, Dataset.from_json(metadata[0]))
+            except Exception as error:
+                if not is_of_one(error):
+                    raise
+                self._warn(series, error)
+                return None
         return self._known[series]
+
+    def _warn(self, series: str, error: Exception) -> None:
+        """Once; it is read again all the same when the archive is asked next: it may be arriving there just now."""
+        if series not in self._warned:
+            self._warned.add(series)
+            logger.warning("The SEG object %s of the PACS is left out, it cannot be read: %r", series, error)
 
 
 def _segmentation(study: str, series: str, data: Dataset) -> Segmentation | None:

@@ -55,6 +55,11 @@ def is_shortage(error: BaseException | None) -> bool:
     return False
 
 
+def is_for_now(error: BaseException) -> bool:
+    """Whether an error says that memory ran short, or would: what failed may go well another time."""
+    return isinstance(error, (TooLargeError, MemoryShortageError)) or is_shortage(error)
+
+
 def is_full_disk(error: BaseException) -> bool:
     """Whether an error says that there is no space on a disk."""
     return isinstance(error, OSError) and error.errno in _NO_SPACE

@@ -185,9 +185,6 @@ def _update_label_info(label: str, tag: str, params: str, user: str) -> Any:
 
 
 def _download_dataset(limit_cases: int | None) -> Any:
-    datastore = stock.app_instance().datastore()
-    if not datastore.datalist():
-        raise PromptError("There is no final label yet, so there is no dataset. Submit a label first.")
-    archive = pack(datastore, limit_cases)
+    archive = pack(stock.app_instance().datastore(), limit_cases)
     close = BackgroundTask(archive.close)
     return FileResponse(archive.name, media_type="application/zip", filename="dataset.zip", background=close)

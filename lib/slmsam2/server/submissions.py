@@ -12,6 +12,7 @@ from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 
 from slmsam2.files import stamp_of
 from slmsam2.prompts import label_names
+from slmsam2.server.archive import is_of_one
 from slmsam2.server.inspection import inspect
 from slmsam2.server.shortage import room_for
 from slmsam2.server.study import label_file
@@ -25,11 +26,21 @@ FINAL = DefaultLabelTag.FINAL.value
 def submissions(datastore: Datastore) -> list[Submission]:
     """All labels tagged final, with the files they and their images lie in.
 
-    A DICOMweb datastore fetches what it does not have yet.
+    A DICOMweb datastore fetches what it does not have yet. What it cannot fetch is left out, with a warning.
     """
     datastore.datalist()
-    found = (submission_of(datastore, image_id) for image_id in sorted(submitted_images(datastore)))
+    found = (_fetched(datastore, image_id) for image_id in sorted(submitted_images(datastore)))
     return [submission for submission in found if submission is not None]
+
+
+def _fetched(datastore: Datastore, image_id: str) -> Submission | None:
+    try:
+        return submission_of(datastore, image_id)
+    except Exception as error:
+        if not is_of_one(error):
+            raise
+        logger.warning("The final label of %s is left out: %s", image_id, error)
+        return None
 
 
 def submission_of(datastore: Datastore, image_id: str) -> Submission | None:

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
-from monailabel.interfaces.exception import MONAILabelException
 
 logger = logging.getLogger(__name__)
 
@@ -42,16 +41,14 @@ def mean_confidence(report: Mapping[str, Any]) -> float | None:
     return sum(means) / len(means) if means else None
 
 
-def record_confidence(datastore: Datastore, image: str, report: Mapping[str, Any]) -> None:
-    """Note in the image's info how sure the model was; a datastore that cannot keep it is no reason to fail."""
+def confidence_note(report: Mapping[str, Any]) -> dict[str, Any]:
+    """How sure the model was, for an image's info; {} when it found nothing by itself."""
     confidence = mean_confidence(report)
     if confidence is None:
-        return
-    note = {"confidence": round(confidence, 4), "version": report.get("version"), "ts": int(time.time())}
-    try:
-        datastore.update_image_info(image, {KEY: note})
-    except (MONAILabelException, OSError) as error:
-        logger.warning("The confidence on %s could not be noted: %s", image, error or type(error).__name__)
+        return {}
+    return {
+        KEY: {"confidence": round(confidence, 4), "version": report.get("version"), "ts": int(time.time())}
+    }
 
 
 def recorded_confidence(datastore: Datastore, image: str) -> float | None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.exception import MONAILabelException
 
+from slmsam2.errors import SlmSam2Error
 from slmsam2.server.folder import FolderDatastore
 
 logger = logging.getLogger(__name__)
@@ -78,22 +79,26 @@ class HandedOut:
         with self._lock:
             self._taken[image] = Holder(client, self._clock())
 
-    def go_on(self, image: str, client: str | None, datastore: Datastore) -> None:
+    def go_on(self, image: str, client: str | None, datastore: Datastore, also: Mapping[str, Any]) -> None:
         """Take note that a client works on an image: where it was handed to them, nobody else gets it for longer.
 
         A datastore that cannot keep the note is no reason to fail.
+
+        Args:
+            also: what else is to be noted in the image's info; all is written at once.
         """
         try:
             holder = self.holders([image], datastore).get(image)
-            if holder is None or holder.client != client or self._clock() - holder.since < RENEWED_SECONDS:
-                return
-            self.renew(image, client)
-            if isinstance(datastore, FolderDatastore):
-                datastore.note_holder(image, client, self._clock())
-        except (MONAILabelException, OSError) as error:
-            logger.warning(
-                "That %s is worked on could not be noted: %s", image, error or type(error).__name__
-            )
+            theirs = holder is not None and holder.client == client
+            due = theirs and self._clock() - holder.since >= RENEWED_SECONDS  # type: ignore[union-attr]
+            if due:
+                self.renew(image, client)
+            if due and isinstance(datastore, FolderDatastore):
+                datastore.note_holder(image, client, self._clock(), also)
+            elif also:
+                datastore.update_image_info(image, dict(also))
+        except (MONAILabelException, SlmSam2Error, OSError) as error:
+            logger.warning("The work on %s could not be noted: %s", image, error or type(error).__name__)
 
     def minutes_left(self, holders: Iterable[Holder]) -> int:
         """Minutes until the first of these images is free again, at least 1."""

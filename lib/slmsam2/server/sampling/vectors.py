@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import logging
-import os
 import random
 import threading
 import time
-import uuid
 import weakref
 import zipfile
 from collections.abc import Sequence
@@ -21,12 +18,13 @@ from monailabel.interfaces.datastore import Datastore
 
 from slmsam2.engine.embedding import encoder_fingerprint, volume_vector
 from slmsam2.errors import SlmSam2Error
+from slmsam2.files import write_whole
 from slmsam2.modeling import SLMSAM2
 from slmsam2.modeling.build import learnt_folder
 from slmsam2.server.devices import resolve_device
 from slmsam2.server.inspection import inspect
 from slmsam2.server.models import ModelStore
-from slmsam2.server.shortage import room_for
+from slmsam2.server.shortage import is_for_now, room_for
 from slmsam2.volume import read_volume
 
 logger = logging.getLogger(__name__)
@@ -68,7 +66,8 @@ class VectorStore:
         """Vectors of the images, as far as there are any or there is time to compute them.
 
         Missing ones are computed in the order given, at least one unless inferences keep the device busy. Images that
-        cannot be read are left out with a warning, until their file changes.
+        cannot be read are left out with a warning, until their file changes, or, where memory ran
+        short, for this time.
 
         Returns:
             image id -> float32 (D,) of length 1.
@@ -115,12 +114,11 @@ class VectorStore:
                 self._vectors[key] = volume_vector(network, volume)
             finally:
                 busy.release()
-        except (SlmSam2Error, OSError, LookupError) as error:
-            logger.warning("Image %s cannot be compared with others: %s", image, error)
-        except Exception:  # archives and converters raise anything
-            logger.exception("Image %s cannot be compared with others", image)
-        if key is not None and key not in self._vectors:
-            self._unreadable.add(key)
+        except Exception as error:  # archives and converters raise anything
+            expected = isinstance(error, (SlmSam2Error, OSError, LookupError)) or is_for_now(error)
+            logger.warning("Image %s cannot be compared with others: %s", image, error, exc_info=not expected)
+            if key is not None and not is_for_now(error):
+                self._unreadable.add(key)
         return key
 
     def _use(self, network: SLMSAM2) -> None:
@@ -138,24 +136,18 @@ class VectorStore:
         return self.folder / f"{str(self._encoder)[:16]}.npz"
 
     def _save(self) -> None:
-        """Write the newest vectors; those of earlier image encoders go, and what a killed server left."""
+        """Write the newest vectors; those of earlier image encoders go."""
         self._vectors = dict(list(self._vectors.items())[-MOST_VECTORS:])
-        temporary = self._file.with_name(f".{uuid.uuid4().hex}.npz")
+        content = {"keys": np.array(list(self._vectors)), "vectors": np.stack(list(self._vectors.values()))}
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            np.savez(
-                temporary, keys=np.array(list(self._vectors)), vectors=np.stack(list(self._vectors.values()))
-            )
-            os.replace(temporary, self._file)
-            for other in self.folder.glob("*.npz"):
+            write_whole(self._file, lambda stream: np.savez(stream, **content))
+            for other in self.folder.glob("[0-9a-f]*.npz"):
                 if other != self._file:
                     other.unlink(missing_ok=True)
         except OSError as error:
             logger.warning(
                 "Vectors of images are kept in memory only, %s is not writable: %s", self.folder, error
             )
-            with contextlib.suppress(OSError):
-                temporary.unlink()
 
 
 def _load(path: Path) -> dict[str, np.ndarray]:
