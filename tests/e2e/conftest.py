@@ -20,7 +20,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 CHROMIUM = Path("/usr/bin/chromium")
 PORT = 8000
 URL = f"http://127.0.0.1:{PORT}"
-FAR = f"http://workstation:{PORT}"  # the same server, as a browser on another machine sees it
+FAR = f"http://reading-room:{PORT}"  # the same server, as a browser on another machine sees it
 HOW = "run bash scripts/test.sh --e2e, as root on Debian 12"
 FLAGS = [
     "--no-sandbox",
@@ -33,7 +33,7 @@ FLAGS = [
     "--use-gl=angle",
     "--use-angle=swiftshader",
     "--enable-unsafe-swiftshader",
-    "--host-resolver-rules=MAP workstation 127.0.0.1",
+    "--host-resolver-rules=MAP reading-room 127.0.0.1",
 ]
 
 
