@@ -1,11 +1,13 @@
 // What the panel's buttons do.
-import { Clicking, NO_STRUCTURE } from './clicking.js';
+import { Clicking } from './clicking.js';
 import { nextToCheck, sliceConfidences } from './confidence.js';
 import { drop, keptOf, leave, resume } from './kept.js';
 import { Labelmap } from './labelmap.js';
 import { readLabels } from './nifti.js';
 import { Propagation } from './propagation.js';
+import { BACK, UNSAVED, found, notAsked, othersUnsaved } from './sentences.js';
 import { Session } from './session.js';
+import { checkName, checkStructures, firstStructures } from './structures.js';
 import { valuesIn } from './touched.js';
 import { trainingState } from './training.js';
 
@@ -14,9 +16,6 @@ const CALM = 30; // ms: OHIF changes several things at once
 const LOOK = { idle: 15000, training: 2000, lost: 3000 }; // ms between looks at the server
 const DOUBLE = 600; // ms in which a second press is still the first one
 const NEVER = { action: '', at: -Infinity };
-
-const UNSAVED = 'There is painting that was not submitted.';
-const BACK = 'What you had painted on this series is back. It is not submitted yet.';
 
 /** Thrown instead of doing something: doing it again means yes. */
 class Question extends Error {
@@ -144,14 +143,14 @@ export class Controller extends EventTarget {
       const values = this.structures.map(each => each.value);
       const value = Math.max(0, ...values) + 1;
       if (value > 254) throw new Error('There are 254 structures: that is as many as a label map holds.');
-      this.#checkName(name, value);
+      checkName(this.structures, name, value);
       this.viewer.addStructure(this.#id, value, name || `Structure ${value}`);
     });
   }
 
   renameStructure(value, name) {
     this.#try(() => {
-      this.#checkName(name, value);
+      checkName(this.structures, name, value);
       this.viewer.renameStructure(this.#id, value, name);
     });
   }
@@ -179,7 +178,7 @@ export class Controller extends EventTarget {
     this.progress = { done: 0, total: 0 };
     this.#say('');
     await this.#try(async () => {
-      this.#checkStructures();
+      checkStructures(this.structures);
       const structures = scope === 'active' ? [this.activeStructure] : named;
       const { reply, leftOut } = await this.propagation.run(session, { structures, named, direction, limit });
       this.#say([found(reply), ...leftOut.map(notAsked)].join(' '));
@@ -224,7 +223,7 @@ export class Controller extends EventTarget {
     const { session } = this;
     if (!this.canSave) return;
     await this.#save(async () => {
-      this.#checkStructures();
+      checkStructures(this.structures);
       session.notice();
       const present = valuesIn(session.known);
       const structures = this.structures.filter(each => present.has(each.value))
@@ -320,19 +319,6 @@ export class Controller extends EventTarget {
     return this.session.labelmap.id;
   }
 
-  #checkName(name, value) {
-    const other = this.structures.find(each => each.name === name && each.value !== value);
-    if (other) throw new Error(`There is a structure '${name}' already. Choose another name.`);
-  }
-
-  /** @throws {Error} with a sentence for the user: there are none, or two have one name, as OHIF's own menu allows */
-  #checkStructures() {
-    const names = this.structures.map(each => each.name);
-    if (names.length === 0) throw new Error(NO_STRUCTURE);
-    const twice = names.find((name, n) => names.indexOf(name) !== n);
-    if (twice !== undefined) throw new Error(`Two structures are called '${twice}'. Rename one of them first.`);
-  }
-
   /** Saved structures under the values that this label map has for their names; unknown names are added. */
   #withOwnValues(labels, saved) {
     const own = new Uint8Array(256);
@@ -391,11 +377,8 @@ export class Controller extends EventTarget {
 
   /** A sentence on the other segmentations of a session's series that are not submitted; '' if there are none. */
   #othersUnsaved(session) {
-    const names = this.#othersOf(session).filter(each => each.unsaved)
-      .map(each => `'${this.viewer.segmentationName(each.labelmap.id)}'`);
-    if (names.length === 0) return '';
-    return `Not submitted of this series: ${names.join(', ')}. `
-      + "To go on with it, choose it in OHIF's segmentation tab.";
+    const unsaved = this.#othersOf(session).filter(each => each.unsaved);
+    return othersUnsaved(unsaved.map(each => this.viewer.segmentationName(each.labelmap.id)));
   }
 
   /** @returns {Session[]} of the same series */
@@ -477,23 +460,4 @@ export class Controller extends EventTarget {
   #changed() {
     this.dispatchEvent(new Event('change'));
   }
-}
-
-/** The structures of a new segmentation: those the server knows, or one to begin with. */
-function firstStructures(info) {
-  const labels = info?.labels ?? [];
-  const names = Array.isArray(labels) ? labels : Object.keys(labels);
-  return (names.length ? names : ['Structure 1']).map((name, n) => ({ name, value: n + 1 }));
-}
-
-/** @param {{name: string}} structure that was painted in another plane than the one that was propagated */
-function notAsked({ name }) {
-  return `${name} was left out: it is painted in another plane. Propagate it by itself, as the active structure.`;
-}
-
-/** What a propagation found, in a sentence. */
-function found(reply) {
-  const parts = Object.entries(reply.report.structures).map(([name, { first, last }]) =>
-    first === null ? `${name}: nothing` : `${name}: slices ${first} to ${last}`);
-  return `${parts.join('; ')} (${reply.latencies.total.toFixed(1)} s).`;
 }

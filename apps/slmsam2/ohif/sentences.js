@@ -1,0 +1,29 @@
+// What the panel says about what was done and what is not submitted.
+
+export const UNSAVED = 'There is painting that was not submitted.';
+export const BACK = 'What you had painted on this series is back. It is not submitted yet.';
+
+/**
+ * What a propagation found.
+ * @param {any} reply the server's
+ */
+export function found(reply) {
+  const parts = Object.entries(reply.report.structures).map(([name, { first, last }]) =>
+    first === null ? `${name}: nothing` : `${name}: slices ${first} to ${last}`);
+  return `${parts.join('; ')} (${reply.latencies.total.toFixed(1)} s).`;
+}
+
+/** @param {{name: string}} structure that was painted in another plane than the one that was propagated */
+export function notAsked({ name }) {
+  return `${name} was left out: it is painted in another plane. Propagate it by itself, as the active structure.`;
+}
+
+/**
+ * @param {string[]} names of the segmentations of a series, beside the panel's, that are not submitted
+ * @returns {string} '' if there are none
+ */
+export function othersUnsaved(names) {
+  if (names.length === 0) return '';
+  return `Not submitted of this series: ${names.map(name => `'${name}'`).join(', ')}. `
+    + "To go on with it, choose it in OHIF's segmentation tab.";
+}

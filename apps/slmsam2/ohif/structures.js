@@ -1,0 +1,38 @@
+// The structures of a label map: which there are to begin with, and what their names must be.
+
+import { NO_STRUCTURE } from './clicking.js';
+
+/** @typedef {{value: number, name: string}} Structure */
+
+/**
+ * Those of a new segmentation: the ones the server knows, or one to begin with.
+ * @param {any} info the server's /info/; null: not connected
+ * @returns {Structure[]}
+ */
+export function firstStructures(info) {
+  const labels = info?.labels ?? [];
+  const names = Array.isArray(labels) ? labels : Object.keys(labels);
+  return (names.length ? names : ['Structure 1']).map((name, n) => ({ name, value: n + 1 }));
+}
+
+/**
+ * @param {Structure[]} structures
+ * @param {string} name
+ * @param {number} [value] of the structure that is to have it; none: a new one
+ * @throws {Error} with a sentence for the user: another structure has this name
+ */
+export function checkName(structures, name, value) {
+  const other = structures.find(each => each.name === name && each.value !== value);
+  if (other) throw new Error(`There is a structure '${name}' already. Choose another name.`);
+}
+
+/**
+ * @param {Structure[]} structures
+ * @throws {Error} with a sentence for the user: there are none, or two have one name, as OHIF's own menu allows
+ */
+export function checkStructures(structures) {
+  const names = structures.map(each => each.name);
+  if (names.length === 0) throw new Error(NO_STRUCTURE);
+  const twice = names.find((name, n) => names.indexOf(name) !== n);
+  if (twice !== undefined) throw new Error(`Two structures are called '${twice}'. Rename one of them first.`);
+}
