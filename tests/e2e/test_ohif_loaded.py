@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import requests
 from annotator import largest_slice, slices_of
+from waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -62,7 +63,7 @@ def test_an_opened_label_and_the_way_back_lose_no_painting(open_viewer, server, 
     viewer.page.locator("[data-cy=study-browser-thumbnail-no-image]").first.dblclick()
     viewer.page.get_by_text("Yes", exact=True).first.click(timeout=60_000)
     viewer.wait_for_message("Not submitted of this series: 'SLM-SAM 2'")
-    assert np.array_equal(viewer.label(), label)
+    until(lambda: np.array_equal(viewer.label(), label), 60)
 
     panel = viewer.page.locator(".slmsam2-structures li").first
     viewer.page.click("[data-cy=return-to-work-list]")
@@ -70,4 +71,4 @@ def test_an_opened_label_and_the_way_back_lose_no_painting(open_viewer, server, 
     viewer.page.evaluate("history.go(-2)")  # the list of studies is two steps for the browser
     panel.wait_for(timeout=90_000)
     viewer.wait_for_message("is back")
-    assert np.array_equal(viewer.label(), painted)
+    until(lambda: np.array_equal(viewer.label(), painted), 60)
