@@ -34,7 +34,7 @@ function placing(answer) {
     structures: () => [{ value: 1, name: 'liver', active: true, color: [] }],
     viewportsOf: () => [shown(slice)],
   }, { infer });
-  controller.info = INFO;
+  controller.watching.info = INFO;
   const session = new Session({ SeriesInstanceUID: '1.2' }, labelmap, () => {});
   controller.session = session;
   controller.togglePoints();

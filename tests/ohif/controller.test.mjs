@@ -26,13 +26,13 @@ function controllerWith(server = {}, session = {}) {
     info: async () => ({ models: { slmsam2: {} }, strategies: { random: {} } }),
     ...server,
   });
-  controller.info = { models: { slmsam2: {} }, strategies: { random: {} } };
+  controller.watching.info = { models: { slmsam2: {} }, strategies: { random: {} } };
   controller.session = {
     uid: '1.2', series: { SeriesInstanceUID: '1.2', imageIds: [0] }, labelmap: { id: 'a' }, known: Uint8Array.of(0, 1),
     lastChange: null, unsaved: true, notice() {}, ...session,
   };
-  controller.sessions.set('a', controller.session);
-  controller.stopped = true; // no looks at the server by itself
+  controller.following.sessions.set('a', controller.session);
+  controller.watching.stopped = true; // no looks at the server by itself
   return controller;
 }
 
@@ -44,7 +44,7 @@ test('what cannot work is off', () => {
   assert.deepEqual([controller.canPropagate, controller.canUndo, controller.canSave], [false, false, false]);
   controller.propagation = null;
   assert.equal(controller.canUndo, true);
-  controller.info = null;
+  controller.watching.info = null;
   assert.deepEqual([controller.canPropagate, controller.canSave], [false, false]);
 });
 
@@ -59,9 +59,9 @@ test('a label is on its way once, and painting meanwhile counts as unsaved', asy
   const sent = [];
   const saveLabel = (...args) => new Promise(resolve => { sent.push(args); arrive = resolve; });
   const controller = controllerWith({ saveLabel });
-  const submitted = controller.submit();
+  const submitted = controller.saving.submit();
   assert.equal(controller.canSave, false);
-  await controller.submit();
+  await controller.saving.submit();
   assert.equal(sent.length, 1);
   assert.deepEqual(sent[0][2], [{ name: 'liver', id: 1, color: [1, 2, 3] }]);
   controller.session.unsaved = true; // a stroke
@@ -73,7 +73,7 @@ test('a label is on its way once, and painting meanwhile counts as unsaved', asy
 
 test('a label that did not arrive is still unsaved', async () => {
   const controller = controllerWith({ saveLabel: async () => { throw new Error('The archive is full.'); } });
-  await controller.submit();
+  await controller.saving.submit();
   assert.deepEqual([controller.message, controller.unsaved], [{ text: 'The archive is full.', failed: true }, true]);
 });
 
@@ -81,14 +81,14 @@ test('unsaved painting is left behind only by a second press, and a double click
   let asked = 0;
   const nextSample = async () => { asked += 1; return { id: '1.3', StudyInstanceUID: '1' }; };
   const controller = controllerWith({ nextSample });
-  await controller.nextSample();
+  await controller.saving.nextSample();
   assert.match(controller.message.text, /not submitted/);
   pause = 100;
-  await controller.nextSample();
+  await controller.saving.nextSample();
   assert.equal(asked, 0);
   assert.match(controller.message.text, /not submitted/);
   pause = 60_000; // the question is still shown
-  await controller.nextSample();
+  await controller.saving.nextSample();
   pause = 1000;
   assert.equal(asked, 1);
   assert.equal(window.location.search, 'StudyInstanceUIDs=1&SeriesInstanceUIDs=1.3');
@@ -96,10 +96,10 @@ test('unsaved painting is left behind only by a second press, and a double click
 
 test('a question is over when something else is said', async () => {
   const controller = controllerWith({ nextSample: () => assert.fail(), train: async () => {} });
-  await controller.nextSample();
+  await controller.saving.nextSample();
   await controller.train();
   assert.match(controller.message.text, /Training/);
-  await controller.nextSample();
+  await controller.saving.nextSample();
   assert.match(controller.message.text, /not submitted/);
 });
 
@@ -113,7 +113,7 @@ test('structures of one name, or none, are neither propagated nor submitted', as
       await controller.propagate();
       assert.match(controller.message.text, sentence);
     }
-    await controller.submit();
+    await controller.saving.submit();
     assert.match(controller.message.text, sentence);
   }
 });
@@ -130,19 +130,19 @@ function controllerToLoad(server = {}) {
   const savedLabel = async () => ({ file, structures: [{ name: 'liver', id: 1 }] });
   const controller = controllerWith({ savedLabel, ...server });
   controller.session = session;
-  controller.sessions.set('a', session);
+  controller.following.sessions.set('a', session);
   return { controller, session, images, shown: () => images.flatMap(pixels => [...pixels]) };
 }
 
 test('a saved label takes the place of unsaved painting only by a second press, and undo brings it back', async () => {
   const { controller, session, images, shown } = controllerToLoad();
-  await controller.load();
+  await controller.saving.load();
   assert.match(controller.message.text, /not submitted.*Load saved again/);
   assert.deepEqual(shown(), [1, 0, 0, 0]);
-  await controller.nextSample(); // asks its own question
+  await controller.saving.nextSample(); // asks its own question
   assert.match(controller.message.text, /Next sample again/);
-  await controller.load();
-  await controller.load();
+  await controller.saving.load();
+  await controller.saving.load();
   assert.deepEqual([shown(), controller.message.text], [[0, 0, 1, 1],
     'Loaded: liver. These slices count as yours: Propagate fills only the others.']);
   assert.deepEqual([controller.unsaved, session.touched.byValue.size], [false, 0]);
@@ -159,7 +159,7 @@ test('of a loaded structure a correction and Propagate change only the slices on
   const infer = async (_, uid, params) => { sent.push(params); return foundEverywhere([2, 1, 2]); };
   const { controller, session, images, shown } = controllerToLoad({ infer });
   session.unsaved = false;
-  await controller.load();
+  await controller.saving.load();
   await controller.propagate();
   assert.match(controller.message.text, /^Paint liver on one slice first, or correct a slice/); // it is finished
   images[1].set([0, 1]); // corrected
@@ -215,30 +215,30 @@ test('what is painted while a saved label is on its way is asked about', async (
   session.unsaved = false;
   const { savedLabel } = controller.server;
   controller.server.savedLabel = async () => { images[1].set([1, 0]); return savedLabel(); };
-  await controller.load();
+  await controller.saving.load();
   assert.match(controller.message.text, /Load saved again/);
   assert.deepEqual(shown(), [1, 0, 1, 0]);
-  await controller.load();
+  await controller.saving.load();
   assert.deepEqual(shown(), [0, 0, 1, 1]);
 });
 
 test('a yes holds for one loading', async () => {
   const { controller, images } = controllerToLoad();
-  await controller.load();
-  await controller.load();
+  await controller.saving.load();
+  await controller.saving.load();
   images[0].set([1, 1]);
-  await controller.load();
+  await controller.saving.load();
   assert.match(controller.message.text, /Load saved again/);
 });
 
 test('why there is no connection is said, and the last word counts', async () => {
   const controller = controllerWith({ info: async () => { throw Object.assign(new Error('Log in first.'), { status: 401 }); } });
   await controller.train();
-  assert.deepEqual([controller.info, controller.lost], [null, 'Log in first.']);
+  assert.deepEqual([controller.info, controller.watching.lost], [null, 'Log in first.']);
   controller.server.info = async () => { throw Object.assign(new Error('gone'), { status: 0 }); };
   await controller.train();
-  assert.match(controller.lost, /does not answer/);
+  assert.match(controller.watching.lost, /does not answer/);
   controller.server.info = async () => ({ models: {} });
   await controller.train();
-  assert.equal(controller.lost, null);
+  assert.equal(controller.watching.lost, null);
 });

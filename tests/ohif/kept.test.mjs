@@ -40,7 +40,7 @@ test('what was submitted does not come back', async () => {
   const kept = new Map();
   const { controller, images, leave } = await visit(kept, { server: { saveLabel: async () => {} } });
   images[0].set([1, 1]);
-  await controller.submit();
+  await controller.saving.submit();
   leave();
   assert.equal(kept.size, 0);
 });
@@ -52,7 +52,7 @@ test('of a label that was left on its way to the server it counts whether it arr
     const kept = new Map();
     const { controller, images, leave } = await visit(kept, { server: { saveLabel } });
     images[0].set([1, 1]);
-    const submitted = controller.submit();
+    const submitted = controller.saving.submit();
     leave();
     assert.equal(kept.size, 1);
     end();
@@ -102,7 +102,7 @@ test('two segmentations of a series that were not submitted both come back', asy
   assert.deepEqual(again.segmentations.map(({ name, structures, images }) =>
     [name, structures.map(each => each.name), images.flatMap(pixels => [...pixels])]),
   [['SLM-SAM 2', ['spleen'], [1, 1, 0, 0]], ['Second', ['kidney'], [0, 0, 3, 0]]]);
-  assert.deepEqual([kept.size, again.controller.sessions.size], [0, 2]);
+  assert.deepEqual([kept.size, again.controller.following.sessions.size], [0, 2]);
   again.leave();
   assert.equal(kept.get('1.2 2').length, 2);
 });
@@ -118,7 +118,7 @@ test('at the switch and at Submit it is said which segmentation of the series is
   const others = "Not submitted of this series: 'SLM-SAM 2'. To go on with it, choose it in OHIF's segmentation tab.";
   assert.equal(controller.message.text, `The panel is on 'Opened' now. ${others}`);
   segmentations[1].images[0].set([1, 0]);
-  await controller.submit();
+  await controller.saving.submit();
   assert.equal(controller.message.text, `Submitted: kidney. ${others}`);
   viewer.active = segmentations[0].id;
   await look();
@@ -129,7 +129,7 @@ test('at the switch and at Submit it is said which segmentation of the series is
 test('what was said is over when the user paints', async () => {
   const { controller, images, leave } = await visit(new Map(), { server: { saveLabel: async () => {} } });
   images[0].set([1, 1]);
-  await controller.submit();
+  await controller.saving.submit();
   assert.equal(controller.message.text, 'Submitted: spleen.');
   images[1].set([1, 1]);
   controller.session.notice();

@@ -41,7 +41,7 @@ export async function visit(kept, { series = SERIES, server = {} } = {}) {
   const look = async () => {
     viewer.listener();
     await new Promise(resolve => setTimeout(resolve, 60));
-    await controller.syncing;
+    await controller.following.syncing;
   };
   const { images, structures } = at(viewer.active);
   return {

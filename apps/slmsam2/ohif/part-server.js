@@ -9,7 +9,7 @@ export function serverPart(controller) {
   return {
     node,
     update() {
-      const { title, text, failed } = serverState(controller);
+      const { title, text, failed } = serverState(controller.watching);
       name.textContent = title;
       words.textContent = text;
       node.title = [title, text].join(' · ');
@@ -21,7 +21,7 @@ export function serverPart(controller) {
 
 /**
  * What is said of the server.
- * @param {{info: any|null, lost: string|null}} controller `lost`: why the server's last answer is missing
+ * @param {{info: any|null, lost: string|null}} watching `lost`: why the server's last answer is missing
  * @returns {{title: string, text: string, failed: boolean}}
  */
 export function serverState({ info, lost }) {

@@ -1,0 +1,144 @@
+// Follows OHIF: which series and which segmentation the user works on, and a session for each.
+import { drop, keptOf, leave, resume } from './kept.js';
+import { Labelmap } from './labelmap.js';
+import { BACK, othersUnsaved } from './sentences.js';
+import { Session } from './session.js';
+import { firstStructures } from './structures.js';
+
+const CALM = 30; // ms: OHIF changes several things at once
+
+export class Following {
+  /**
+   * @param {import('./controller.js').Controller} controller
+   * @param {(action: () => Promise<void>) => Promise<void>} attempt shows what goes wrong
+   * @param {Map<string, import('./kept.js').Kept[]>} kept by the series' key
+   */
+  constructor(controller, attempt, kept) {
+    this.controller = controller;
+    this.attempt = attempt;
+    this.kept = kept;
+    /** @type {Map<string, Session>} by the segmentation's id */
+    this.sessions = new Map();
+    this.timer = 0;
+    this.stopped = false;
+    /** what is under way; one after the other, or a series would get two segmentations */
+    this.syncing = Promise.resolve();
+  }
+
+  /**
+   * @param {Promise<void>} ready what is awaited before the first segmentation is made
+   * @returns {() => void} ends it, and keeps what is not submitted
+   */
+  start(ready) {
+    const { viewer } = this.controller;
+    const stop = viewer.onChange(() => this.#syncSoon());
+    this.syncing = ready;
+    this.#syncSoon();
+    return () => {
+      this.stopped = true;
+      stop();
+      clearTimeout(this.timer);
+      for (const session of this.sessions.values()) leave(session, viewer, this.kept);
+      this.sessions.clear();
+    };
+  }
+
+  /** Whether anything is not submitted. */
+  get unsaved() {
+    return this.kept.size > 0 || [...this.sessions.values()].some(session => session.unsaved);
+  }
+
+  /** Leave everything as it is: nothing is asked about, and nothing comes back. */
+  leaveAll() {
+    for (const session of this.sessions.values()) session.unsaved = false;
+    this.kept.clear();
+  }
+
+  /** A sentence on the other segmentations of a session's series that are not submitted; '' if there are none. */
+  othersUnsaved(session) {
+    const { viewer } = this.controller;
+    const unsaved = this.#othersOf(session).filter(each => each.unsaved);
+    return othersUnsaved(unsaved.map(each => viewer.segmentationName(each.labelmap.id)));
+  }
+
+  #syncSoon() {
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => {
+      this.syncing = this.syncing.then(() => this.attempt(() => this.#sync()));
+    }, CALM);
+  }
+
+  async #sync() {
+    const { controller } = this;
+    const { viewer } = controller;
+    for (const [id, session] of this.sessions) {
+      if (viewer.hasSegmentation(id)) continue;
+      session.stop();
+      this.sessions.delete(id);
+    }
+    const series = viewer.activeSeries();
+    const isBack = series && await this.#bringBack(series);
+    const id = series && await viewer.segmentationOf(series, firstStructures(controller.info));
+    if (this.stopped) return;
+    if (id) this.#begin(id, series);
+    const session = this.sessions.get(id) ?? null;
+    const isOther = session !== controller.session;
+    controller.session = session;
+    if (isOther) {
+      controller.clicking.end();
+      controller.say(isBack ? BACK : this.#moved(session));
+    }
+    session?.notice(); // what was deleted of a structure, before the structure is forgotten
+    if (session) this.#forgetDeleted(id);
+    controller.changed();
+  }
+
+  /** @returns {Session} of a segmentation, a new one if it has none */
+  #begin(id, series) {
+    if (!this.sessions.has(id)) {
+      const { viewer } = this.controller;
+      const labelmap = new Labelmap(id, viewer.cornerstone, viewer.tools);
+      this.sessions.set(id, new Session(series, labelmap, () => this.#painted(id)));
+    }
+    return this.sessions.get(id);
+  }
+
+  /** What is to be said when the panel goes on with a segmentation that is not the only one of its series. */
+  #moved(session) {
+    if (!session || this.#othersOf(session).length === 0) return '';
+    const name = this.controller.viewer.segmentationName(session.labelmap.id);
+    return `The panel is on '${name}' now. ${this.othersUnsaved(session)}`.trim();
+  }
+
+  /** @returns {Session[]} of the same series */
+  #othersOf(session) {
+    return [...this.sessions.values()].filter(each => each !== session && each.uid === session.uid);
+  }
+
+  /**
+   * What was left of a series gets its segmentations back, each its own.
+   * @returns {Promise<boolean>} whether there was anything
+   */
+  async #bringBack(series) {
+    const { viewer } = this.controller;
+    const works = keptOf(series, this.kept);
+    if (viewer.viewportsOf(series).length === 0) return false;
+    for (const work of works) {
+      const id = await viewer.addSegmentation(series, work.structures, work.name);
+      if (this.stopped) return false;
+      drop(series, this.kept, work);
+      resume(this.#begin(id, series), viewer, work);
+    }
+    return works.length > 0;
+  }
+
+  /** The user has changed something: what was said before is over. */
+  #painted(id) {
+    this.#forgetDeleted(id);
+    this.controller.say('');
+  }
+
+  #forgetDeleted(id) {
+    this.sessions.get(id).keepOnly(new Set(this.controller.viewer.structures(id).map(each => each.value)));
+  }
+}
