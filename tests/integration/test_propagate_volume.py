@@ -91,6 +91,8 @@ def test_report(network, phantom):
     assert liver["found"] + liver["empty"] == len(liver["confidence"])
     assert liver["confidence"][PAINTED] == 1.0
     assert report["suggested_slice"] in liver["confidence"]
+    assert liver["gain"].keys() == liver["confidence"].keys()
+    assert max(liver["gain"], key=liver["gain"].get) == liver["suggested_slice"]
     assert report["suggested_slice"] != PAINTED
     assert set(report["latencies"]) == {"load", "encode", "propagate", "total"}
     json.dumps(report)

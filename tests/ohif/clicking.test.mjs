@@ -114,11 +114,17 @@ test('a click without a structure says what is missing', async () => {
   session.stop();
 });
 
-test('a slice that was painted since the points stays painted', async () => {
+test('what was painted since the points is taken back before them', async () => {
   const { controller, session, click, slice, paint } = placing(() => [4, 5]);
   await click(0);
   paint(1, [1, 1, 0, 1]);
+  await click(0); // of the same points: a step of its own, as there was painting between
+  assert.deepEqual(slice(1), [1, 1, 0, 0]);
   controller.undo();
-  assert.deepEqual([slice(1), session.touched.slices(1, 2)], [[0, 0, 0, 1], [1]]);
+  assert.deepEqual(slice(1), [1, 1, 0, 1]);
+  controller.undo();
+  assert.deepEqual([slice(1), session.touched.slices(1, 2)], [[1, 1, 0, 0], [1]]);
+  controller.undo();
+  assert.deepEqual([slice(1), session.touched.byValue.size], [[0, 0, 0, 0], 0]);
   session.stop();
 });

@@ -15,7 +15,7 @@ mock.method(Date, 'now', () => { now += pause; return now; });
 function foundEverywhere(dims) {
   const file = niftiOf(dims);
   new Uint8Array(file, 352).fill(1);
-  const liver = { value: 1, painted: [], first: 0, last: dims[2] - 1, confidence: { 0: 0.5 } };
+  const liver = { value: 1, painted: [1], first: 0, last: dims[2] - 1, confidence: { 0: 0.5 }, gain: { 0: 0.1 } };
   return { params: { report: { structures: { liver } }, latencies: { total: 1 } }, file };
 }
 
@@ -29,7 +29,7 @@ function controllerWith(server = {}, session = {}) {
   controller.watching.info = { models: { slmsam2: {} }, strategies: { random: {} } };
   controller.session = {
     uid: '1.2', series: { SeriesInstanceUID: '1.2', imageIds: [0] }, labelmap: { id: 'a' }, known: Uint8Array.of(0, 1),
-    lastChange: null, unsaved: true, notice() {}, ...session,
+    history: { last: undefined, next: undefined }, unsaved: true, notice() {}, ...session,
   };
   controller.following.sessions.set('a', controller.session);
   controller.watching.stopped = true; // no looks at the server by itself
@@ -40,7 +40,7 @@ test('what cannot work is off', () => {
   const controller = controllerWith();
   assert.deepEqual([controller.canPropagate, controller.canUndo, controller.canSave], [true, false, true]);
   controller.propagation = {};
-  controller.session.lastChange = {};
+  controller.session.history.last = {};
   assert.deepEqual([controller.canPropagate, controller.canUndo, controller.canSave], [false, false, false]);
   controller.propagation = null;
   assert.equal(controller.canUndo, true);
@@ -149,9 +149,15 @@ test('a saved label takes the place of unsaved painting only by a second press, 
   assert.deepEqual(session.given.slices(1, 2), [1]);
   images[1].set([0, 1]); // erased by hand since
   controller.undo();
+  assert.deepEqual(shown(), [0, 0, 1, 1]);
+  assert.equal(controller.message.text, 'The last painting was taken back.');
+  controller.undo();
   assert.deepEqual(shown(), [1, 0, 0, 0]);
-  assert.deepEqual([session.given.slices(1, 2), controller.unsaved], [[0, 1], true]);
+  assert.deepEqual([session.given.slices(1, 2), controller.unsaved], [[0], true]);
   assert.equal(controller.message.text, 'The last loading was taken back.');
+  controller.redo();
+  assert.deepEqual([shown(), session.given.slices(1, 2)], [[0, 0, 1, 1], [1]]);
+  assert.equal(controller.message.text, 'The loading is back.');
 });
 
 test('of a loaded structure a correction and Propagate change only the slices on which it is not', async () => {
@@ -175,7 +181,8 @@ test('of a loaded structure a correction and Propagate change only the slices on
 
 test('undo of a propagation brings the confidence of the one before back', async () => {
   const { controller, session } = controllerToLoad({ infer: async () => foundEverywhere([2, 1, 2]) });
-  const before = { liver: { value: 1, painted: [], first: 0, last: 1, confidence: { 1: 0.25 } } };
+  const liver = { value: 1, painted: [0], first: 0, last: 1, confidence: { 1: 0.25 }, gain: { 1: 0.1 } };
+  const before = { axis: 2, structures: { liver } };
   session.report = before;
   await controller.propagate();
   assert.deepEqual(controller.confidences.map(each => each.confidence), [0.5]);
@@ -241,4 +248,37 @@ test('why there is no connection is said, and the last word counts', async () =>
   controller.server.info = async () => ({ models: {} });
   await controller.train();
   assert.equal(controller.watching.lost, null);
+});
+
+test('the next slice to check is one of the plane that was propagated, and confirming it shows the one after', async () => {
+  const shown = [];
+  const infer = async () => {
+    const { params, file } = foundEverywhere([2, 1, 4]);
+    Object.assign(params.report.structures.liver, {
+      painted: [0], confidence: { 1: 0.9, 2: 0.8, 3: 0.2 }, gain: { 1: 0.1, 2: 0.3, 3: 0.4 },
+    });
+    return { params, file };
+  };
+  const { labelmap, images } = labelmapOf([2, 1, 4]);
+  const session = new Session({ SeriesInstanceUID: '1.2', imageIds: [0, 1] }, labelmap, () => {});
+  session.stop();
+  const controller = controllerWith({ infer });
+  controller.session = session;
+  controller.viewer.showSlice = (series, grid, axis, slice) => shown.push([axis, slice]);
+  controller.viewer.currentSlice = () => shown.at(-1)[1];
+  controller.nextToCheck();
+  assert.deepEqual([shown, controller.canCheck], [[], false]); // nothing was propagated yet
+  images[0].set([1, 1]);
+  await controller.propagate();
+  session.axis = 0; // the last stroke was in another plane
+  assert.deepEqual(controller.confidences, []);
+  controller.nextToCheck();
+  assert.deepEqual([shown, controller.canConfirm], [[[2, 3]], true]);
+  controller.confirmSlice();
+  assert.deepEqual([session.touched.slices(1, 2), shown.at(-1)], [[0, 3], [2, 2]]);
+  assert.match(controller.message.text, /^Slice 3 counts as yours/);
+  controller.confirmSlice();
+  controller.confirmSlice();
+  assert.deepEqual([session.touched.slices(1, 2), controller.message.text], [[0, 1, 2, 3], 'You have looked at every slice.']);
+  assert.equal(controller.canConfirm, false);
 });

@@ -78,11 +78,12 @@ test('of a deleted structure nothing is left for the next one of its value', asy
   const { controller, images, leave, look, structures } = await visit(new Map(), { server: { infer } });
   images[0].set([1, 1]);
   controller.session.notice();
-  controller.session.report = { spleen: { value: 1, painted: [0], confidence: { 1: 0.5 } } };
+  const spleen = { value: 1, painted: [0], confidence: { 1: 0.5 }, gain: { 1: 0.5 } };
+  controller.session.report = { axis: 2, structures: { spleen } };
   images[0].set([0, 0]); // as OHIF's menu does it
   structures.pop();
   await look();
-  assert.deepEqual([controller.session.givenSlices(), controller.confidences], [[], []]);
+  assert.deepEqual([controller.session.givenSlices(), controller.confidences, controller.canUndo], [[], [], false]);
   controller.addStructure('kidney');
   images[1].set([1, 0]);
   await controller.propagate();

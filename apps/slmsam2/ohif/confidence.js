@@ -2,9 +2,14 @@
 
 /**
  * @typedef {Record<string, {value: number, painted: number[], first: number|null, last: number|null,
- *   confidence: Record<string, number>}>} Structures of the reply's report, by name
- * @typedef {{slice: number, confidence: number, painted: boolean}} SliceConfidence
+ *   confidence: Record<string, number>, gain: Record<string, number>}>} Structures of the reply's report, by name;
+ *   gain: what correcting a slice should bring
+ * @typedef {{axis: import('./touched.js').Axis, structures: Structures}} Report along the axis slices are counted
+ * @typedef {{slice: number, confidence: number}} SliceConfidence
  */
+
+/** @type {Report} */
+export const NO_REPORT = { axis: 2, structures: {} };
 
 /**
  * One entry per slice that was looked at: the least sure structure counts.
@@ -12,37 +17,43 @@
  * @returns {SliceConfidence[]} ascending by slice
  */
 export function sliceConfidences(structures) {
-  /** @type {Map<number, SliceConfidence>} */
+  /** @type {Map<number, number>} */
   const bySlice = new Map();
-  for (const { confidence, painted } of Object.values(structures)) {
+  for (const { confidence } of Object.values(structures)) {
     for (const [key, sure] of Object.entries(confidence)) {
       const slice = Number(key);
-      const known = bySlice.get(slice);
-      const isPainted = painted.includes(slice);
-      if (!known) bySlice.set(slice, { slice, confidence: sure, painted: isPainted });
-      else Object.assign(known, {
-        confidence: Math.min(known.confidence, sure),
-        painted: known.painted || isPainted,
-      });
+      bySlice.set(slice, Math.min(bySlice.get(slice) ?? 1, sure));
     }
   }
-  return [...bySlice.values()].sort((a, b) => a.slice - b.slice);
+  return [...bySlice].map(([slice, confidence]) => ({ slice, confidence })).sort((a, b) => a.slice - b.slice);
 }
 
 /**
- * The slice to look at next: the least sure one that was neither painted, nor corrected, nor looked at.
- * Neighbours of a slice that was looked at wait until last: they look alike.
- * @param {SliceConfidence[]} confidences
+ * The slice to look at next: the one whose correction should bring most, of those that were not looked at. What was
+ * looked at and left is right, and so, the more the nearer they are, are its neighbours.
+ * @param {Structures} structures
  * @param {Set<number>} seen slices that were looked at
- * @param {Set<number>} corrected slices that the user painted or changed
+ * @param {(value: number, slice: number) => boolean} isGiven whether a structure was painted, changed or confirmed there
  * @returns {number|null} null: all have been looked at
  */
-export function nextToCheck(confidences, seen, corrected) {
-  const open = confidences.filter(({ slice, painted }) => !painted && !seen.has(slice) && !corrected.has(slice));
-  const apart = open.filter(({ slice }) => !seen.has(slice - 1) && !seen.has(slice + 1));
-  const candidates = apart.length ? apart : open;
-  if (candidates.length === 0) return null;
-  return candidates.reduce((least, each) => (each.confidence < least.confidence ? each : least)).slice;
+export function nextToCheck(structures, seen, isGiven) {
+  let best = null;
+  let most = 0;
+  for (const { value, painted, gain } of Object.values(structures)) {
+    const right = [...seen].map(slice => ({ slice, reach: Math.max(1, distance(slice, painted)) }));
+    for (const [key, brings] of Object.entries(gain)) {
+      const slice = Number(key);
+      if (seen.has(slice) || isGiven(value, slice)) continue;
+      const left = right.reduce((part, each) => Math.min(part, Math.abs(slice - each.slice) / each.reach), 1);
+      if (brings * left > most) [best, most] = [slice, brings * left];
+    }
+  }
+  return best;
+}
+
+/** From a slice to the nearest of some. */
+function distance(slice, others) {
+  return Math.min(...others.map(other => Math.abs(slice - other)));
 }
 
 /**

@@ -4,7 +4,7 @@ import { nextToCheck, sliceConfidences } from './confidence.js';
 import { Following } from './following.js';
 import { Propagation } from './propagation.js';
 import { Saving } from './saving.js';
-import { found, notAsked } from './sentences.js';
+import { confirmed, doneAgain, found, notAsked, takenBack } from './sentences.js';
 import { checkName, checkStructures } from './structures.js';
 import { Watching } from './watching.js';
 
@@ -66,7 +66,7 @@ export class Controller extends EventTarget {
   }
 
   get confidences() {
-    return this.session ? sliceConfidences(this.session.report) : [];
+    return this.session ? sliceConfidences(this.session.structuresReport) : [];
   }
 
   get canPropagate() {
@@ -74,7 +74,22 @@ export class Controller extends EventTarget {
   }
 
   get canUndo() {
-    return Boolean(this.session?.lastChange && !this.propagation);
+    return Boolean(this.session?.history.last && !this.propagation);
+  }
+
+  get canRedo() {
+    return Boolean(this.session?.history.next && !this.propagation);
+  }
+
+  /** Whether there is anything to look through. */
+  get canCheck() {
+    return Boolean(this.session && Object.keys(this.session.report.structures).length > 0);
+  }
+
+  /** Whether something was found on the slice that is shown, and is not given there. */
+  get canConfirm() {
+    const { session, currentSlice } = this;
+    return session !== null && currentSlice !== null && !this.propagation && session.openAt(currentSlice).length > 0;
   }
 
   get canSave() {
@@ -162,7 +177,16 @@ export class Controller extends EventTarget {
   undo() {
     if (!this.canUndo) return;
     this.clicking.forget();
-    this.#try(() => this.say(`The last ${this.session.undo()} was taken back.`));
+    this.#try(() => this.say(takenBack(this.session.undo())));
+  }
+
+  redo() {
+    if (!this.canRedo) return;
+    this.clicking.forget();
+    this.#try(() => {
+      const what = this.session.redo();
+      if (what !== null) this.say(doneAgain(what));
+    });
   }
 
   showSlice(slice) {
@@ -176,12 +200,29 @@ export class Controller extends EventTarget {
     this.changed();
   }
 
+  /** Show the slice where a correction should help most, in the plane that was propagated. */
   nextToCheck() {
-    if (!this.session) return;
-    const painted = new Set(this.session.givenSlices());
-    const slice = nextToCheck(this.confidences, this.session.seen, painted);
-    if (slice === null) this.say('You have looked at every slice.');
-    else this.showSlice(slice);
+    const { session } = this;
+    if (!this.canCheck) return;
+    const { axis, structures } = session.report;
+    const { given } = session;
+    const slice = nextToCheck(structures, session.seen, (value, one) => given.slices(value, axis).includes(one));
+    if (slice === null) {
+      this.say('You have looked at every slice.');
+      return;
+    }
+    session.axis = axis;
+    this.showSlice(slice);
+  }
+
+  /** What is drawn on the slice that is shown is right; then on to the next one. */
+  confirmSlice() {
+    if (!this.canConfirm) return;
+    const slice = this.currentSlice;
+    this.clicking.forget();
+    this.session.confirm(slice);
+    this.say(confirmed(slice));
+    this.nextToCheck();
   }
 
   async train() {

@@ -2,7 +2,13 @@
 import { actionButton, element } from './element.js';
 
 /** what the button says, by what it would take back */
-const UNDO = { propagation: 'Undo propagation', loading: 'Undo loading', 'drawing by points': 'Undo points' };
+const UNDO = {
+  painting: 'Undo painting',
+  propagation: 'Undo propagation',
+  loading: 'Undo loading',
+  'drawing by points': 'Undo points',
+  confirmation: 'Undo “right”',
+};
 
 /** @type {import('./panel.js').MakePart} */
 export function propagatePart(controller) {
@@ -25,13 +31,14 @@ export function propagatePart(controller) {
   direction.value = chosen.direction;
   limit.value = chosen.limit ?? '';
   const go = actionButton('propagate', 'Find the structure on the other slices (P)', 'Propagate', () => controller.propagate());
-  const undo = actionButton('undo', 'Take back the last propagation, loading, or drawing by points (U)', 'Undo',
-    () => controller.undo());
+  const undo = actionButton('undo', 'Take back what was done last (U, or Ctrl+Z)', 'Undo', () => controller.undo());
+  const redo = actionButton('redo', 'Do again what was taken back (Shift+U, or Ctrl+Shift+Z)', 'Redo',
+    () => controller.redo());
   go.classList.add('slmsam2-main');
   const bar = element('progress');
   const words = element('span', { 'data-role': 'progress' });
   const cancel = actionButton('cancel', 'End this propagation; nothing changes', 'Cancel', () => controller.cancel());
-  const resting = element('div.slmsam2-row', {}, go, undo);
+  const resting = element('div.slmsam2-row', {}, go, undo, redo);
   const running = element('div.slmsam2-row', {}, bar, words, cancel);
   return {
     node: element('section.slmsam2-part', {},
@@ -42,7 +49,8 @@ export function propagatePart(controller) {
       const { done, total } = controller.progress;
       go.disabled = !controller.canPropagate;
       undo.disabled = !controller.canUndo;
-      undo.textContent = UNDO[controller.session?.lastChange?.what] ?? 'Undo';
+      undo.textContent = UNDO[controller.session?.history.last?.what] ?? 'Undo';
+      redo.hidden = !controller.canRedo;
       resting.hidden = busy;
       running.hidden = !busy;
       if (total) Object.assign(bar, { max: total, value: done });

@@ -1,12 +1,12 @@
 // The confidence of each slice as a strip; the next slice to check.
 import { confidenceColour } from './confidence.js';
-import { element } from './element.js';
+import { actionButton, element } from './element.js';
 
 const HEIGHT = 48;
 const PAINTED = '#5acce6';
 const CURRENT = '#ffffff';
 const FOLLOW = 250; // ms between looks at the slice on the screen
-const TITLE = 'How sure the server is of each slice; blue: painted, changed or loaded by you. Click to go there; '
+const TITLE = 'How sure the server is of each slice; blue: painted, changed, confirmed or loaded by you. Click to go there; '
   + 'the arrow keys go on from there.';
 
 /** @type {import('./panel.js').MakePart} */
@@ -18,17 +18,20 @@ export function slicesPart(controller) {
     onkeydown: event => step(controller, event),
   });
   const text = element('span');
-  const next = element('button', {
-    type: 'button', 'data-action': 'next', title: 'Go to the least sure slice that you have not looked at (N)',
-    onclick: () => controller.nextToCheck(),
-  }, 'Next slice to check');
-  const follow = setInterval(() => draw(controller, canvas, text), FOLLOW);
+  const next = actionButton('next', 'Go to the slice that you have not looked at where a correction should help most (N)',
+    'Next slice to check', () => controller.nextToCheck());
+  const right = actionButton('confirm', 'This slice is right: it counts as yours, as if you had painted it; on to the next (Y)',
+    'Slice is right', () => controller.confirmSlice());
+  const update = () => {
+    next.disabled = !controller.canCheck;
+    right.disabled = !controller.canConfirm;
+    draw(controller, canvas, text);
+  };
+  const follow = setInterval(update, FOLLOW);
   return {
-    node: element('section.slmsam2-part', {}, element('h3', {}, 'Slices', text), canvas, next),
-    update() {
-      next.disabled = controller.confidences.length === 0;
-      draw(controller, canvas, text);
-    },
+    node: element('section.slmsam2-part', {}, element('h3', {}, 'Slices', text), canvas,
+      element('div.slmsam2-row.slmsam2-even', {}, next, right)),
+    update,
     stop: () => clearInterval(follow),
   };
 }

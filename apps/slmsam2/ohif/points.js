@@ -29,7 +29,6 @@ export function pointModel(info) {
  * @typedef {object} Before
  * @property {Uint32Array} voxels of the slice, as indices into the label map
  * @property {Uint8Array} values of these voxels
- * @property {boolean} touched whether the structure was painted or changed there by hand
  */
 
 /**

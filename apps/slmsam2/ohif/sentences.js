@@ -13,6 +13,21 @@ export function found(reply) {
   return `${parts.join('; ')} (${reply.latencies.total.toFixed(1)} s).`;
 }
 
+/** @param {string} what was undone */
+export function takenBack(what) {
+  return `The last ${what} was taken back.`;
+}
+
+/** @param {string} what was redone */
+export function doneAgain(what) {
+  return `The ${what} is back.`;
+}
+
+/** @param {number} slice */
+export function confirmed(slice) {
+  return `Slice ${slice} counts as yours: the next propagation goes on from it, too.`;
+}
+
 /** @param {{name: string}} structure that was painted in another plane than the one that was propagated */
 export function notAsked({ name }) {
   return `${name} was left out: it is painted in another plane. Propagate it by itself, as the active structure.`;

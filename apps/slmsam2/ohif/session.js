@@ -1,22 +1,14 @@
 // The work on one segmentation of one series: what was painted, what came back, what can be undone.
-import { applied, merge, reverted } from './merge.js';
-import { changedVoxels, difference, equal, filled, sliceVoxels, Touched, valuesAt } from './touched.js';
+import { NO_REPORT } from './confidence.js';
+import { History } from './history.js';
+import { applied, merge } from './merge.js';
+import { changedVoxels, difference, filled, sliceVoxels, Touched, valuesAt } from './touched.js';
 
 const QUIET = 250; // ms after the last change of a stroke
 
-/**
- * @typedef {object} Step what can be undone
- * @property {string} what it was, for the user
- * @property {import('./merge.js').Change} change
- * @property {import('./confidence.js').Structures} report before it
- * @property {(() => void)|null} untouch makes the same slices count as painted as before it
- * @typedef {object} Work what is to be known to go on
- * @property {Uint8Array} labels
- * @property {Touched} loaded
- * @property {Touched} touched
- * @property {import('./touched.js').Axis} axis
- * @property {import('./confidence.js').Structures} report
- */
+const NOTHING = { voxels: new Uint32Array(), before: new Uint8Array(), after: new Uint8Array() };
+
+/** @typedef {import('./history.js').Facts & {labels: Uint8Array}} Work what is to be known to go on */
 
 export class Session {
   /**
@@ -31,12 +23,10 @@ export class Session {
     this.known = labelmap.read();
     /** where the structures were at the beginning: somebody's finished work */
     this.loaded = filled(this.known, labelmap.dims);
-    /** what was painted or changed by hand since then */
+    /** what was painted, changed by hand or confirmed since then; replaced, not changed */
     this.touched = new Touched();
-    /** @type {Step|null} */
-    this.lastChange = null;
-    /** @type {import('./confidence.js').Structures} */
-    this.report = {};
+    this.history = new History();
+    this.report = NO_REPORT;
     /** @type {import('./touched.js').Axis} */
     this.axis = 2;
     /** @type {Set<number>} slices that were looked at since the last propagation */
@@ -62,10 +52,12 @@ export class Session {
     if (this.labelmap.holds(this.known)) return;
     const labels = this.labelmap.read();
     const found = difference(this.known, labels, this.labelmap.dims);
+    const before = this.facts;
     this.known = labels;
-    this.touched.add(found);
+    this.touched = this.touched.with(found);
     this.axis = found.axis;
     this.unsaved = true;
+    this.#did('painting', found.change, before);
     this.changed();
   }
 
@@ -73,30 +65,35 @@ export class Session {
    * Bring a result in.
    * @param {Uint8Array} result
    * @param {import('./merge.js').Wanted} wanted
-   * @param {import('./confidence.js').Structures} report that came with it
+   * @param {import('./confidence.js').Structures} structures of the report that came with it
    */
-  accept(result, wanted, report) {
+  accept(result, wanted, structures) {
     this.notice();
+    const before = this.facts;
     const change = merge(this.known, result, this.labelmap.dims, wanted, this.given);
     this.#show(applied(this.known, change));
-    this.lastChange = { what: 'propagation', change, report: this.report, untouch: null };
-    this.report = report;
+    this.report = { axis: wanted.axis, structures };
     this.axis = wanted.axis;
     this.seen = new Set();
+    this.#did('propagation', change, before);
   }
 
   /**
-   * Take the last step back; what the user has changed since then stays.
+   * Take the last step back.
    * @returns {string} what it was
    */
   undo() {
     this.notice();
-    const { what, change, report, untouch } = this.lastChange;
-    this.#show(reverted(this.known, change));
-    this.lastChange = null;
-    this.report = report;
-    untouch?.();
-    return what;
+    return this.#go(this.history.undo(this.known));
+  }
+
+  /**
+   * Do the step again that was taken back last; nothing, if the user has painted since.
+   * @returns {string|null} what it was
+   */
+  redo() {
+    this.notice();
+    return this.history.next ? this.#go(this.history.redo(this.known)) : null;
   }
 
   /**
@@ -105,20 +102,42 @@ export class Session {
    */
   replace(labels) {
     this.notice();
-    const { loaded, touched, report } = this;
+    const before = this.facts;
     const voxels = Uint32Array.from(changedVoxels(this.known, labels));
     const change = { voxels, before: valuesAt(this.known, voxels), after: valuesAt(labels, voxels) };
-    const untouch = () => {
-      touched.join(this.touched);
-      Object.assign(this, { loaded, touched });
-    };
     this.loaded = filled(labels, this.labelmap.dims);
     this.touched = new Touched();
     this.axis = 2;
-    this.report = {};
+    this.report = NO_REPORT;
     this.#show(labels);
-    this.lastChange = { what: 'loading', change, report, untouch };
+    this.#did('loading', change, before);
     this.unsaved = false;
+  }
+
+  /**
+   * Structures that were propagated to a slice and are not given there.
+   * @param {number} slice along the present axis
+   * @returns {number[]} their values
+   */
+  openAt(slice) {
+    const { given } = this;
+    return Object.values(this.structuresReport)
+      .filter(({ value, confidence }) => slice in confidence && !given.slices(value, this.axis).includes(slice))
+      .map(({ value }) => value);
+  }
+
+  /**
+   * What was found on a slice is right: it is given from now on.
+   * @param {number} slice along the present axis
+   */
+  confirm(slice) {
+    this.notice();
+    const values = this.openAt(slice);
+    if (values.length === 0) return;
+    const before = this.facts;
+    this.touched = this.touched.with({ axis: this.axis, slices: new Map(values.map(value => [value, new Set([slice])])) });
+    this.#did('confirmation', NOTHING, before);
+    this.changed();
   }
 
   /**
@@ -129,52 +148,61 @@ export class Session {
     const gone = [...this.given.byValue.keys()].filter(value => !values.has(value));
     if (gone.length === 0) return;
     for (const value of gone) [this.loaded, this.touched].forEach(each => each.forget(value));
-    this.report = Object.fromEntries(Object.entries(this.report).filter(([, { value }]) => values.has(value)));
-    this.lastChange = null; // what it would bring back belongs to nothing
+    const { axis, structures } = this.report;
+    const left = Object.entries(structures).filter(([, { value }]) => values.has(value));
+    this.report = { axis, structures: Object.fromEntries(left) };
+    this.history.clear(); // what it would bring back belongs to nothing
+  }
+
+  /** @returns {import('./history.js').Facts} */
+  get facts() {
+    const { loaded, touched, axis, report } = this;
+    return { loaded, touched, axis, report };
   }
 
   /** @returns {Work} */
   get work() {
-    const { known, loaded, touched, axis, report } = this;
-    return { labels: known, loaded, touched, axis, report };
+    return { ...this.facts, labels: this.known };
   }
 
   /** Go on with work that was left without submitting it. */
-  resume({ labels, loaded, touched, axis, report }) {
+  resume({ labels, ...facts }) {
     this.#show(labels);
-    Object.assign(this, { loaded, touched, axis, report });
+    Object.assign(this, facts);
+  }
+
+  /** @returns {import('./confidence.js').Structures} what the report says of slices along the present axis */
+  get structuresReport() {
+    return this.report.axis === this.axis ? this.report.structures : {};
   }
 
   /**
    * @param {import('./points.js').Clicked} clicked
    * @returns {import('./points.js').Before} the slice as it is now
    */
-  sliceNow({ value, axis, slice }) {
+  sliceNow({ axis, slice }) {
     const voxels = sliceVoxels(this.labelmap.dims, axis, slice);
-    const touched = this.touched.slices(value, axis).includes(slice);
-    return { voxels, values: valuesAt(this.known, voxels), touched };
+    return { voxels, values: valuesAt(this.known, voxels) };
   }
 
   /**
-   * Bring in what the user drew on a slice by points; it counts as painted. Undo takes back all that was drawn since
-   * the first of them.
+   * Bring in what the user drew on a slice by points; it counts as painted. What was drawn one after the other since the
+   * first of them is one step.
    * @param {import('./merge.js').Change} change
    * @param {import('./points.js').Clicked} clicked
-   * @param {import('./points.js').Before} before
+   * @param {import('./points.js').Before} start the slice before the first of them
    */
-  draw(change, { value, axis, slice }, before) {
+  draw(change, { value, axis, slice }, start) {
     if (change.voxels.length === 0) return;
+    const before = this.facts;
     change.voxels.forEach((voxel, n) => { this.known[voxel] = change.after[n]; });
     this.labelmap.apply(change);
-    this.touched.add({ axis, slices: new Map([[value, new Set([slice])]]) });
-    this.lastChange = {
-      what: 'drawing by points',
-      change: { voxels: before.voxels, before: before.values, after: valuesAt(this.known, before.voxels) },
-      report: this.report,
-      untouch: before.touched ? null : () => this.#untouch(before, { value, axis, slice }),
-    };
+    this.touched = this.touched.with({ axis, slices: new Map([[value, new Set([slice])]]) });
     this.axis = axis;
     this.unsaved = true;
+    const isOneStep = this.history.last?.part === start;
+    const since = { voxels: start.voxels, before: start.values, after: valuesAt(this.known, start.voxels) };
+    this.#did('drawing by points', isOneStep ? since : change, before, start);
     this.changed();
   }
 
@@ -192,9 +220,16 @@ export class Session {
     return [...given.byValue.keys()].flatMap(value => given.slices(value, this.axis));
   }
 
-  /** A slice that is as it was before the points counts as before them; one that was painted since then does not. */
-  #untouch({ voxels, values }, { value, axis, slice }) {
-    if (equal(valuesAt(this.known, voxels), values)) this.touched.remove(value, axis, slice);
+  /** Note a step that was made. */
+  #did(what, change, before, part = null) {
+    this.history.add({ what, change, before, after: this.facts, part });
+  }
+
+  /** To where a step back, or again, leads. */
+  #go({ what, labels, facts }) {
+    this.#show(labels);
+    Object.assign(this, facts);
+    return what;
   }
 
   #show(labels) {

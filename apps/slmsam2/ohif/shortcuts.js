@@ -12,12 +12,16 @@ export function listenForShortcuts(controller) {
     c: () => controller.togglePoints(),
     p: () => controller.propagate(),
     u: () => controller.undo(),
+    U: () => controller.redo(),
     n: () => controller.nextToCheck(),
+    y: () => controller.confirmSlice(),
   };
+  /** with Ctrl, or the Mac's command key */
+  const commands = { z: () => controller.undo(), Z: () => controller.redo(), y: () => controller.redo() };
   const listener = event => {
     const typing = event.target.closest?.('input:not([type=range]), select, textarea, [contenteditable]');
-    const action = actions[event.key];
-    if (!action || typing || event.ctrlKey || event.metaKey || event.altKey) return;
+    const action = (event.ctrlKey || event.metaKey ? commands : actions)[event.key];
+    if (!action || typing || event.altKey) return;
     event.preventDefault();
     event.stopPropagation();
     action();

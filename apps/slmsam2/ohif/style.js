@@ -25,7 +25,6 @@ const STYLE = `
 .slmsam2 button.slmsam2-on, .slmsam2 button.slmsam2-on:hover:not(:disabled) { background: #5acce6; border-color: #5acce6; color: #090c29; }
 .slmsam2 [data-action=propagate] { flex: 2; }
 .slmsam2 [data-action=undo] { flex: 1; }
-.slmsam2 [data-action=next] { width: 100%; }
 .slmsam2-joined { gap: 0; }
 .slmsam2-joined > button { border-radius: 0; flex: 1 1 auto; margin-left: -1px; padding: 2px 4px; }
 .slmsam2-joined > button:first-child { border-radius: 4px 0 0 4px; margin-left: 0; }

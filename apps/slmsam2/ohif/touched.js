@@ -25,6 +25,17 @@ export class Touched {
     }
   }
 
+  /**
+   * @param {Difference} difference
+   * @returns {Touched} this and that
+   */
+  with(difference) {
+    const both = new Touched();
+    both.join(this);
+    both.add(difference);
+    return both;
+  }
+
   /** @param {Touched} other what was painted after this */
   join(other) {
     for (const [value, axes] of other.byValue) {
@@ -41,23 +52,6 @@ export class Touched {
    */
   slices(value, axis) {
     return [...(this.byValue.get(value)?.[axis] ?? [])].sort((a, b) => a - b);
-  }
-
-  /**
-   * @param {number} value
-   * @param {Axis} axis
-   * @param {number} slice
-   */
-  remove(value, axis, slice) {
-    const own = this.byValue.get(value);
-    own[axis].delete(slice);
-    if (own[this.lastAxis.get(value)].size > 0) return;
-    const left = own.findLastIndex(slices => slices.size > 0);
-    if (left >= 0) {
-      this.lastAxis.set(value, /** @type {Axis} */ (left));
-    } else {
-      this.forget(value);
-    }
   }
 
   /** @param {number} value whose structure is no longer there */
@@ -89,7 +83,7 @@ export class Touched {
  * @param {Uint8Array} before
  * @param {Uint8Array} after
  * @param {Dims} dims
- * @returns {Difference|null} null: nothing changed
+ * @returns {(Difference & {change: import('./merge.js').Change})|null} null: nothing changed
  */
 export function difference(before, after, dims) {
   const changed = changedVoxels(before, after);
@@ -106,7 +100,8 @@ export function difference(before, after, dims) {
       slices.get(value).add(index);
     }
   }
-  return { axis, slices };
+  const voxels = Uint32Array.from(changed);
+  return { axis, slices, change: { voxels, before: valuesAt(before, voxels), after: valuesAt(after, voxels) } };
 }
 
 /**

@@ -37,7 +37,8 @@ def structure_reports(
         empty (numbers of slices that the propagation visited); stopped, per direction: slice and reason;
         redone: the slices computed for this request, the others being as before; region: [top, bottom, left, right] of
         the part of the (canonically turned) slices that was looked at; confidence: slice -> 0..1;
-        suggested_slice and expected_gain: see :func:`slmsam2.engine.confidence.gains`.
+        gain: slice -> what correcting it should bring, see :func:`slmsam2.engine.confidence.gains`;
+        suggested_slice and expected_gain: the slice where that is most, and how much.
     """
     parts = {value: part for part in found for value in part.propagation.objects}
     return {
@@ -90,6 +91,7 @@ def _sureness(
     stored = [view.stored_index(int(index)) for index in facts.slices]
     return {
         "confidence": {index: round(float(sure), 4) for index, sure in zip(stored, confidence, strict=True)},
+        "gain": {index: round(float(some), 6) for index, some in zip(stored, gain, strict=True)},
         "suggested_slice": stored[best] if gain[best] > 0 else None,
         "expected_gain": round(float(gain[best]), 4),
     }

@@ -1,0 +1,77 @@
+// What was done, step by step, to be taken back and done again.
+import { applied, reverted } from './merge.js';
+
+const MOST_STEPS = 200;
+const MOST_VOXELS = 5e7; // changed in all steps: 6 bytes each
+
+/**
+ * @typedef {object} Facts what is known beside the label map; none of it is changed in place
+ * @property {import('./touched.js').Touched} loaded
+ * @property {import('./touched.js').Touched} touched
+ * @property {import('./confidence.js').Report} report
+ * @property {import('./touched.js').Axis} axis
+ * @typedef {object} Step
+ * @property {string} what it was, for the user
+ * @property {import('./merge.js').Change} change
+ * @property {Facts} before
+ * @property {Facts} after
+ * @property {unknown} [part] steps with the same one, one after the other, are one step
+ */
+
+export class History {
+  constructor() {
+    /** @type {Step[]} the newest last */
+    this.done = [];
+    /** @type {Step[]} taken back, the last one last */
+    this.undone = [];
+  }
+
+  /** @returns {Step|undefined} what would be taken back */
+  get last() {
+    return this.done.at(-1);
+  }
+
+  /** @returns {Step|undefined} what would be done again */
+  get next() {
+    return this.undone.at(-1);
+  }
+
+  /** @param {Step} step */
+  add(step) {
+    const { last } = this;
+    if (last && step.part && last.part === step.part) step.before = this.done.pop().before;
+    this.done.push(step);
+    this.undone = [];
+    let voxels = this.done.reduce((sum, { change }) => sum + change.voxels.length, 0);
+    while (this.done.length > MOST_STEPS || (voxels > MOST_VOXELS && this.done.length > 1)) {
+      voxels -= this.done.shift().change.voxels.length;
+    }
+  }
+
+  /**
+   * Take the last step back.
+   * @param {Uint8Array} labels
+   * @returns {{what: string, labels: Uint8Array, facts: Facts}} as it was before it
+   */
+  undo(labels) {
+    const step = this.done.pop();
+    this.undone.push(step);
+    return { what: step.what, labels: reverted(labels, step.change), facts: step.before };
+  }
+
+  /**
+   * Do the step again that was taken back last.
+   * @param {Uint8Array} labels
+   * @returns {{what: string, labels: Uint8Array, facts: Facts}} as it was after it
+   */
+  redo(labels) {
+    const step = this.undone.pop();
+    this.done.push(step);
+    return { what: step.what, labels: applied(labels, step.change), facts: step.after };
+  }
+
+  clear() {
+    this.done = [];
+    this.undone = [];
+  }
+}

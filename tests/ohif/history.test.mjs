@@ -1,0 +1,95 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { History } from '../../apps/slmsam2/ohif/history.js';
+import { Session } from '../../apps/slmsam2/ohif/session.js';
+import { labelmapOf } from './made_up.mjs';
+
+const DIMS = [3, 1, 3];
+
+/** Work on a small label map; `paint` is a stroke. */
+function work() {
+  const { labelmap, images } = labelmapOf(DIMS);
+  const session = new Session({}, labelmap, () => {});
+  session.stop();
+  const paint = (k, values) => { images[k].set(values); session.notice(); };
+  return { session, paint, shown: () => images.map(pixels => pixels.join('')).join(' ') };
+}
+
+/** A propagation of value 1 from slice 0 along the slices, that finds its first column. */
+function propagate(session) {
+  const result = Uint8Array.from([1, 0, 0, 1, 0, 0, 1, 0, 0]);
+  const liver = { value: 1, painted: [0], first: 0, last: 2, confidence: { 0: 1, 1: 0.9, 2: 0.5 }, gain: { 0: 0, 1: 0.1, 2: 0.4 } };
+  session.accept(result, { axis: 2, ranges: new Map([[1, [0, 2]]]) }, { liver });
+}
+
+test('strokes, a propagation and a correction are taken back one by one, and done again', () => {
+  const { session, paint, shown } = work();
+  const states = [shown()];
+  const touched = () => session.touched.slices(1, 2).join();
+  const given = [touched()];
+  const note = () => { states.push(shown()); given.push(touched()); };
+  paint(0, [1, 1, 0]);
+  note();
+  propagate(session);
+  note();
+  paint(2, [0, 0, 0]);
+  note();
+  assert.deepEqual(states, ['000 000 000', '110 000 000', '110 100 100', '110 100 000']);
+  assert.deepEqual(given, ['', '0', '0', '0,2']);
+  const said = [];
+  for (let step = 2; step >= 0; step--) {
+    said.push(session.undo());
+    assert.deepEqual([shown(), touched()], [states[step], given[step]]);
+  }
+  assert.deepEqual(said, ['painting', 'propagation', 'painting']);
+  assert.deepEqual([session.history.last, session.report.structures], [undefined, {}]);
+  for (let step = 1; step <= 3; step++) {
+    session.redo();
+    assert.deepEqual([shown(), touched()], [states[step], given[step]]);
+  }
+  assert.equal(session.report.structures.liver.value, 1);
+  assert.equal(session.redo(), null);
+});
+
+test('a stroke after an undo leaves nothing to be done again', () => {
+  const { session, paint } = work();
+  paint(0, [1, 0, 0]);
+  session.undo();
+  assert.equal(session.history.next.what, 'painting');
+  paint(1, [1, 0, 0]);
+  assert.equal(session.history.next, undefined);
+});
+
+test('a slice that is right counts as given, for what was propagated there, until that is taken back', () => {
+  const { session, paint, shown } = work();
+  paint(0, [1, 1, 0]);
+  paint(0, [1, 1, 2]); // another structure, which was not propagated
+  propagate(session);
+  assert.deepEqual([session.openAt(0), session.openAt(2)], [[], [1]]);
+  const before = shown();
+  session.confirm(2);
+  assert.deepEqual([session.touched.slices(1, 2), session.touched.slices(2, 2)], [[0, 2], [0]]);
+  assert.deepEqual([session.openAt(2), shown()], [[], before]);
+  session.confirm(2);
+  assert.equal(session.undo(), 'confirmation');
+  assert.deepEqual([session.touched.slices(1, 2), shown()], [[0], before]);
+});
+
+test('in another plane than the propagated one nothing is open', () => {
+  const { session, paint } = work();
+  paint(0, [1, 0, 0]);
+  propagate(session);
+  session.axis = 0;
+  assert.deepEqual([session.openAt(2), session.structuresReport], [[], {}]);
+});
+
+test('of very many steps the oldest are forgotten', () => {
+  const history = new History();
+  const change = { voxels: new Uint32Array(2e7), before: new Uint8Array(2e7), after: new Uint8Array(2e7) };
+  for (let n = 0; n < 3; n++) history.add({ what: `${n}`, change, before: {}, after: {}, part: null });
+  assert.deepEqual(history.done.map(each => each.what), ['1', '2']);
+  const small = { voxels: new Uint32Array(), before: new Uint8Array(), after: new Uint8Array() };
+  for (let n = 0; n < 300; n++) history.add({ what: 'small', change: small, before: {}, after: {}, part: null });
+  assert.equal(history.done.length, 200);
+});
