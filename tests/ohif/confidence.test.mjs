@@ -26,24 +26,25 @@ test('the least sure structure counts, slices ascend', () => {
 test('slices come in the order of what correcting them should bring, each once', () => {
   const seen = new Set();
   const order = [];
-  for (let slice; (slice = nextToCheck(REPORT, seen, nothingGiven)) !== null;) {
-    order.push(slice);
-    seen.add(slice);
+  for (let next; (next = nextToCheck(REPORT, seen, nothingGiven)) !== null;) {
+    order.push([next.name, next.slice]);
+    seen.add(next.slice);
   }
-  assert.deepEqual(order, [10, 3, 6, 4]); // 4 is given for the spleen, not for the liver
+  // 4 is given for the spleen, not for the liver
+  assert.deepEqual(order, [['liver', 10], ['spleen', 3], ['liver', 6], ['liver', 4]]);
 });
 
 test('neighbours of what was seen wait, the longer the farther it is from what was painted', () => {
   const gain = { 11: 0.2, 12: 0.3, 18: 0.31, 19: 0.32, 20: 0.3 };
   const one = { aorta: { value: 1, painted: [10], confidence: {}, gain } };
-  assert.equal(nextToCheck(one, new Set(), nothingGiven), 19);
-  assert.equal(nextToCheck(one, new Set([19]), nothingGiven), 12);
-  assert.equal(nextToCheck(one, new Set([11]), nothingGiven), 19); // next to a painted slice: no news
+  assert.equal(nextToCheck(one, new Set(), nothingGiven).slice, 19);
+  assert.equal(nextToCheck(one, new Set([19]), nothingGiven).slice, 12);
+  assert.equal(nextToCheck(one, new Set([11]), nothingGiven).slice, 19); // next to a painted slice: no news
 });
 
 test('what was painted or confirmed since is not asked about again, for its structure', () => {
-  assert.equal(nextToCheck(REPORT, new Set(), (value, slice) => value === 1 && slice === 10), 3);
-  assert.equal(nextToCheck(REPORT, new Set(), (value, slice) => value === 2 && slice === 10), 10);
+  assert.equal(nextToCheck(REPORT, new Set(), (value, slice) => value === 1 && slice === 10).slice, 3);
+  assert.equal(nextToCheck(REPORT, new Set(), (value, slice) => value === 2 && slice === 10).slice, 10);
 });
 
 test('colours go from red to green', () => {

@@ -34,18 +34,18 @@ export function sliceConfidences(structures) {
  * @param {Structures} structures
  * @param {Set<number>} seen slices that were looked at
  * @param {(value: number, slice: number) => boolean} isGiven whether a structure was painted, changed or confirmed there
- * @returns {number|null} null: all have been looked at
+ * @returns {{slice: number, name: string}|null} and the structure that is to be looked at; null: all have been
  */
 export function nextToCheck(structures, seen, isGiven) {
   let best = null;
   let most = 0;
-  for (const { value, painted, gain } of Object.values(structures)) {
+  for (const [name, { value, painted, gain }] of Object.entries(structures)) {
     const right = [...seen].map(slice => ({ slice, reach: Math.max(1, distance(slice, painted)) }));
     for (const [key, brings] of Object.entries(gain)) {
       const slice = Number(key);
       if (seen.has(slice) || isGiven(value, slice)) continue;
       const left = right.reduce((part, each) => Math.min(part, Math.abs(slice - each.slice) / each.reach), 1);
-      if (brings * left > most) [best, most] = [slice, brings * left];
+      if (brings * left > most) [best, most] = [{ slice, name }, brings * left];
     }
   }
   return best;

@@ -4,7 +4,7 @@ import { nextToCheck, sliceConfidences } from './confidence.js';
 import { Following } from './following.js';
 import { Propagation } from './propagation.js';
 import { Saving } from './saving.js';
-import { confirmed, doneAgain, found, notAsked, takenBack } from './sentences.js';
+import { NO_VIEWPORT, confirmed, doneAgain, found, notAsked, takenBack, toCheck } from './sentences.js';
 import { checkName, checkStructures } from './structures.js';
 import { Watching } from './watching.js';
 
@@ -190,29 +190,14 @@ export class Controller extends EventTarget {
   }
 
   showSlice(slice) {
-    const { session } = this;
-    if (!session) return;
-    const { grid } = session.labelmap;
-    session.seen.add(slice);
-    if (!this.viewer.showSlice(session.series, grid, session.axis, slice)) {
-      this.say('No viewport shows the plane that you painted in. Choose a layout that does, such as MPR.', true);
-    }
+    if (!this.session) return;
+    if (!this.#shows(slice)) this.say(NO_VIEWPORT, true);
     this.changed();
   }
 
   /** Show the slice where a correction should help most, in the plane that was propagated. */
   nextToCheck() {
-    const { session } = this;
-    if (!this.canCheck) return;
-    const { axis, structures } = session.report;
-    const { given } = session;
-    const slice = nextToCheck(structures, session.seen, (value, one) => given.slices(value, axis).includes(one));
-    if (slice === null) {
-      this.say('You have looked at every slice.');
-      return;
-    }
-    session.axis = axis;
-    this.showSlice(slice);
+    if (this.canCheck) this.say(this.#goToNext());
   }
 
   /** What is drawn on the slice that is shown is right; then on to the next one. */
@@ -221,8 +206,7 @@ export class Controller extends EventTarget {
     const slice = this.currentSlice;
     this.clicking.forget();
     this.session.confirm(slice);
-    this.say(confirmed(slice));
-    this.nextToCheck();
+    this.say(`${confirmed(slice)} ${this.#goToNext()}`);
   }
 
   async train() {
@@ -251,6 +235,27 @@ export class Controller extends EventTarget {
 
   changed() {
     this.dispatchEvent(new Event('change'));
+  }
+
+  /** @returns {string} what is to be looked at there */
+  #goToNext() {
+    const { session } = this;
+    const { axis, structures } = session.report;
+    const { given } = session;
+    const next = nextToCheck(structures, session.seen, (value, slice) => given.slices(value, axis).includes(slice));
+    if (next === null) return 'You have looked at every slice.';
+    const { name, slice } = next;
+    const { value, confidence } = structures[name];
+    session.axis = axis;
+    if (!this.#shows(slice)) return NO_VIEWPORT;
+    return toCheck(name, confidence[slice], session.isOn(value, axis, slice));
+  }
+
+  /** Go to a slice; it counts as looked at. Whether any viewport shows it. */
+  #shows(slice) {
+    const { series, labelmap, axis, seen } = this.session;
+    seen.add(slice);
+    return this.viewer.showSlice(series, labelmap.grid, axis, slice);
   }
 
   get #id() {

@@ -1,6 +1,7 @@
 // What the panel says about what was done and what is not submitted.
 
 export const UNSAVED = 'There is painting that was not submitted.';
+export const NO_VIEWPORT = 'No viewport shows the plane that you painted in. Choose a layout that does, such as MPR.';
 export const BACK = 'What you had painted on this series is back. It is not submitted yet.';
 
 /**
@@ -23,9 +24,22 @@ export function doneAgain(what) {
   return `The ${what} is back.`;
 }
 
+/**
+ * What is to be looked at on a slice.
+ * @param {string} name of the structure
+ * @param {number} confidence 0..1
+ * @param {boolean} isThere whether it was found there
+ */
+export function toCheck(name, confidence, isThere) {
+  const sure = `${Math.round(100 * confidence)} % sure`;
+  return isThere
+    ? `Look at ${name} (${sure}): correct it, or press Slice is right.`
+    : `No ${name} was found here (${sure}): paint it if it is there, or press Slice is right.`;
+}
+
 /** @param {number} slice */
 export function confirmed(slice) {
-  return `Slice ${slice} counts as yours: the next propagation goes on from it, too.`;
+  return `Slice ${slice} counts as yours.`;
 }
 
 /** @param {{name: string}} structure that was painted in another plane than the one that was propagated */

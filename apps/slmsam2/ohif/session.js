@@ -171,6 +171,16 @@ export class Session {
     Object.assign(this, facts);
   }
 
+  /**
+   * @param {number} value
+   * @param {import('./touched.js').Axis} axis
+   * @param {number} slice
+   * @returns {boolean} whether a structure is on a slice
+   */
+  isOn(value, axis, slice) {
+    return valuesAt(this.known, sliceVoxels(this.labelmap.dims, axis, slice)).includes(value);
+  }
+
   /** @returns {import('./confidence.js').Structures} what the report says of slices along the present axis */
   get structuresReport() {
     return this.report.axis === this.axis ? this.report.structures : {};
