@@ -8,7 +8,7 @@ import pytest
 
 from slmsam2.prompts import Known, Marks, corrected_slices, painted_prompts, with_marks, without_marks
 from slmsam2.server.memory import MOST_STEPS, Key, Memory
-from slmsam2.volume import Exemplar
+from slmsam2.volume import Exemplar, SliceView, Volume
 
 pytestmark = pytest.mark.unit
 
@@ -146,13 +146,29 @@ def test_undo_goes_back_step_by_step(known):
     later = Known(2, known.returned, np.roll(known.returned, 1), {4: known.returned[4]})
     memory.remember(key, known)
     memory.remember(key, later)
-    np.testing.assert_array_equal(memory.undo(key), known.returned)
+    np.testing.assert_array_equal(memory.undo(key).mask, known.returned)
     np.testing.assert_array_equal(memory.recall(key).returned, known.returned)
-    np.testing.assert_array_equal(memory.undo(key), known.given)
+    np.testing.assert_array_equal(memory.undo(key).mask, known.given)
     assert memory.undo(key) is None
     for number in range(MOST_STEPS + 5):
         memory.remember(key, replace(known, returned=np.roll(known.returned, number)))
     assert sum(memory.undo(key) is not None for _ in range(MOST_STEPS + 5)) == MOST_STEPS
+
+
+def test_a_step_along_another_axis_is_taken_back_along_its_own():
+    image = Volume(np.zeros((4, 4, 4), np.int16), np.eye(4))
+    views = [SliceView(image.shape, image.affine, axis) for axis in (2, 0)]
+    painted, first, second = (np.zeros(image.shape, bool) for _ in range(3))
+    painted[1, 1:3, 3], first[1, 1:3, 2:], second[2, 3, 0] = True, True, True
+    memory, key = Memory(), Key("ct", "me", "liver")
+    for view, came, sent in ((views[0], painted, first), (views[1], first, second)):
+        memory.remember(key, Known(view.axis, view.to_stack(came), view.to_stack(sent)))
+    label = np.where(second, 1, 0).astype(np.uint8)
+    label[1, 2, 3] = 7  # what is another structure's by now stays
+    for expected in (first, painted):
+        memory.undo(key).put_back(label, 1, image)
+        np.testing.assert_array_equal(label == 1, expected & (label != 7))
+        assert label[1, 2, 3] == 7
 
 
 def test_a_request_that_changes_nothing_is_no_step(known):
@@ -164,8 +180,8 @@ def test_a_request_that_changes_nothing_is_no_step(known):
     for step in (known, marked, again, replace(again, prompts=dict(again.prompts))):
         memory.remember(key, step)
     assert memory.recall(key).version == "newer"
-    np.testing.assert_array_equal(memory.undo(key), known.returned)
-    np.testing.assert_array_equal(memory.undo(key), known.given)
+    np.testing.assert_array_equal(memory.undo(key).mask, known.returned)
+    np.testing.assert_array_equal(memory.undo(key).mask, known.given)
     assert memory.undo(key) is None
 
 
@@ -179,7 +195,7 @@ def test_a_request_that_changes_anything_is_a_step(known, part):
     }
     memory.remember(key, known)
     memory.remember(key, replace(known, **{part: changed[part]}))
-    np.testing.assert_array_equal(memory.undo(key), known.returned)
+    np.testing.assert_array_equal(memory.undo(key).mask, known.returned)
     assert memory.undo(key) is not None
 
 

@@ -42,7 +42,7 @@ from slmsam2.server.runs import Run, mine, runs
 from slmsam2.server.shapes import SeenShapes
 from slmsam2.server.shortage import give_back, room_for, with_less
 from slmsam2.server.study import LabelFrom, Study
-from slmsam2.volume import PRESETS, Exemplar, SliceView, Volume, read_volume
+from slmsam2.volume import PRESETS, Exemplar, Volume, read_volume
 
 logger = logging.getLogger(__name__)
 
@@ -325,15 +325,10 @@ class SlmSam2Infer(InferTask):
         array = painted.label.copy()
         undone = []
         for name, key in keys.items():
-            known = self._memory.recall(key)
             before = self._memory.undo(key)
-            if known is None or before is None:
-                continue
-            value = painted.structures[name]
-            stack = SliceView(image.shape, image.affine, known.axis).to_stack(array)
-            stack[stack == value] = 0
-            stack[before & (stack == 0)] = value
-            undone.append(name)
+            if before is not None:
+                before.put_back(array, painted.structures[name], image)
+                undone.append(name)
         if not undone:
             raise PromptError(
                 "There is nothing to undo: the server remembers no step for "

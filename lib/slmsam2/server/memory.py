@@ -18,7 +18,7 @@ import numpy as np
 from slmsam2.engine.spans import prompt_digest
 from slmsam2.prompts.corrections import Known
 from slmsam2.server.masks import PackedMask
-from slmsam2.volume import Exemplar
+from slmsam2.volume import Exemplar, SliceView, Volume
 
 MOST_BYTES = 256 * 1024**2
 MOST_SECONDS = 4 * 3600.0  # since a structure was last worked on
@@ -37,6 +37,25 @@ class Key:
     def image_id(self) -> str:
         """The image's id alone."""
         return self.image.rpartition(" ")[0]
+
+
+@dataclass(frozen=True, eq=False)
+class Before:
+    """A structure as it was before the step that was taken back.
+
+    Attributes:
+        mask: bool (S, H, W), slices numbered as in the stack.
+        axis: stored axis of these slices; the step that was taken back may have been along another one.
+    """
+
+    mask: np.ndarray
+    axis: int
+
+    def put_back(self, label: np.ndarray, value: int, image: Volume) -> None:
+        """Write it into a label, integers (I, J, K) on the image's grid, in place; what else is there stays."""
+        stack = SliceView(image.shape, image.affine, self.axis).to_stack(label)
+        stack[stack == value] = 0
+        stack[self.mask & (stack == 0)] = value
 
 
 @dataclass(frozen=True)
@@ -118,20 +137,19 @@ class Memory:
                 oldest = next(iter(self._steps))
                 self._steps.pop(oldest)
 
-    def undo(self, key: Key) -> np.ndarray | None:
-        """Take back the last step.
-
-        Returns:
-            Bool (S, H, W), the structure as it was before; None when there is nothing to take back.
-        """
+    def undo(self, key: Key) -> Before | None:
+        """Take back the last step; None when there is nothing to take back."""
         with self._lock:
             self._forget_old()
             _, steps = self._steps.pop(key, (0.0, []))
             if not steps:
                 return None
-            if steps[:-1]:
-                self._steps[key] = (self._clock(), steps[:-1])
-            return steps[-2].unpack().returned if steps[:-1] else steps[-1].unpack().given
+            if not steps[:-1]:
+                first = steps[-1].unpack()
+                return Before(first.given, first.axis)
+            self._steps[key] = (self._clock(), steps[:-1])
+            last = steps[-2].unpack()
+            return Before(last.returned, last.axis)
 
     def forget(self, key: Key) -> None:
         """Start anew with a structure."""
