@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from slmsam2.prompts import named_values
-from slmsam2.training.labelled import Submission, known_slices, read_case, read_cases
+from slmsam2.training.labelled import CaseLoader, Submission, known_slices, read_case, read_cases
 
 pytestmark = pytest.mark.unit
 
@@ -84,6 +84,15 @@ def test_the_digest_follows_the_content_and_not_the_file(submission):
     voxels[5, 5, 5] = 0
     nib.save(nib.Nifti1Image(voxels, label.affine), submission.label)
     assert read_case(submission).digest != first.digest
+
+
+def test_images_with_the_same_label_are_told_apart(submission, tmp_path):
+    other = Submission("b", tmp_path / "b.nii.gz", submission.label, submission.names)
+    nib.save(nib.Nifti1Image(np.ones((12, 12, 8), np.float32), np.eye(4)), other.image)
+    load = CaseLoader()
+    cases = [load.read(submission), read_case(other)]
+    assert cases[0].digest == cases[1].digest
+    assert [float(load(case)[0].array.std()) > 0 for case in (*cases, cases[0])] == [True, False, True]
 
 
 def test_a_label_on_a_cropped_grid_is_brought_to_the_image(submission):

@@ -195,11 +195,11 @@ class CaseLoader:
     """Loads images and labels, keeping the last few."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[str, tuple[Volume, np.ndarray]] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str], tuple[Volume, np.ndarray]] = OrderedDict()
 
     def __call__(self, case: Case) -> tuple[Volume, np.ndarray]:
         """The image, and the label on its grid, integers (I, J, K)."""
-        loaded = self._kept.pop(case.digest, None) or load(case.submission)
+        loaded = self._kept.pop(_identity(case), None) or load(case.submission)
         self._keep(case, loaded)
         return loaded
 
@@ -215,6 +215,11 @@ class CaseLoader:
         return case
 
     def _keep(self, case: Case, loaded: tuple[Volume, np.ndarray]) -> None:
-        self._kept[case.digest] = loaded
+        self._kept[_identity(case)] = loaded
         if len(self._kept) > KEPT_VOLUMES:
             self._kept.popitem(last=False)
+
+
+def _identity(case: Case) -> tuple[str, str]:
+    """Of image and label: images of one grid, such as two MR contrasts, may have the very same label."""
+    return case.image_id, case.digest
