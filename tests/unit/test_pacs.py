@@ -25,6 +25,7 @@ from slmsam2.server.dataset import pack
 from slmsam2.server.fetched import FetchedSeries
 from slmsam2.server.folder import FolderDatastore
 from slmsam2.server.pacs import PacsDatastore
+from slmsam2.server.sampling.base import unlabelled_images
 from slmsam2.server.submissions import submissions
 
 pytestmark = pytest.mark.unit
@@ -391,6 +392,29 @@ def test_a_label_that_was_listed_and_is_deleted_elsewhere_is_gone(store, pacs, s
     store._segmentations.forget()
     assert store.get_labels_by_image_id(CT) == {}
     assert label_here(store) == ""
+
+
+def test_what_is_unlabelled_can_be_told_while_a_series_is_fetched(store):
+    found, held, told = [], threading.Event(), threading.Event()
+
+    def fetch():
+        with store._fetched.alone(CT):
+            held.set()
+            told.wait(10)
+
+    threads = [
+        threading.Thread(target=fetch),
+        threading.Thread(target=lambda: found.extend(unlabelled_images({}, store))),
+    ]
+    threads[0].start()
+    assert held.wait(10)
+    threads[1].start()
+    threads[1].join(5)
+    waits = threads[1].is_alive()
+    told.set()
+    for thread in threads:
+        thread.join()
+    assert (found, waits) == ([CT], False)
 
 
 def test_a_label_just_saved_can_be_removed(store, pacs, save):

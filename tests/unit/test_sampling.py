@@ -61,10 +61,7 @@ class NoWeights:
 
 
 class Archive(LocalDatastore):
-    """As a DICOMweb datastore: keeps no info of images it never fetched, and lists labels of hours ago."""
-
-    def get_unlabeled_images(self, label_tag=None, labels=None):
-        return self.list_images()
+    """As a DICOMweb datastore: keeps no info of images it never fetched."""
 
     def update_image_info(self, image_id, info):
         raise ImageNotFoundException(f"Image {image_id} not found")
@@ -281,7 +278,7 @@ def test_requests_of_one_moment_get_different_images(datastore, handed):
 
 def test_a_datastore_that_keeps_no_info(tmp_path, handed):
     datastore = make(tmp_path / "studies", Archive)
-    submit(datastore, "c")  # the archive's own list does not know yet
+    submit(datastore, "c")
     strategy = Random(handed)
     drawn = [ask(strategy, datastore, str(n), note=False) for n in range(4)]
     assert sorted(drawn) == ["a", "b", "d", "e"]

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
+from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.strategy import Strategy
 
 from slmsam2.server.answers import all_handed_out
@@ -95,10 +95,5 @@ class Sampling(Strategy):
 
 
 def unlabelled_images(request: Mapping[str, Any], datastore: Datastore) -> list[str]:
-    """Ids of the images without a submitted label, in alphabetical order.
-
-    A DICOMweb datastore asks the archive for labels every two hours only; what was submitted here counts at once.
-    """
-    listed = datastore.get_unlabeled_images(request.get("label_tag"), request.get("labels"))
-    final = DefaultLabelTag.FINAL.value
-    return sorted(image for image in listed if not datastore.get_label_by_image_id(image, final))
+    """Ids of the images without a submitted label, in alphabetical order, as the datastore has them."""
+    return sorted(datastore.get_unlabeled_images(request.get("label_tag"), request.get("labels")))
