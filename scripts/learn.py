@@ -16,11 +16,11 @@ import sys
 from pathlib import Path
 
 import torch
-from monailabel.datastore.local import LocalDatastore
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
 from slmsam2.errors import SlmSam2Error
+from slmsam2.server.folder import FolderDatastore
 from slmsam2.server.submissions import submissions
 from slmsam2.training.finetune import PRESETS
 from slmsam2.training.learn import Request, learn
@@ -39,7 +39,7 @@ def main() -> int:
     workers = Workers.join(args.device)
     request = Request(args.model, args.model_dir, args.preset, args.minutes)
     try:
-        labels = submissions(LocalDatastore(str(args.studies), extensions=args.extensions))
+        labels = submissions(FolderDatastore(str(args.studies), extensions=args.extensions))
         learn(labels, request, workers)
     except SlmSam2Error as error:
         print(f"learn: {error}", file=sys.stderr)

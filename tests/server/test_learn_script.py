@@ -47,6 +47,10 @@ def test_learns_from_a_folder(learn, model_dir, tmp_path):
     for number in range(3):
         write_nifti(studies / f"case{number}.nii.gz", image + number)
         write_nifti(studies / "labels" / "final" / f"case{number}.nii.gz", label)
+    # as the server: what a link leads to is not served, and so not learnt from
+    write_nifti(tmp_path / "elsewhere.nii.gz", image)
+    (studies / "linked.nii.gz").symlink_to(tmp_path / "elsewhere.nii.gz")
+    write_nifti(studies / "labels" / "final" / "linked.nii.gz", label)
     first = learn("--studies", studies)
     assert first.returncode == 0, first.stderr
     assert "Learning structure_1, structure_2 from 2 volumes" in first.stderr
