@@ -205,12 +205,13 @@ def test_summary(datastore):
     datastore.update_image_info("a", {"correction": {"dice": 0.5, "per_structure": {"liver": 0.5}, "ts": 7}})
     both = {"liver": 0.7, "spleen": 0.9}
     datastore.update_image_info("b", {"correction": {"dice": 0.8, "per_structure": both, "ts": 9}})
-    datastore.update_image_info("c", {"correction": {"dice": 1}})  # not ours
-    summary = correction_summary(datastore)
-    assert summary["images"] == 2
-    assert summary["dice"] == 0.65
-    assert summary["per_structure"] == {"liver": 0.6, "spleen": 0.9}
-    assert summary["newest"]["ts"] == 9
+    for others in ({"dice": 1}, {"dice": 1, "ts": 10, "per_structure": {"liver": "good"}}):  # not ours
+        datastore.update_image_info("c", {"correction": others})
+        summary = correction_summary(datastore)
+        assert summary["images"] == 2
+        assert summary["dice"] == 0.65
+        assert summary["per_structure"] == {"liver": 0.6, "spleen": 0.9}
+        assert summary["newest"]["ts"] == 9
 
 
 def test_the_newest_submissions_are_shown_by_themselves(tmp_path):

@@ -114,8 +114,10 @@ def _noted(datastore: Datastore, image: str) -> dict[str, Any]:
 
 def _is_complete(score: Mapping[str, Any]) -> bool:
     """Whether a pair was compared; clients can write anything into an image's info."""
-    numbers = (score.get("dice"), score.get("ts"))
-    return all(isinstance(n, (int, float)) for n in numbers) and isinstance(score.get("per_structure"), dict)
+    each = score.get("per_structure")
+    return isinstance(each, dict) and all(
+        isinstance(number, (int, float)) for number in (score.get("dice"), score.get("ts"), *each.values())
+    )
 
 
 def _submitted(datastore: Datastore, image: str) -> int:
