@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 from monailabel.datastore.utils.convert import dicom_seg_to_itk_image, nifti_to_dicom_seg
@@ -36,15 +35,14 @@ def read_segmentation(path: Path) -> Volume:
         written.unlink()
 
 
-@contextmanager
-def _dcmqi_on_path() -> Iterator[None]:
-    """While open, dcmqi's programs are found beside the interpreter, in an environment that is not activated, too."""
-    before = os.environ.get("PATH", "")
-    os.environ["PATH"] = os.pathsep.join([before, str(Path(sys.executable).parent)])
-    try:
-        yield
-    finally:
-        os.environ["PATH"] = before
+def find_dcmqi() -> None:
+    """Let dcmqi's programs be found beside the interpreter, also in an environment that is not activated.
+
+    From then on this process's search path ends there: to take it off again would take it from other threads.
+    """
+    path, folder = os.environ.get("PATH", ""), str(Path(sys.executable).parent)
+    if folder not in path.split(os.pathsep):
+        os.environ["PATH"] = os.pathsep.join([path, folder])
 
 
 def write_segmentation(path: Path, label: Volume, names: Mapping[str, int], series: Path) -> None:
@@ -66,7 +64,8 @@ def write_segmentation(path: Path, label: Volume, names: Mapping[str, int], seri
     info = [
         {"name": by_value.get(value, f"structure_{value}"), "model_name": "SLM-SAM 2"} for value in present
     ]
-    with tempfile.TemporaryDirectory() as folder, _dcmqi_on_path():
+    find_dcmqi()
+    with tempfile.TemporaryDirectory() as folder:
         nifti = Path(folder) / "label.nii.gz"
         write_label(nifti, label.array, label)
         written = Path(nifti_to_dicom_seg(str(series), str(nifti), info))

@@ -29,6 +29,7 @@ from pydicom.dataset import Dataset
 
 from slmsam2.errors import ArchiveError, PromptError, TransferError
 from slmsam2.server.archive import bound_waiting, is_of_one
+from slmsam2.server.dicom_seg import find_dcmqi
 from slmsam2.server.fetched import FetchedSeries
 from slmsam2.server.folder import FolderDatastore
 from slmsam2.server.listed import Listed
@@ -175,6 +176,7 @@ class PacsDatastore(DICOMWebDatastore, FolderDatastore):
 
     def _store(self, image_id: str, label: Path, segments: list[dict[str, Any]]) -> dict[str, str]:
         """Put a label into the PACS as DICOM SEG; what MONAI Label notes of it."""
+        find_dcmqi()
         made = nifti_to_dicom_seg(str(self._fetched.folder(image_id)), str(label), segments)
         try:
             seg = dcmread(made)
