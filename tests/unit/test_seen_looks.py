@@ -134,8 +134,9 @@ def test_images_are_caught_up_with_as_far_as_there_is_room(shelf, network, put, 
     network.info["trained"] = {"labels": {"b": "digest"}}
     shelf._models.get = lambda device: network
     assert shelf.to_learn(["a", "b", "c", "d", "e"], {"e"}) == ["e", "c"]
-    put("c", liver=looks_of(2))
     put("e", liver=looks_of(3))
+    assert shelf.to_learn(["a", "b", "c", "d", "e"], {"e"}) == ["e", "c"]  # e is there already
+    put("c", liver=looks_of(2))
     assert shelf.to_learn(["a", "b", "c", "d", "e"], {"d"}) == ["d"]
 
 

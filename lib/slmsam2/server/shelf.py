@@ -48,6 +48,6 @@ class Shelf:
         known = {file for _, file in self.files()}
         labelled = list(labelled)
         again = [image for image in labelled if image in changed]
-        missing = [image for image in labelled if self.path_of(image) not in known]
-        room = max(MOST_VOLUMES - len(known) - len(again), 0)
-        return list(dict.fromkeys([*again, *missing[:room]]))
+        missing = [image for image in labelled if self.path_of(image) not in known and image not in changed]
+        room = max(MOST_VOLUMES - len(known.union(map(self.path_of, again))), 0)
+        return [*again, *missing[:room]]
