@@ -7,6 +7,7 @@ import pytest
 from fastapi import HTTPException
 
 from slmsam2.errors import RunCancelledError, TimeUpError
+from slmsam2.server import monitoring
 from slmsam2.server.line import Line, Turns
 from slmsam2.server.runs import Run
 
@@ -136,6 +137,24 @@ def test_an_error_gives_the_turn_on(waiters):
         raise ValueError("x")
     with waiters.turns.take(Run(), "a", short=False):
         pass
+
+
+def test_an_undo_does_not_count_as_an_inference_of_no_time(monkeypatch):
+    line = Line(most=0)
+    monkeypatch.setattr(monitoring, "line", line)
+    monitor = monitoring.Monitor()
+    for _ in range(20):
+        monitor.took("slmsam2", {"wait": 3.0, "total": 13.0})
+        monitor.took("slmsam2", {})
+    with line.place(), pytest.raises(HTTPException) as refused, line.place():
+        pass
+    assert refused.value.headers["Retry-After"] == "5"  # half of ten seconds: somebody is in the middle of it
+    assert (
+        monitor.registry.get_sample_value(
+            "slmsam2_inference_seconds_count", {"model": "slmsam2", "part": "total"}
+        )
+        == 20
+    )
 
 
 def test_more_than_may_wait_are_refused():

@@ -59,10 +59,11 @@ class Monitor:
         self._answers.labels(model if model in KINDS else "other", str(status)).inc()
 
     def took(self, model: str, latencies: Mapping[str, float]) -> None:
-        """Note the seconds of an inference, by part."""
+        """Note the seconds of an inference, by part; {}: nothing was inferred, such as for an undo."""
         for part, seconds in latencies.items():
             self._seconds.labels(model, part).observe(seconds)
-        line.took(latencies.get("total", 0.0) - latencies.get("wait", 0.0))
+        if latencies:
+            line.took(latencies["total"] - latencies["wait"])
 
     def text(self) -> bytes:
         """Everything, as Prometheus reads it."""
