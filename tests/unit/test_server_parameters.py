@@ -121,8 +121,6 @@ def test_structures():
         ({"structures": {"liver": 1}}, PromptError, "list of structure names"),
         ({"label_info": "liver"}, PromptError, "label_info must be a list"),
         ({"selected_label_name": 4}, PromptError, "selected_label_name must be a text"),
-        ({"tag": "../final"}, PromptError, "no label tag"),
-        ({"label_tag": "/tmp"}, PromptError, "no label tag"),
         ({"window": "wide"}, ConfigurationError, "level/width"),
         ({"window": 40}, ConfigurationError, "level/width"),
         ({"window": "40/-1"}, ConfigurationError, "width above 0"),
@@ -130,12 +128,23 @@ def test_structures():
         ({"result_extension": ".stl"}, ConfigurationError, ".nrrd"),
         ({"result_extension": "/../x.nrrd"}, ConfigurationError, ".nrrd"),
         ({"result_dtype": "object"}, ConfigurationError, "uint8"),
-        ({"result_compress": "maybe"}, ConfigurationError, "true or false"),
+        ({"result_compress": "maybe"}, PromptError, "true or false"),
     ],
 )
 def test_refused(request_, error, says):
     with pytest.raises(error, match=says.replace(".", r"\.")):
         parse_parameters(request_)
+
+
+def test_the_reply_is_compressed_when_asked_for():
+    for said, wanted in ((True, True), ("true", True), ("False", False), ("", False)):
+        assert parse_parameters({"result_compress": said}).reply.compress is wanted
+
+
+@pytest.mark.parametrize("request_", [{"tag": "../final"}, {"label_tag": "/tmp"}])
+def test_tags_that_are_no_names(request_):
+    with pytest.raises(PromptError, match="no label tag"):
+        label_tag(request_)
 
 
 def test_label_tag():

@@ -32,7 +32,7 @@ class ReplyFormat:
 
     Attributes:
         extension: file ending with its dot.
-        dtype: numpy name of the type on disk; None: the smallest unsigned one that holds the values.
+        dtype: on disk; None: the smallest unsigned one that holds the values.
         compress: whether formats that can be either are compressed.
     """
 
@@ -59,7 +59,6 @@ class Parameters:
         undo: take back the last request instead.
         start_anew: forget what was done on the structures before.
         client: whose request it is; None: unknown, nothing is remembered.
-        tag: which saved label to use when none is uploaded.
         device: display or torch name; None: the server's own choice.
         most_seconds: that the run may take, waiting included; infinite unless asked for.
         request_id: the client's own name for this run, to follow and to cancel it.
@@ -80,7 +79,6 @@ class Parameters:
     undo: bool
     start_anew: bool
     client: str | None
-    tag: str | None
     device: str | None
     most_seconds: float
     request_id: str | None
@@ -101,7 +99,7 @@ def parse_parameters(
         speed: for requests that do not say.
 
     Raises:
-        PromptError: slices, structures, axis, direction, tag or an option that cannot be used.
+        PromptError: slices, structures, axis, direction or an option that cannot be used.
         ConfigurationError: window, preset or result settings that are not allowed.
     """
     first, last = (_slice(request, name) for name in ("first_slice", "last_slice"))
@@ -123,7 +121,6 @@ def parse_parameters(
         undo=_flag(request, "undo"),
         start_anew=_flag(request, "start_anew"),
         client=text_of(request, "client_id"),
-        tag=label_tag(request),
         device=text_of(request, "device"),
         most_seconds=_seconds(request, "most_seconds"),
         request_id=request_id(request),
@@ -264,7 +261,4 @@ def _reply_format(request: Mapping[str, Any]) -> ReplyFormat:
     dtype = text_of(request, "result_dtype")
     if dtype is not None and dtype not in DTYPES:
         raise ConfigurationError(f"result_dtype {dtype!r} is not known. Choose one of: {', '.join(DTYPES)}.")
-    compress = _value(request, "result_compress")
-    if compress not in (None, True, False):
-        raise ConfigurationError(f"result_compress must be true or false, not {compress!r}.")
-    return ReplyFormat(extension, np.dtype(dtype) if dtype else None, bool(compress))
+    return ReplyFormat(extension, np.dtype(dtype) if dtype else None, _flag(request, "result_compress"))
