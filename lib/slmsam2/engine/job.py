@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from slmsam2.engine.propagation import Progress, Prompts
 from slmsam2.engine.regions import Region
 from slmsam2.engine.report import structure_reports, suggested_slice
 from slmsam2.engine.settings import Settings
-from slmsam2.engine.structures import propagate_structures
+from slmsam2.engine.structures import Found, propagate_structures
 from slmsam2.engine.workspace import Workspace
 from slmsam2.modeling import SLMSAM2, Moments
 from slmsam2.prompts.marks import Box
@@ -86,9 +86,43 @@ def solve(
     """
     loaded = time.perf_counter()
     start = loaded if start is None else start
-    view, looks = job.view, job.looks
-    if looks is None:
-        looks = {value: network.looks[name] for name, value in names.items() if name in network.looks}
+    job = replace(job, looks=_looks(network, job, names))
+    found = _found(network, volume, job, names, progress, workspace)
+    told = {value for part in found for value in part.propagation.told_by_others}
+    result = np.zeros_like(volume.array, dtype=job.given.dtype)  # stored alike: slices lie together in both
+    stack = job.view.to_stack(result)
+    before = {value: mask for value, mask in job.before.items() if job.plain and value in told}
+    write_labels(found, job.prompts, job.given, stack, job.settings, before, job.within)
+    clean(stack, job.prompts, job.cleaning, job.settings)
+    report = _report(network, job, names, found, stack, told)
+    encoding = sum(part.encode_seconds for part in found)
+    finished = time.perf_counter()
+    report["latencies"] = {
+        "load": round(loaded - start, 4),
+        "encode": round(encoding, 4),
+        "propagate": round(finished - loaded - encoding, 4),
+        "total": round(finished - start, 4),
+    }
+    return result, report
+
+
+def _looks(network: SLMSAM2, job: Job, names: Mapping[str, int]) -> Mapping[int, Moments]:
+    """Value -> what the structure looks like in other volumes, as the job says, else as the network knows."""
+    if job.looks is not None:
+        return job.looks
+    return {value: network.looks[name] for name, value in names.items() if name in network.looks}
+
+
+def _found(
+    network: SLMSAM2,
+    volume: Volume,
+    job: Job,
+    names: Mapping[str, int],
+    progress: Progress | None,
+    workspace: Workspace | None,
+) -> list[Found]:
+    """What is found of the structures, with what others like them tell."""
+    view = job.view
     others = {
         value: [one.along(view.patient_axis) for one in known] for value, known in job.exemplars.items()
     }
@@ -102,36 +136,38 @@ def solve(
         progress,
         workspace,
         job.regions,
-        looks,
+        job.looks,
         others,
     )
     if job.together:
         follow_each_other(found, job.prompts, names, view, others.keys())
-    result = np.zeros_like(volume.array, dtype=job.given.dtype)  # stored alike: slices lie together in both
-    stack = view.to_stack(result)
-    told = {value for part in found for value in part.propagation.told_by_others}
-    before = {value: mask for value, mask in job.before.items() if job.plain and value in told}
-    write_labels(found, job.prompts, job.given, stack, job.settings, before, job.within)
-    clean(stack, job.prompts, job.cleaning, job.settings)
+    return found
+
+
+def _report(
+    network: SLMSAM2,
+    job: Job,
+    names: dict[str, int],
+    found: Sequence[Found],
+    stack: np.ndarray,
+    told: Collection[int],
+) -> dict[str, Any]:
+    """The report but for the latencies.
+
+    Args:
+        stack: the label as it is returned, integers (S, H, W).
+        told: values of the structures that others told of.
+    """
     calibration = read_calibration(network.info.get("confidence"))
-    reports = structure_reports(found, job.prompts, stack, names, view, calibration)
-    encoding = sum(part.encode_seconds for part in found)
-    finished = time.perf_counter()
-    report = {
-        "axis": view.axis,
+    reports = structure_reports(found, job.prompts, stack, names, job.view, calibration)
+    return {
+        "axis": job.view.axis,
         "window": [job.window.low, job.window.high],
         "suggested_slice": suggested_slice(reports),
         "model": network.info["model"],
         "version": network.info["version"],
         "speed": network.info["speed"],
-        "looks": [name for name, value in names.items() if value in looks],
+        "looks": [name for name, value in names.items() if value in (job.looks or {})],
         "shapes": [name for name, value in names.items() if value in told],
         "structures": reports,
-        "latencies": {
-            "load": round(loaded - start, 4),
-            "encode": round(encoding, 4),
-            "propagate": round(finished - loaded - encoding, 4),
-            "total": round(finished - start, 4),
-        },
     }
-    return result, report

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -122,14 +123,7 @@ def propagate_structures(
             looks=looks,
         )
         counter.next()
-        interpolated = inference.get("interpolation", False)
-        if interpolated:
-            fill(result)
-        if "smoothing" in inference:
-            smooth(result, inference["smoothing"])
-        if interpolated:
-            widen(result)
-            taper(result)
+        _refine(result, inference)
         if others:
             follow_others(result, others, result.mask_spacing(spacing))
         if not region.is_whole and _is_cut_off(result, region):
@@ -138,6 +132,18 @@ def propagate_structures(
             continue
         found.append(Found(result, region, features.seconds))
     return found
+
+
+def _refine(result: Propagation, inference: Mapping[str, Any]) -> None:
+    """Interpolate and smooth what the network said, as far as its settings ask for it, in place."""
+    interpolated = inference.get("interpolation", False)
+    if interpolated:
+        fill(result)
+    if "smoothing" in inference:
+        smooth(result, inference["smoothing"])
+    if interpolated:
+        widen(result)
+        taper(result)
 
 
 def _region(
