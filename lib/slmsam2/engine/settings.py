@@ -9,6 +9,7 @@ Order = Literal["independent", "published"]
 END_OF_RANGE, END_OF_STRUCTURE, SAID_ABSENT = "end of the range", "end of the structure", "marked as absent"
 USUAL_LENGTH = "usual length"
 AREAS_FALL = "areas fall to nothing"
+STOP_AFTER = 3  # slices in a row without the structure end a direction, unless something else is asked for
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from slmsam2.engine.job import Job, solve
 from slmsam2.engine.kin import exemplars_of_kin
 from slmsam2.engine.propagation import Progress
 from slmsam2.engine.regions import Region
-from slmsam2.engine.settings import Order, Settings
+from slmsam2.engine.settings import STOP_AFTER, Order, Settings
 from slmsam2.engine.workspace import Workspace
 from slmsam2.errors import ConfigurationError, GridError, PromptError, VolumeError
 from slmsam2.modeling import QUALITY, SLMSAM2, build_model, checkpoint_path
@@ -53,7 +53,7 @@ def propagate_volume(
     direction: Direction = "both",
     first_slice: int | None = None,
     last_slice: int | None = None,
-    stop_after: int | None = 3,
+    stop_after: int | None = STOP_AFTER,
     order: Order = "independent",
     cleaning: Cleaning | None = None,
     regions: Mapping[str, Sequence[int]] | None = None,
@@ -94,7 +94,7 @@ def propagate_volume(
     Returns:
         The label volume, integers (I, J, K) on the image's own grid, painted slices verbatim; and a report, ready
         for JSON: axis, window, suggested_slice, structures (see :func:`structure_reports`), model, version, speed,
-        latencies in seconds.
+        looks and shapes (names of the structures known from others), latencies in seconds.
 
     Raises:
         SlmSam2Error: a subclass that says what was wrong with the image, the label, a parameter or the model.
@@ -206,6 +206,11 @@ def _stack_slices(slices: Sequence[int] | None, view: SliceView) -> list[int] | 
 
 
 def stack_slice(stored: int, view: SliceView) -> int:
+    """Number in the stack of a slice that a user names.
+
+    Raises:
+        PromptError: there is no such slice.
+    """
     if not isinstance(stored, (int, np.integer)) or not 0 <= stored < view.num_slices:
         raise PromptError(
             f"There is no slice {stored!r}: along axis {view.axis} slices are 0 to {view.num_slices - 1}."

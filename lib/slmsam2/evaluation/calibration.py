@@ -12,6 +12,7 @@ from torch import Generator
 
 from slmsam2.engine import Settings, Workspace
 from slmsam2.engine.confidence import FACTS, Calibration, SliceFacts, slice_facts
+from slmsam2.engine.settings import STOP_AFTER
 from slmsam2.engine.structures import propagate_structures
 from slmsam2.metrics import dice, largest_slice
 from slmsam2.modeling import SLMSAM2
@@ -23,7 +24,6 @@ from slmsam2.volume import Window
 VALUE = 1
 SLICES, SIZE = 36, 160
 ROUNDS = 3  # one painted slice, then one more in each round
-STOP_AFTER = 3
 RIDGE = 1e-2  # pull of the coefficients towards zero, per mean squared coefficient
 ANATOMY = AnatomySettings(object_radius=(0.08, 0.6), slice_step=(0.015, 0.14))
 

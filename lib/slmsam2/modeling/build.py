@@ -168,10 +168,7 @@ def confidence_path(name: str, model_dir: str | Path | None = None) -> Path:
 
 def _confidence_settings(name: str, model_dir: str | Path | None) -> dict[str, Any] | None:
     """What is in that file, else in the repository's; None when there is none."""
-    for path in (
-        confidence_path(name, model_dir),
-        confidence_path(name, Path(__file__).resolve().parents[3] / "model"),
-    ):
+    for path in (confidence_path(name, model_dir), confidence_path(name, _REPOSITORY_MODELS)):
         if path.is_file():
             return dict(OmegaConf.to_container(OmegaConf.load(path)))  # type: ignore[arg-type]
     return None

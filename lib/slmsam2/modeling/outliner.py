@@ -187,8 +187,8 @@ def save_outliner(path: Path, network: Outliner, version: str, trained: dict[str
     write_content(path, content)
 
 
-def read_outliner(path: Path, device: str | torch.device = "cpu") -> Outliner:
-    """The network of a file of :func:`save_outliner`, in eval mode.
+def read_outliner(path: Path) -> Outliner:
+    """The network of a file of :func:`save_outliner`, in eval mode, on the CPU.
 
     Raises:
         CheckpointError: missing, damaged, or of another network.
@@ -206,4 +206,4 @@ def read_outliner(path: Path, device: str | torch.device = "cpu") -> Outliner:
         network.info = dict(content["info"])
     except (AttributeError, KeyError, TypeError, RuntimeError) as error:
         raise CheckpointError(f"{path} does not hold the network that draws outlines from marks.") from error
-    return network.to(device).eval().to(memory_format=torch.channels_last)
+    return network.eval().to(memory_format=torch.channels_last)

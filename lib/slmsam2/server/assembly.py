@@ -11,7 +11,7 @@ import numpy as np
 from slmsam2.engine.boxes import clearest_slice
 from slmsam2.engine.job import Job
 from slmsam2.engine.regions import Region
-from slmsam2.engine.settings import Settings
+from slmsam2.engine.settings import STOP_AFTER, Settings
 from slmsam2.engine.volume import in_range, slice_settings, stack_slice
 from slmsam2.errors import PromptError
 from slmsam2.prompts import (
@@ -39,7 +39,6 @@ from slmsam2.volume import (
     painted_axis,
 )
 
-STOP_AFTER = 3  # slices in a row without the structure end a direction
 SLICE_AXIS = 2  # 3D Slicer and OHIF count the slices of a 2D request along k
 
 

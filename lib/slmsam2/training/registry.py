@@ -38,8 +38,8 @@ class Version:
         created: seconds since 1970.
         labels: image id -> digest of every label that it or its forebears have seen and that still exists.
         structures: names in these labels.
-        metrics: of the validation: see :class:`slmsam2.training.judgement.Verdict`.
-        settings: preset, steps, seconds, device.
+        metrics: of the validation: ``best_metric`` and ``eval``, see :class:`slmsam2.training.progress.Progress`.
+        settings: preset, steps, device.
     """
 
     version: str
