@@ -206,25 +206,8 @@ class _Learning:
         self, plan: Plan, preset: Preset, lessons: list[Lesson], tasks: list[Task]
     ) -> tuple[Verdict, FineTuner]:
         """Train; the network is left with the best weights that were judged."""
-        start = checkpoint_path(self.request.model, self.request.model_dir)
-        device = self.workers.device
-        network = build_model(
-            self.request.model, checkpoint=start, device=device, model_dir=self.request.model_dir
-        )
-        source = ClipSource(
-            lessons,
-            network,
-            preset.clip,
-            encoder_at_rest=not preset.train_encoder,
-            seed=_number(plan.version),
-        )
-        tuner = FineTuner(network, source, preset, plan.steps, self.workers, _prefers_bfloat16(device))
-        names = sorted({lesson.structure.name for lesson in lessons if lesson.fresh})
-        volumes = _counted(len({x.case.image_id for x in lessons}), "volume")
-        self._tell(
-            f"Learning {', '.join(names)} from {volumes} ({preset.name}, {plan.steps} steps); "
-            f"{_counted(len(tasks), 'propagation')} to judge by."
-        )
+        tuner = self._tuner(plan, preset, lessons)
+        self._tell(_opening(plan, lessons, len(tasks)))
         seconds = 60 * self.request.minutes - (time.monotonic() - self._begun)
         load = CaseLoader()
         published = self.registry.published
@@ -246,12 +229,28 @@ class _Learning:
             measure=_Measure(load),
             guards=[SyntheticTask(number) for number in range(preset.synthetic_tasks)],
             guards_before=general_at_first,
-            prepare=look if uses_looks(network) else None,
+            prepare=look if uses_looks(tuner.network) else None,
             breathe=self.request.breathe,
             usable=lambda *dices: verdict(*dices).publish,
             begin_anew=True,
         ).run()
         return verdict(record.before, record.after, record.guards_before, record.guards_after), tuner
+
+    def _tuner(self, plan: Plan, preset: Preset, lessons: list[Lesson]) -> FineTuner:
+        """The network with the weights in use, and the clips that it is to be trained on."""
+        start = checkpoint_path(self.request.model, self.request.model_dir)
+        device = self.workers.device
+        network = build_model(
+            self.request.model, checkpoint=start, device=device, model_dir=self.request.model_dir
+        )
+        source = ClipSource(
+            lessons,
+            network,
+            preset.clip,
+            encoder_at_rest=not preset.train_encoder,
+            seed=_number(plan.version),
+        )
+        return FineTuner(network, source, preset, plan.steps, self.workers, _prefers_bfloat16(device))
 
     def _publish(
         self, plan: Plan, preset: Preset, cases: Sequence[Case], verdict: Verdict, tuner: FineTuner
@@ -341,6 +340,20 @@ def _general(published: Version | None, count: int) -> tuple[list[float], list[f
     general = published.metrics.get("eval", {}).get("general", [[], []]) if published else [[], []]
     at_first, in_use = general
     return (at_first, in_use) if len(at_first) == len(in_use) == count else ([], [])
+
+
+def _opening(plan: Plan, lessons: Sequence[Lesson], tasks: int) -> str:
+    """What is said at the beginning.
+
+    Args:
+        tasks: to judge by.
+    """
+    names = sorted({lesson.structure.name for lesson in lessons if lesson.fresh})
+    volumes = _counted(len({lesson.case.image_id for lesson in lessons}), "volume")
+    return (
+        f"Learning {', '.join(names)} from {volumes} ({plan.preset}, {plan.steps} steps); "
+        f"{_counted(tasks, 'propagation')} to judge by."
+    )
 
 
 def _closing(plan: Plan, verdict: Verdict, steps: int) -> str:
