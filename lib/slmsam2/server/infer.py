@@ -199,6 +199,10 @@ class SlmSam2Infer(InferTask):
                 lambda workspace: self._solve(asked, job, names, device, run, workspace), self._workspace
             )
         done = time.perf_counter()
+        if parameters.start_anew:  # not before: a request that fails changes nothing
+            for key in keys.values():
+                self._memory.forget(key)
+                self._proposals.forget(key)
         if not asked.flat:
             self._remember(keys, asked, solved, array, report)
         array, names = _for_client(array, painted)
@@ -234,13 +238,9 @@ class SlmSam2Infer(InferTask):
         keys: Mapping[str, Key],
     ) -> Request:
         known = {}
-        for name, key in keys.items():
-            if parameters.start_anew:
-                self._memory.forget(key)
-                self._proposals.forget(key)
-            facts = self._memory.recall(key)
-            if facts is not None:
-                known[name] = facts
+        if not parameters.start_anew:
+            recalled = {name: self._memory.recall(key) for name, key in keys.items()}
+            known = {name: facts for name, facts in recalled.items() if facts is not None}
         clicks = parse_clicks(request, image.shape) if self._kind.clicks else None
         flat = self._kind.dimension == 2
         return Request(image, painted, clicks, flat, parameters, known, request[STUDY].image_id)
