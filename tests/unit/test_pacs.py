@@ -339,6 +339,13 @@ def test_what_the_archive_refuses_is_said(store, pacs, save, status, says):
     assert FolderDatastore.get_label_uri(store, CT, "final") == ""
 
 
+@pytest.mark.parametrize("said", [None, 5, "liver", ["liver"], [{"name": "liver", "id": [1]}], [{"idx": 7}]])
+def test_values_that_the_client_does_not_name_are_segments_all_the_same(said):
+    label = np.array([0, 1, 3], np.uint8)
+    info = pacs_module._segment_info(label, said)
+    assert [(one["name"], one["id"]) for one in info] == [("structure_1", 1), ("structure_3", 3)]
+
+
 def label_here(store):
     return FolderDatastore.get_label_uri(store, CT, "final")
 

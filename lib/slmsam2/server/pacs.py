@@ -288,7 +288,8 @@ def _segment_info(label: np.ndarray, given: Any) -> list[dict[str, Any]]:
 
     It takes the first one's ``model_name`` for the SEG's series description, which viewers list: the structures' names.
     """
-    entries = [entry for entry in given or [] if isinstance(entry, dict)]
-    by_value = {entry.get("id", entry.get("idx")): entry for entry in entries}
+    entries = [entry for entry in (given if isinstance(given, list) else ()) if isinstance(entry, dict)]
+    values = [entry.get("id", entry.get("idx")) for entry in entries]
+    by_value = {value: one for value, one in zip(values, entries, strict=True) if isinstance(value, int)}
     info = [{"name": f"structure_{v}", **by_value.get(v, {}), "id": v} for v in present_values(label)]
     return [{"model_name": ", ".join(str(e["name"]) for e in info)[:MOST_CHARACTERS], **e} for e in info]
