@@ -91,6 +91,8 @@ def test_learns_publishes_and_has_nothing_new_then(request_, model_dir, tmp_path
     kept = read_checkpoint(checkpoint_path(MODEL, model_dir))
     assert kept.version == "learned-1"
     assert kept.trained["labels"] == registry.seen
+    held_back = {name for name, held in registry.held_back.items() if held}
+    assert set(kept.trained["looks_of"]) == {"a", "b", "c"} - held_back
     assert kept.looks.keys() == {"rod"}
     assert not (registry.folder / "run").exists()
     assert json.loads((registry.folder / "train_stats.json").read_text()) == figures

@@ -140,6 +140,13 @@ def test_images_are_caught_up_with_as_far_as_there_is_room(shelf, network, put, 
     assert shelf.to_learn(["a", "b", "c", "d", "e"], {"d"}) == ["d"]
 
 
+def test_volumes_that_weights_were_only_judged_by_are_learnt_again(shelf, network):
+    """Their looks are not in the weights' own file, and those in features of other weights are gone."""
+    network.info["trained"] = {"labels": {"a": "1", "b": "2"}, "looks_of": ["a"]}
+    shelf._models.get = lambda device: network
+    assert shelf.to_learn(["a", "b"], set()) == ["b"]
+
+
 def test_a_file_is_read_once_also_for_an_image_that_has_one_itself(shelf, network, put, monkeypatch):
     for number, name in enumerate(NAMES):
         put(name, liver=looks_of(number))

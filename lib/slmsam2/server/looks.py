@@ -36,7 +36,7 @@ class SeenLooks:
 
     One file per image lies beside the learnt versions, in a folder of the weights that the features are of, so several
     servers know the same. Labels that these weights were trained on are not learnt again: what they look like is in the
-    weights' own file.
+    weights' own file. Those they were judged by are.
 
     Args:
         models: where the network comes from.
@@ -103,9 +103,10 @@ class SeenLooks:
         shelf = self._shelf(network.info["version"])
         _forget_other_weights(shelf.folder)
         shelf.clear_up(labelled)
-        trained_on = network.info["trained"].get("labels", {})
+        trained = network.info["trained"]
+        known = trained.get("looks_of", trained.get("labels", ()))  # older files do not say of which
         return shelf.to_learn(
-            [image for image in labelled if image in changed or image not in trained_on], changed
+            [image for image in labelled if image in changed or image not in known], changed
         )
 
     def learn(self, case: Case, load: CaseLoader) -> None:

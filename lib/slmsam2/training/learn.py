@@ -146,7 +146,7 @@ class _Learning:
         verdict, tuner = self._train(plan, preset, lessons, tasks)
         figures = {**facts, **_figures(verdict), "published": verdict.publish, "version": plan.version}
         if self.workers.first and verdict.publish:
-            self._publish(plan, preset, cases, verdict, tuner)
+            self._publish(plan, preset, cases, lessons, verdict, tuner)
         if self.workers.first:
             shutil.rmtree(self.registry.plan_path.parent)
         return self._finish(_closing(plan, verdict, tuner.step), **figures)
@@ -253,7 +253,13 @@ class _Learning:
         return FineTuner(network, source, preset, plan.steps, self.workers, _prefers_bfloat16(device))
 
     def _publish(
-        self, plan: Plan, preset: Preset, cases: Sequence[Case], verdict: Verdict, tuner: FineTuner
+        self,
+        plan: Plan,
+        preset: Preset,
+        cases: Sequence[Case],
+        lessons: Sequence[Lesson],
+        verdict: Verdict,
+        tuner: FineTuner,
     ) -> None:
         version = Version(
             version=plan.version,
@@ -271,6 +277,7 @@ class _Learning:
             trained={
                 "data": "labels submitted by users",
                 "volumes": len(plan.labels),
+                "looks_of": sorted({lesson.case.image_id for lesson in lessons}),
                 **asdict(version),
             },
             dtype=torch.float32,
