@@ -86,7 +86,7 @@ test('points placed again on a slice correct what the first ones drew', async ()
   session.stop();
 });
 
-test('after undo the points begin anew, and what is still to be answered changes nothing', async () => {
+test('undo takes back points that are not answered yet, and nothing else; the next ones begin anew', async () => {
   let arrive;
   const answers = [[4], new Promise(resolve => { arrive = resolve; }), [6]];
   const { controller, session, asked, click, slice } = placing(() => answers.shift());
@@ -98,10 +98,26 @@ test('after undo the points begin anew, and what is still to be answered changes
   arrive([4, 5]);
   await late;
   assert.equal(controller.clicking.waiting, 0);
+  assert.deepEqual(slice(1), [1, 0, 0, 0]);
+  controller.undo();
   assert.deepEqual(slice(1), [0, 0, 0, 0]);
   await click(2);
   assert.deepEqual(asked[2].params.foreground, [[2, 0, 1]]);
   assert.deepEqual(slice(1), [0, 0, 1, 0]);
+  session.stop();
+});
+
+test('what is painted while points are under way stays', async () => {
+  let arrive;
+  const { session, click, slice, paint } = placing(() => new Promise(resolve => { arrive = resolve; }));
+  paint(1, [1, 0, 0, 0]);
+  session.notice();
+  const drawn = click(1);
+  await new Promise(resolve => setTimeout(resolve)); // it is under way
+  paint(1, [1, 0, 0, 1]);
+  arrive([5, 6]);
+  await drawn;
+  assert.deepEqual(slice(1), [0, 1, 1, 1]);
   session.stop();
 });
 

@@ -289,3 +289,41 @@ test('the next slice to check is one of the plane that was propagated, and confi
   assert.equal(controller.message.text, 'Slice 1 counts as yours. You have looked at every slice.');
   assert.equal(controller.canConfirm, false);
 });
+
+test('undo at once takes back a stroke that was not noticed yet', () => {
+  const controller = controllerWith({}, { undo: () => 'painting' });
+  controller.session.notice = () => { controller.session.history.last = {}; };
+  controller.undo();
+  assert.equal(controller.message.text, 'The last painting was taken back.');
+});
+
+test('a slice counts as looked at in the plane that was propagated, if it is shown', () => {
+  const controller = controllerWith({}, { axis: 2, report: { axis: 2, structures: {} }, seen: new Set() });
+  controller.session.labelmap.grid = {};
+  controller.viewer.showSlice = () => true;
+  controller.showSlice(5);
+  controller.session.axis = 0;
+  controller.showSlice(6);
+  controller.session.axis = 2;
+  controller.viewer.showSlice = () => false;
+  controller.showSlice(7);
+  assert.deepEqual([...controller.session.seen], [5]);
+});
+
+test('of a propagation nothing is taken for structures that were deleted meanwhile', async () => {
+  const dims = [2, 1, 2];
+  const { labelmap, images } = labelmapOf(dims);
+  const session = new Session({ SeriesInstanceUID: '1.2' }, labelmap, () => {});
+  session.stop();
+  const controller = controllerWith({ infer: async () => {
+    session.keepOnly(new Set());
+    session.keepOnly(new Set([1])); // another one of the same value
+    return foundEverywhere(dims);
+  } });
+  controller.session = session;
+  images[1][0] = 1;
+  await controller.propagate();
+  assert.match(controller.message.text, /deleted meanwhile/);
+  assert.deepEqual(images.map(pixels => [...pixels]), [[0, 0], [1, 0]]);
+  assert.deepEqual(session.report.structures, {});
+});

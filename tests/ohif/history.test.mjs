@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { History } from '../../apps/slmsam2/ohif/history.js';
+import { pointer } from '../../apps/slmsam2/ohif/pointer.js';
 import { Session } from '../../apps/slmsam2/ohif/session.js';
 import { labelmapOf } from './made_up.mjs';
 
@@ -92,4 +93,47 @@ test('of very many steps the oldest are forgotten', () => {
   const small = { voxels: new Uint32Array(), before: new Uint8Array(), after: new Uint8Array() };
   for (let n = 0; n < 300; n++) history.add({ what: 'small', change: small, before: {}, after: {}, part: null });
   assert.equal(history.done.length, 200);
+});
+
+test('what was painted while the button was held is one step', async () => {
+  const { labelmap, images } = labelmapOf(DIMS);
+  const session = new Session({}, labelmap, () => {});
+  const move = async pixels => {
+    images[0].set(pixels);
+    labelmap.apply({ voxels: [], after: [] }); // OHIF says that it changed
+    await new Promise(resolve => setTimeout(resolve, 300));
+  };
+  pointer.down = true;
+  await move([1, 0, 0]);
+  await move([1, 1, 0]);
+  assert.equal(session.history.done.length, 0);
+  pointer.down = false;
+  await move([1, 1, 1]);
+  assert.deepEqual(session.history.done.map(each => each.change.voxels.length), [3]);
+  session.stop();
+});
+
+test('nothing of a structure that was taken back and then deleted comes again', () => {
+  const { session, paint, shown } = work();
+  session.keepOnly(new Set([1, 2]));
+  paint(0, [1, 0, 0]);
+  paint(0, [1, 2, 0]);
+  session.undo();
+  session.keepOnly(new Set([1]));
+  assert.equal(session.redo(), null);
+  assert.equal(shown(), '100 000 000');
+});
+
+test('only what changes voxels is to be submitted', () => {
+  const { session, paint } = work();
+  paint(0, [1, 1, 0]);
+  propagate(session);
+  session.unsaved = false;
+  session.confirm(2);
+  session.undo();
+  session.redo();
+  assert.equal(session.unsaved, false);
+  session.undo();
+  session.undo();
+  assert.equal(session.unsaved, true);
 });

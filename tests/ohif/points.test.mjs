@@ -24,7 +24,10 @@ test('the answer replaces the structure on that slice only', () => {
   const labels = Uint8Array.of(1, 1, 1, 2, 1, 1);
   const drawn = Uint8Array.of(1, 0, 0, 1, 0, 0);
   const clicked = { value: 1, axis: 2, slice: 1, foreground: [], background: [] };
-  assert.deepEqual([...applied(labels, drawnOn(labels, drawn, dims, clicked))], [1, 1, 0, 2, 1, 1]);
+  const asked = { values: labels.subarray(2, 4) };
+  assert.deepEqual([...applied(labels, drawnOn(labels, drawn, dims, clicked, asked))], [1, 1, 0, 2, 1, 1]);
+  const painted = { values: Uint8Array.of(0, 2) }; // the first voxel since then
+  assert.deepEqual(drawnOn(labels, drawn, dims, clicked, painted).voxels.length, 0);
 });
 
 test('what is on the slice of this structure goes along, to be corrected', () => {

@@ -18,7 +18,7 @@ test('a click on a large CT costs milliseconds', async () => {
   const begin = performance.now();
   session.notice();
   const { data } = await readLabels(answer);
-  session.draw(drawnOn(session.known, data, LARGE, clicked), clicked, session.sliceNow(clicked));
+  session.draw(drawnOn(session.known, data, LARGE, clicked, session.sliceNow(clicked)), clicked, session.sliceNow(clicked));
   session.notice();
   const took = performance.now() - begin;
   assert.equal(images[150].reduce((sum, value) => sum + value), 20_000);
@@ -32,7 +32,7 @@ test('of a slice drawn by points only that slice counts as painted', () => {
   const session = new Session({}, labelmap, () => { changes += 1; });
   const clicked = { value: 5, axis: 0, slice: 1, foreground: [], background: [] };
   const drawn = new Uint8Array(24).fill(1);
-  session.draw(drawnOn(session.known, drawn, dims, clicked), clicked, session.sliceNow(clicked));
+  session.draw(drawnOn(session.known, drawn, dims, clicked, session.sliceNow(clicked)), clicked, session.sliceNow(clicked));
   session.notice();
   assert.deepEqual(images.map(pixels => [...pixels]), Array(4).fill([0, 5, 0, 0, 5, 0]));
   assert.deepEqual([session.touched.slices(5, 0), session.touched.slices(5, 2)], [[1], []]);

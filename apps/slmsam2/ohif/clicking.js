@@ -16,8 +16,8 @@ export class Clicking {
     this.clicked = null;
     /** @type {{before: import('./points.js').Before|null}} null until the first of the points is asked for */
     this.placing = { before: null };
-    /** of all points that are under way */
-    this.forgotten = { over: false };
+    /** of all points that are under way; `waiting`: how many */
+    this.forgotten = { over: false, waiting: 0 };
     /** points that are still to be answered */
     this.waiting = 0;
     this.last = Promise.resolve();
@@ -31,6 +31,11 @@ export class Clicking {
 
   get active() {
     return this.stop !== null;
+  }
+
+  /** Whether the answer to any point is still to be drawn. */
+  get pending() {
+    return this.forgotten.waiting > 0;
   }
 
   toggle() {
@@ -50,7 +55,7 @@ export class Clicking {
   /** The points that were placed are no longer meant; what is still to be answered of them changes nothing. */
   forget() {
     this.forgotten.over = true;
-    this.forgotten = { over: false };
+    this.forgotten = { over: false, waiting: 0 };
     this.clicked = null;
   }
 
@@ -65,12 +70,14 @@ export class Clicking {
     this.clicked = withPoint(this.clicked, placed);
     const { clicked, placing, forgotten } = this;
     this.waiting += 1;
+    forgotten.waiting += 1;
     this.controller.dispatchEvent(new Event('change'));
     this.last = this.last.then(() => this.attempt(async () => {
       try {
         await this.#ask(session, clicked, placing, forgotten);
       } finally {
         this.waiting -= 1;
+        forgotten.waiting -= 1;
       }
     }));
   }
@@ -78,7 +85,8 @@ export class Clicking {
   async #ask(session, clicked, placing, forgotten) {
     if (forgotten.over) return;
     session.notice();
-    placing.before ??= session.sliceNow(clicked);
+    const asked = session.sliceNow(clicked);
+    placing.before ??= asked;
     const { dims } = session.labelmap;
     const structure = this.controller.structures.find(each => each.value === clicked.value);
     if (!structure) return; // deleted meanwhile
@@ -87,6 +95,6 @@ export class Clicking {
     const { data } = await readLabels(file);
     if (forgotten.over) return;
     session.notice();
-    session.draw(drawnOn(session.known, data, dims, clicked), clicked, placing.before);
+    session.draw(drawnOn(session.known, data, dims, clicked, asked), clicked, placing.before);
   }
 }

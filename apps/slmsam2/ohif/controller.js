@@ -5,6 +5,7 @@ import { Following } from './following.js';
 import { Propagation } from './propagation.js';
 import { Saving } from './saving.js';
 import { NO_VIEWPORT, confirmed, doneAgain, found, notAsked, takenBack, toCheck } from './sentences.js';
+import { POINTS } from './session.js';
 import { checkName, checkStructures } from './structures.js';
 import { Watching } from './watching.js';
 
@@ -74,7 +75,7 @@ export class Controller extends EventTarget {
   }
 
   get canUndo() {
-    return Boolean(this.session?.history.last && !this.propagation);
+    return Boolean((this.session?.history.last || this.clicking.pending) && !this.propagation);
   }
 
   get canRedo() {
@@ -174,10 +175,13 @@ export class Controller extends EventTarget {
     return cancelled;
   }
 
+  /** What was done last is taken back: a stroke that was not noticed yet, points that are not answered yet. */
   undo() {
+    if (this.session && !this.propagation) this.session.notice();
     if (!this.canUndo) return;
+    const { pending } = this.clicking;
     this.clicking.forget();
-    this.#try(() => this.say(takenBack(this.session.undo())));
+    this.#try(() => this.say(takenBack(pending ? POINTS : this.session.undo())));
   }
 
   redo() {
@@ -251,11 +255,12 @@ export class Controller extends EventTarget {
     return toCheck(name, confidence[slice], session.isOn(value, axis, slice));
   }
 
-  /** Go to a slice; it counts as looked at. Whether any viewport shows it. */
+  /** Go to a slice; one of the plane that was propagated counts as looked at. Whether any viewport shows it. */
   #shows(slice) {
-    const { series, labelmap, axis, seen } = this.session;
-    seen.add(slice);
-    return this.viewer.showSlice(series, labelmap.grid, axis, slice);
+    const { series, labelmap, axis, seen, report } = this.session;
+    const isShown = this.viewer.showSlice(series, labelmap.grid, axis, slice);
+    if (isShown && axis === report.axis) seen.add(slice);
+    return isShown;
   }
 
   get #id() {

@@ -25,7 +25,7 @@ export function element(tag, properties = {}, ...children) {
  * @param {string} action its name, for tests and styles
  * @param {string} title shown when the mouse rests on it
  * @param {string} text
- * @param {() => void} onclick
+ * @param {(event: MouseEvent) => void} onclick
  */
 export function actionButton(action, title, text, onclick) {
   return element('button', { type: 'button', 'data-action': action, title, onclick }, text);

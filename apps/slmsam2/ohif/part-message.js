@@ -10,7 +10,6 @@ export function messagePart(controller) {
       const { text, failed } = controller.message;
       const shown = text || hint(controller);
       if (node.textContent !== shown) node.textContent = shown; // or screen readers say it again
-      node.hidden = !shown;
       node.classList.toggle('slmsam2-failed', failed);
       node.classList.toggle('slmsam2-hint', !text);
     },

@@ -38,20 +38,20 @@ export function propagatePart(controller) {
   const bar = element('progress');
   const words = element('span', { 'data-role': 'progress' });
   const cancel = actionButton('cancel', 'End this propagation; nothing changes', 'Cancel', () => controller.cancel());
-  const resting = element('div.slmsam2-row', {}, go, undo, redo);
+  const resting = [element('div.slmsam2-row', {}, go), element('div.slmsam2-row', {}, undo, redo)];
   const running = element('div.slmsam2-row', {}, bar, words, cancel);
   return {
     node: element('section.slmsam2-part', {},
       element('div.slmsam2-row.slmsam2-even', {}, scope, direction), element('label.slmsam2-row', {}, 'Up to slice', limit),
-      resting, running),
+      ...resting, running),
     update() {
       const busy = Boolean(controller.propagation);
       const { done, total } = controller.progress;
       go.disabled = !controller.canPropagate;
       undo.disabled = !controller.canUndo;
       undo.textContent = UNDO[controller.session?.history.last?.what] ?? 'Undo';
-      redo.hidden = !controller.canRedo;
-      resting.hidden = busy;
+      redo.disabled = !controller.canRedo;
+      for (const row of resting) row.hidden = busy;
       running.hidden = !busy;
       if (total) Object.assign(bar, { max: total, value: done });
       else bar.removeAttribute('value');

@@ -78,16 +78,19 @@ export function pointRequest({ value, axis, slice, foreground, background }, nam
 }
 
 /**
- * What changes when the structure becomes what the server drew on its slice; other structures stay.
+ * What changes when the structure becomes what the server drew on its slice; other structures stay, and so does what
+ * was painted since the server was asked.
  * @param {Uint8Array} labels
  * @param {Uint8Array} drawn not 0 where the structure is
  * @param {import('./touched.js').Dims} dims
  * @param {Clicked} clicked
+ * @param {Before} asked the slice as it was when the server was asked
  * @returns {import('./merge.js').Change}
  */
-export function drawnOn(labels, drawn, dims, { value, axis, slice }) {
+export function drawnOn(labels, drawn, dims, { value, axis, slice }, asked) {
   const next = voxel => (drawn[voxel] ? value : 0);
   const voxels = sliceVoxels(dims, axis, slice)
+    .filter((voxel, n) => labels[voxel] === asked.values[n])
     .filter(voxel => (!labels[voxel] || labels[voxel] === value) && labels[voxel] !== next(voxel));
   return { voxels, before: valuesAt(labels, voxels), after: Uint8Array.from(voxels, next) };
 }

@@ -32,6 +32,7 @@ export class Propagation {
    */
   async run(session, choice) {
     session.notice();
+    session.deleted.clear();
     const { dims } = session.labelmap;
     const { wanted, labels, leftOut } = prompts(session, choice);
     const asking = this.server.infer(this.model, session.uid, { ...wanted.params, request_id: this.id }, labels);
@@ -44,8 +45,9 @@ export class Propagation {
         throw new Error(`The result has ${found} voxels, the series has ${expected}: it was not taken.`);
       }
       if (this.cancelled) throw new Error(CANCELLED);
-      session.accept(result.data, wanted, params.report.structures);
-      return { reply: params, leftOut };
+      const left = stillThere(session, wanted, params.report);
+      session.accept(result.data, { ...wanted, ranges: left.ranges }, left.structures);
+      return { reply: { ...params, report: { ...params.report, structures: left.structures } }, leftOut };
     } finally {
       this.running = false;
     }
@@ -66,6 +68,23 @@ export class Propagation {
       else this.report(progress);
     }
   }
+}
+
+/**
+ * Of what was asked for and answered, the part of structures that were not deleted meanwhile: a new one may have got the
+ * value of a deleted one.
+ * @param {import('./session.js').Session} session
+ * @param {import('./merge.js').Wanted} wanted
+ * @param {{structures: import('./confidence.js').Structures}} report
+ * @throws {Error} with a sentence for the user: nothing is left
+ */
+function stillThere({ deleted }, { ranges }, { structures }) {
+  const left = {
+    ranges: new Map([...ranges].filter(([value]) => !deleted.has(value))),
+    structures: Object.fromEntries(Object.entries(structures).filter(([, { value }]) => !deleted.has(value))),
+  };
+  if (left.ranges.size === 0) throw new Error('What was propagated was deleted meanwhile. Nothing has changed.');
+  return left;
 }
 
 /**

@@ -1,6 +1,7 @@
 // The controller of the mode that is open. It outlives the panel: OHIF takes panels away when another tab is chosen.
 import { Controller } from './controller.js';
 import { browserId } from './ids.js';
+import { watchPointer } from './pointer.js';
 import { Server } from './server.js';
 import { listenForShortcuts } from './shortcuts.js';
 import { missingSupport } from './support.js';
@@ -26,7 +27,7 @@ export function enter(managers) {
   const libraries = { cornerstone: window.cornerstone, cornerstoneTools: window.cornerstoneTools };
   const missing = missingSupport(managers.servicesManager.services, libraries);
   const controller = missing ? null : new Controller(new Viewer(managers, libraries), new Server(browserId()), kept);
-  const ends = controller ? [controller.start(), listenForShortcuts(controller)] : [];
+  const ends = controller ? [controller.start(), listenForShortcuts(controller), watchPointer()] : [];
   stop = () => ends.forEach(end => end());
   change({ controller, missing });
 }

@@ -2,9 +2,12 @@
 import { NO_REPORT } from './confidence.js';
 import { History } from './history.js';
 import { applied, merge } from './merge.js';
-import { changedVoxels, difference, filled, sliceVoxels, Touched, valuesAt } from './touched.js';
+import { pointer } from './pointer.js';
+import { changedVoxels, difference, equal, filled, sliceVoxels, Touched, valuesAt } from './touched.js';
 
-const QUIET = 250; // ms after the last change of a stroke
+const QUIET = 250; // ms after the last change of a stroke, if the mouse button is up
+
+export const POINTS = 'drawing by points'; // the name of such a step
 
 const NOTHING = { voxels: new Uint32Array(), before: new Uint8Array(), after: new Uint8Array() };
 
@@ -36,10 +39,11 @@ export class Session {
     this.submitting = false;
     this.changed = changed;
     this.timer = 0;
-    this.stop = labelmap.onChange(() => {
-      clearTimeout(this.timer);
-      this.timer = setTimeout(() => this.notice(), QUIET);
-    });
+    /** @type {Set<number>} values of the structures there are, as far as they were told */
+    this.values = new Set();
+    /** @type {Set<number>} values of structures that were deleted since the last propagation began */
+    this.deleted = new Set();
+    this.stop = labelmap.onChange(() => this.#noticeSoon());
   }
 
   get uid() {
@@ -145,9 +149,13 @@ export class Session {
    * @param {Set<number>} values of those that are there
    */
   keepOnly(values) {
-    const gone = [...this.given.byValue.keys()].filter(value => !values.has(value));
+    const gone = [...this.values, ...this.given.byValue.keys()].filter(value => !values.has(value));
+    this.values = values;
     if (gone.length === 0) return;
-    for (const value of gone) [this.loaded, this.touched].forEach(each => each.forget(value));
+    for (const value of gone) {
+      this.deleted.add(value);
+      [this.loaded, this.touched].forEach(each => each.forget(value));
+    }
     const { axis, structures } = this.report;
     const left = Object.entries(structures).filter(([, { value }]) => values.has(value));
     this.report = { axis, structures: Object.fromEntries(left) };
@@ -168,6 +176,7 @@ export class Session {
   /** Go on with work that was left without submitting it. */
   resume({ labels, ...facts }) {
     this.#show(labels);
+    this.unsaved = true;
     Object.assign(this, facts);
   }
 
@@ -212,7 +221,7 @@ export class Session {
     this.unsaved = true;
     const isOneStep = this.history.last?.part === start;
     const since = { voxels: start.voxels, before: start.values, after: valuesAt(this.known, start.voxels) };
-    this.#did('drawing by points', isOneStep ? since : change, before, start);
+    this.#did(POINTS, isOneStep ? since : change, before, start);
     this.changed();
   }
 
@@ -243,8 +252,13 @@ export class Session {
   }
 
   #show(labels) {
+    this.unsaved ||= !equal(this.known, labels);
     this.known = labels;
     this.labelmap.write(labels);
-    this.unsaved = true;
+  }
+
+  #noticeSoon() {
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => (pointer.down ? this.#noticeSoon() : this.notice()), QUIET);
   }
 }

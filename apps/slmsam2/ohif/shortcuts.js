@@ -1,5 +1,8 @@
 // Keys. They work wherever no text is typed; OHIF's own keep working.
 
+const FIELDS = 'input:not([type=range]), select, textarea, [contenteditable]';
+const HELD = ['u', 'shift+u', 'z', 'shift+z']; // go on while they are held; slices are not looked at so quickly
+
 /**
  * @param {import('./controller.js').Controller} controller
  * @returns {() => void} ends it
@@ -12,20 +15,30 @@ export function listenForShortcuts(controller) {
     c: () => controller.togglePoints(),
     p: () => controller.propagate(),
     u: () => controller.undo(),
-    U: () => controller.redo(),
+    'shift+u': () => controller.redo(),
     n: () => controller.nextToCheck(),
     y: () => controller.confirmSlice(),
   };
   /** with Ctrl, or the Mac's command key */
-  const commands = { z: () => controller.undo(), Z: () => controller.redo(), y: () => controller.redo() };
+  const commands = { z: () => controller.undo(), 'shift+z': () => controller.redo(), y: () => controller.redo() };
   const listener = event => {
-    const typing = event.target.closest?.('input:not([type=range]), select, textarea, [contenteditable]');
-    const action = (event.ctrlKey || event.metaKey ? commands : actions)[event.key];
-    if (!action || typing || event.altKey) return;
+    const key = `${event.shiftKey ? 'shift+' : ''}${event.key.toLowerCase()}`; // Caps Lock changes nothing
+    const action = (event.ctrlKey || event.metaKey ? commands : actions)[key];
+    if (!action || event.target.closest?.(FIELDS) || event.altKey) return;
     event.preventDefault();
     event.stopPropagation();
-    action();
+    if (!event.repeat || HELD.includes(key)) action();
   };
   window.addEventListener('keydown', listener, true);
-  return () => window.removeEventListener('keydown', listener, true);
+  window.addEventListener('mousedown', leaveField, true);
+  return () => {
+    window.removeEventListener('keydown', listener, true);
+    window.removeEventListener('mousedown', leaveField, true);
+  };
+}
+
+/** A press elsewhere ends typing: OHIF's viewports leave the keys to the field or menu that had them. */
+function leaveField(event) {
+  const { activeElement } = document;
+  if (activeElement?.matches(FIELDS) && !activeElement.contains(event.target)) activeElement.blur();
 }

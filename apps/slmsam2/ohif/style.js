@@ -23,8 +23,8 @@ const STYLE = `
 .slmsam2 button.slmsam2-main { background: #0944b3; border-color: #348cfd; }
 .slmsam2 button.slmsam2-main:hover:not(:disabled) { background: #1a5bd6; }
 .slmsam2 button.slmsam2-on, .slmsam2 button.slmsam2-on:hover:not(:disabled) { background: #5acce6; border-color: #5acce6; color: #090c29; }
-.slmsam2 [data-action=propagate] { flex: 2; }
-.slmsam2 [data-action=undo] { flex: 1; }
+.slmsam2 [data-action=propagate], .slmsam2 [data-action=redo] { flex: 1 1 0; }
+.slmsam2 [data-action=undo] { flex: 2 1 0; }
 .slmsam2-joined { gap: 0; }
 .slmsam2-joined > button { border-radius: 0; flex: 1 1 auto; margin-left: -1px; padding: 2px 4px; }
 .slmsam2-joined > button:first-child { border-radius: 4px 0 0 4px; margin-left: 0; }
@@ -60,7 +60,7 @@ const STYLE = `
 .slmsam2-structures li:hover .slmsam2-rename, .slmsam2-structures .slmsam2-active .slmsam2-rename, .slmsam2-rename:focus-visible { opacity: 1; }
 .slmsam2-rename::before { background: #9fc6ee; content: ''; display: block; height: 14px; margin: auto; mask: ${pencilIcon} center / contain no-repeat; width: 14px; }
 
-.slmsam2-message { margin: 0 0 4px; max-height: 116px; overflow-wrap: anywhere; overflow-y: auto; padding: 4px 8px; }
+.slmsam2-message { margin: 0 0 4px; max-height: 116px; min-height: 62px; overflow-wrap: anywhere; overflow-y: auto; padding: 4px 8px; }
 .slmsam2-hint { color: #9fc6ee; }
 .slmsam2-failed { background: #4a0410; border-radius: 4px; color: #ffd3d3; }
 .slmsam2-unsupported { font-size: 13px; line-height: 18px; margin: 4px; padding: 6px 8px; }
