@@ -49,7 +49,7 @@ def test_slices_that_are_right_are_given_and_all_steps_can_be_taken_back(
     assert first == suggested(server, ct.uid, viewer.sent()[0], tmp_path)
     playwright.expect(button["confirm"]).to_be_enabled()
     viewer.page.keyboard.press("y")
-    viewer.wait_for_message(f"Slice {first} counts as yours")
+    viewer.wait_for_message(f"Slice {first} is yours")
     second = shown_slice(viewer)
     assert second not in (first, k)
     assert abs(second - first) > 1

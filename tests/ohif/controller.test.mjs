@@ -274,19 +274,19 @@ test('the next slice to check is one of the plane that was propagated, and confi
   assert.deepEqual(controller.confidences, []);
   controller.nextToCheck();
   assert.deepEqual([shown, controller.canConfirm], [[[2, 3]], true]);
-  assert.equal(controller.message.text, 'Look at liver (20 % sure): correct it, or press Slice is right.');
+  assert.equal(controller.message.text, 'liver, 20 % sure: correct it, or press Slice is right.');
   controller.confirmSlice();
   assert.deepEqual([session.touched.slices(1, 2), shown.at(-1)], [[0, 3], [2, 2]]);
-  assert.match(controller.message.text, /^Slice 3 counts as yours. Look at liver \(80 % sure\)/);
+  assert.match(controller.message.text, /^Slice 3 is yours. liver, 80 % sure: correct/);
   controller.confirmSlice();
   images[1].set([0, 0]); // as if it had not been found there
   session.known.set([0, 0], 2);
   controller.session.seen.delete(1);
   controller.nextToCheck();
-  assert.equal(controller.message.text, 'No liver was found here (90 % sure): paint it if it is there, or press Slice is right.');
+  assert.equal(controller.message.text, 'No liver found, 90 % sure: paint it, or press Slice is right.');
   controller.confirmSlice();
   assert.deepEqual(session.touched.slices(1, 2), [0, 1, 2, 3]);
-  assert.equal(controller.message.text, 'Slice 1 counts as yours. You have looked at every slice.');
+  assert.equal(controller.message.text, 'Slice 1 is yours. You have looked at every slice.');
   assert.equal(controller.canConfirm, false);
 });
 

@@ -33,13 +33,13 @@ export function doneAgain(what) {
 export function toCheck(name, confidence, isThere) {
   const sure = `${Math.round(100 * confidence)} % sure`;
   return isThere
-    ? `Look at ${name} (${sure}): correct it, or press Slice is right.`
-    : `No ${name} was found here (${sure}): paint it if it is there, or press Slice is right.`;
+    ? `${name}, ${sure}: correct it, or press Slice is right.`
+    : `No ${name} found, ${sure}: paint it, or press Slice is right.`;
 }
 
 /** @param {number} slice */
 export function confirmed(slice) {
-  return `Slice ${slice} counts as yours.`;
+  return `Slice ${slice} is yours.`;
 }
 
 /** @param {{name: string}} structure that was painted in another plane than the one that was propagated */
