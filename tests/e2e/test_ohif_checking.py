@@ -58,7 +58,8 @@ def test_slices_that_are_right_are_given_and_all_steps_can_be_taken_back(
     assert viewer.sent()[-1][0]["prompt_slices"] == {"liver": sorted([first, k])}
     assert np.array_equal(again[:, :, first], found[:, :, first])
 
-    for said, shown in (("propagation", found), ("confirmation", found), ("propagation", painted)):
+    confirmation = f"confirmation (slice {first})"
+    for said, shown in (("propagation", found), (confirmation, found), ("propagation", painted)):
         viewer.page.keyboard.press("Control+z")
         viewer.wait_for_message(f"The last {said} was taken back")
         assert np.array_equal(viewer.label(), shown)

@@ -57,7 +57,7 @@ test('points correct what is painted on the slice, and undo brings it back', asy
   assert.deepEqual(slice(1), [1, 1, 0, 2]);
   controller.undo();
   assert.deepEqual([slice(1), session.touched.slices(1, 2)], [[1, 1, 1, 2], [1]]);
-  assert.equal(controller.message.text, 'The last drawing by points was taken back.');
+  assert.equal(controller.message.text, 'The last drawing by points (slice 1) was taken back.');
   session.stop();
 });
 

@@ -150,7 +150,7 @@ test('a saved label takes the place of unsaved painting only by a second press, 
   images[1].set([0, 1]); // erased by hand since
   controller.undo();
   assert.deepEqual(shown(), [0, 0, 1, 1]);
-  assert.equal(controller.message.text, 'The last painting was taken back.');
+  assert.equal(controller.message.text, 'The last painting (slice 1) was taken back.');
   controller.undo();
   assert.deepEqual(shown(), [1, 0, 0, 0]);
   assert.deepEqual([session.given.slices(1, 2), controller.unsaved], [[0], true]);
@@ -291,7 +291,7 @@ test('the next slice to check is one of the plane that was propagated, and confi
 });
 
 test('undo at once takes back a stroke that was not noticed yet', () => {
-  const controller = controllerWith({}, { undo: () => 'painting' });
+  const controller = controllerWith({}, { undo: () => ({ what: 'painting', slice: null }) });
   controller.session.notice = () => { controller.session.history.last = {}; };
   controller.undo();
   assert.equal(controller.message.text, 'The last painting was taken back.');

@@ -40,7 +40,7 @@ test('strokes, a propagation and a correction are taken back one by one, and don
   assert.deepEqual(given, ['', '0', '0', '0,2']);
   const said = [];
   for (let step = 2; step >= 0; step--) {
-    said.push(session.undo());
+    said.push(session.undo().what);
     assert.deepEqual([shown(), touched()], [states[step], given[step]]);
   }
   assert.deepEqual(said, ['painting', 'propagation', 'painting']);
@@ -73,7 +73,7 @@ test('a slice that is right counts as given, for what was propagated there, unti
   assert.deepEqual([session.touched.slices(1, 2), session.touched.slices(2, 2)], [[0, 2], [0]]);
   assert.deepEqual([session.openAt(2), shown()], [[], before]);
   session.confirm(2);
-  assert.equal(session.undo(), 'confirmation');
+  assert.deepEqual([session.undo()].map(({ what, slice }) => [what, slice]), [['confirmation', 2]]);
   assert.deepEqual([session.touched.slices(1, 2), shown()], [[0], before]);
 });
 

@@ -181,15 +181,15 @@ export class Controller extends EventTarget {
     if (!this.canUndo) return;
     const { pending } = this.clicking;
     this.clicking.forget();
-    this.#try(() => this.say(takenBack(pending ? POINTS : this.session.undo())));
+    this.#try(() => this.say(takenBack(pending ? { what: POINTS, slice: null } : this.session.undo())));
   }
 
   redo() {
     if (!this.canRedo) return;
     this.clicking.forget();
     this.#try(() => {
-      const what = this.session.redo();
-      if (what !== null) this.say(doneAgain(what));
+      const step = this.session.redo();
+      if (step !== null) this.say(doneAgain(step));
     });
   }
 

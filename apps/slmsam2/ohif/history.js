@@ -12,6 +12,7 @@ const MOST_VOXELS = 5e7; // changed in all steps: 6 bytes each
  * @property {import('./touched.js').Axis} axis
  * @typedef {object} Step
  * @property {string} what it was, for the user
+ * @property {number|null} slice that it was on; null: several
  * @property {import('./merge.js').Change} change
  * @property {Facts} before
  * @property {Facts} after
@@ -51,23 +52,23 @@ export class History {
   /**
    * Take the last step back.
    * @param {Uint8Array} labels
-   * @returns {{what: string, labels: Uint8Array, facts: Facts}} as it was before it
+   * @returns {{step: Step, labels: Uint8Array, facts: Facts}} as it was before it
    */
   undo(labels) {
     const step = this.done.pop();
     this.undone.push(step);
-    return { what: step.what, labels: reverted(labels, step.change), facts: step.before };
+    return { step, labels: reverted(labels, step.change), facts: step.before };
   }
 
   /**
    * Do the step again that was taken back last.
    * @param {Uint8Array} labels
-   * @returns {{what: string, labels: Uint8Array, facts: Facts}} as it was after it
+   * @returns {{step: Step, labels: Uint8Array, facts: Facts}} as it was after it
    */
   redo(labels) {
     const step = this.undone.pop();
     this.done.push(step);
-    return { what: step.what, labels: applied(labels, step.change), facts: step.after };
+    return { step, labels: applied(labels, step.change), facts: step.after };
   }
 
   clear() {

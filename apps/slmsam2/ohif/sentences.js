@@ -14,14 +14,14 @@ export function found(reply) {
   return `${parts.join('; ')} (${reply.latencies.total.toFixed(1)} s).`;
 }
 
-/** @param {string} what was undone */
-export function takenBack(what) {
-  return `The last ${what} was taken back.`;
+/** @param {{what: string, slice: number|null}} step that was undone */
+export function takenBack({ what, slice }) {
+  return `The last ${what}${slice === null ? '' : ` (slice ${slice})`} was taken back.`;
 }
 
-/** @param {string} what was redone */
-export function doneAgain(what) {
-  return `The ${what} is back.`;
+/** @param {{what: string, slice: number|null}} step that was redone */
+export function doneAgain({ what, slice }) {
+  return `The ${what}${slice === null ? '' : ` (slice ${slice})`} is back.`;
 }
 
 /**

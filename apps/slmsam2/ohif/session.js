@@ -61,7 +61,8 @@ export class Session {
     this.touched = this.touched.with(found);
     this.axis = found.axis;
     this.unsaved = true;
-    this.#did('painting', found.change, before);
+    const slices = new Set([...found.slices.values()].flatMap(each => [...each]));
+    this.#did('painting', slices.size === 1 ? [...slices][0] : null, found.change, before);
     this.changed();
   }
 
@@ -79,12 +80,12 @@ export class Session {
     this.report = { axis: wanted.axis, structures };
     this.axis = wanted.axis;
     this.seen = new Set();
-    this.#did('propagation', change, before);
+    this.#did('propagation', null, change, before);
   }
 
   /**
    * Take the last step back.
-   * @returns {string} what it was
+   * @returns {import('./history.js').Step}
    */
   undo() {
     this.notice();
@@ -93,7 +94,7 @@ export class Session {
 
   /**
    * Do the step again that was taken back last; nothing, if the user has painted since.
-   * @returns {string|null} what it was
+   * @returns {import('./history.js').Step|null}
    */
   redo() {
     this.notice();
@@ -114,7 +115,7 @@ export class Session {
     this.axis = 2;
     this.report = NO_REPORT;
     this.#show(labels);
-    this.#did('loading', change, before);
+    this.#did('loading', null, change, before);
     this.unsaved = false;
   }
 
@@ -140,7 +141,7 @@ export class Session {
     if (values.length === 0) return;
     const before = this.facts;
     this.touched = this.touched.with({ axis: this.axis, slices: new Map(values.map(value => [value, new Set([slice])])) });
-    this.#did('confirmation', NOTHING, before);
+    this.#did('confirmation', slice, NOTHING, before);
     this.changed();
   }
 
@@ -221,7 +222,7 @@ export class Session {
     this.unsaved = true;
     const isOneStep = this.history.last?.part === start;
     const since = { voxels: start.voxels, before: start.values, after: valuesAt(this.known, start.voxels) };
-    this.#did(POINTS, isOneStep ? since : change, before, start);
+    this.#did(POINTS, slice, isOneStep ? since : change, before, start);
     this.changed();
   }
 
@@ -240,15 +241,15 @@ export class Session {
   }
 
   /** Note a step that was made. */
-  #did(what, change, before, part = null) {
-    this.history.add({ what, change, before, after: this.facts, part });
+  #did(what, slice, change, before, part = null) {
+    this.history.add({ what, slice, change, before, after: this.facts, part });
   }
 
   /** To where a step back, or again, leads. */
-  #go({ what, labels, facts }) {
+  #go({ step, labels, facts }) {
     this.#show(labels);
     Object.assign(this, facts);
-    return what;
+    return step;
   }
 
   #show(labels) {
