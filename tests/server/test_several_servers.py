@@ -201,6 +201,25 @@ def test_any_server_gives_the_same_answer(servers, painted):
     assert came[0][1] == came[1][1]
 
 
+def test_a_correction_is_known_as_one_at_the_other_server(servers, place):
+    """As after a restart: most of the segment is what was proposed, and is found anew."""
+    label = painted_slice(phantom()[1] == 1, 7).astype(np.uint8)
+    asked = {"client_id": "eve", "label_info": [{"name": "liver", "id": 1}], "result_extension": ".nii"}
+    begun = infer(servers[0].url, write_nifti(place / "begun.nii.gz", label).read_bytes(), **asked)
+    found = np.asarray(nib.Nifti1Image.from_bytes(result_of(begun)[1]).dataobj).copy()
+    assert (found[:, :, 9] > 0).any()
+    found[:, :, 9] = 0
+    found[10:16, 14:22, 9] = 1
+    corrected = write_nifti(place / "corrected.nii.gz", found).read_bytes()
+    facts, file = result_of(infer(servers[1].url, corrected, **asked))
+    assert facts["report"]["structures"]["liver"]["painted"] == [7, 9]
+    again = np.asarray(nib.Nifti1Image.from_bytes(file).dataobj)
+    assert np.array_equal(again[:, :, [7, 9]], found[:, :, [7, 9]])
+    assert not np.array_equal(again[:, :, 8], found[:, :, 8])
+    undone = result_of(infer(servers[0].url, corrected, undo=True, **asked))[1]
+    assert np.array_equal(np.asarray(nib.Nifti1Image.from_bytes(undone).dataobj), found)  # as it was sent
+
+
 def test_a_session_opened_at_one_is_open_at_the_other(servers, place, painted):
     image = (place / "studies" / "phantom.nii.gz").read_bytes()
     files = {"files": ("ct.nii.gz", image)}

@@ -30,10 +30,11 @@ class Known:
         prompts: {slice: prompt} that led to it.
         region: (top, bottom, left, right) that was looked at.
         window: (level, width) of the intensities that were shown.
-        version: of the network.
+        version: of the network; "" where it is not known.
         looks: of the structure in other volumes, in features of that version.
         exemplars: the structure in other volumes.
         plain: whether it was propagated to all slices, and not post-processed.
+        restored: whether it was read from disk, without looks and exemplars.
     """
 
     axis: int
@@ -46,6 +47,7 @@ class Known:
     looks: Moments | None = None
     exemplars: tuple[Exemplar, ...] = ()
     plain: bool = False
+    restored: bool = False
 
 
 def corrected_slices(came: np.ndarray, covered: np.ndarray, returned: np.ndarray) -> list[int] | None:

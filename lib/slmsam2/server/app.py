@@ -136,7 +136,8 @@ class SlmSam2App(MONAILabelApp):
     def init_infers(self) -> dict[str, InferTask]:
         conf = self._configuration
         kept = default_bytes() if conf.most_kept_bytes is None else conf.most_kept_bytes
-        memory, workspace = Memory(), Workspace.within(kept)
+        learnt = learnt_folder(conf.model, conf.model_dir)
+        memory, workspace = Memory(folder=learnt / "work"), Workspace.within(kept)
         self._proposals = Proposals()
         line.most = conf.most_waiting
         line.most_seconds = conf.most_seconds or math.inf
@@ -144,7 +145,6 @@ class SlmSam2App(MONAILabelApp):
         self._prefetcher = Prefetcher(
             self._models, workspace, conf.device, conf.preset, conf.speed, conf.most_voxels
         )
-        learnt = learnt_folder(conf.model, conf.model_dir)
         self._looks = SeenLooks(self._models, conf.device) if conf.looks else None
         self._shapes = SeenShapes(learnt / "shapes") if conf.looks else None
         self._submitted: Background[str] = Background("submitted labels", self._learn_from)

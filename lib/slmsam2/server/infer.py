@@ -280,10 +280,11 @@ class SlmSam2Infer(InferTask):
     ) -> dict[int, tuple[Exemplar, ...]]:
         """Value -> what is like the structure, in other volumes and in this one.
 
-        Of others, those stay that were known when work on the structure began. Where it is known from others, its
-        neighbours in a series do not count.
+        Of others, those stay that were known when work on the structure began, in this run of the server. Where it is
+        known from others, its neighbours in a series do not count.
         """
-        going_on = asked.known if asked.parameters.prompt_slices is None else {}
+        known = asked.known if asked.parameters.prompt_slices is None else {}
+        going_on = {name: facts for name, facts in known.items() if not facts.restored}
         found = {name: facts.exemplars for name, facts in going_on.items()}
         if self._shapes and not asked.flat:
             begun = names.keys() - going_on.keys()

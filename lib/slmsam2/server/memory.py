@@ -1,6 +1,7 @@
 """What the server remembers of an annotator's work: a help, never needed.
 
-Kept per image, client and structure, for a while and within a bound; two clients do not see each other's.
+Kept per image, client and structure, for a while and within a bound; two clients do not see each other's. The last step
+is on disk, too: a restarted server goes on from it, and so does another one over the same folder.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ import time
 import zlib
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
 from slmsam2.engine.spans import prompt_digest
 from slmsam2.prompts.corrections import Known
+from slmsam2.server.last_steps import LastSteps
 from slmsam2.server.masks import PackedMask
 from slmsam2.volume import Exemplar, SliceView, Volume
 
@@ -98,6 +101,7 @@ class Memory:
         most_bytes: bound on all of them; the structures not worked on for longest are forgotten first.
         most_seconds: how long a structure is remembered after it was last worked on.
         clock: seconds that only grow.
+        folder: where the last steps are kept over a restart; None: nowhere.
     """
 
     def __init__(
@@ -105,9 +109,14 @@ class Memory:
         most_bytes: int = MOST_BYTES,
         most_seconds: float = MOST_SECONDS,
         clock: Callable[[], float] = time.monotonic,
+        folder: Path | None = None,
     ) -> None:
         self._most_bytes, self._most_seconds, self._clock = most_bytes, most_seconds, clock
         self._steps: OrderedDict[Key, tuple[float, list[_Packed]]] = OrderedDict()
+        self._disk = None if folder is None else LastSteps(folder, most_bytes, most_seconds)
+        self._stamps: dict[
+            Key, int | None
+        ] = {}  # of the steps on disk that are known; None: could not be written
         self._lock = threading.RLock()
 
     def __len__(self) -> int:
@@ -136,28 +145,56 @@ class Memory:
             while self.bytes > self._most_bytes:
                 oldest = next(iter(self._steps))
                 self._steps.pop(oldest)
+            self._note(key, known)
 
     def undo(self, key: Key) -> Before | None:
         """Take back the last step; None when there is nothing to take back."""
         with self._lock:
             self._forget_old()
+            self._catch_up(key)
             _, steps = self._steps.pop(key, (0.0, []))
             if not steps:
                 return None
             if not steps[:-1]:
                 first = steps[-1].unpack()
+                self.forget(key)
                 return Before(first.given, first.axis)
             self._steps[key] = (self._clock(), steps[:-1])
             last = steps[-2].unpack()
+            self._note(key, last)
             return Before(last.returned, last.axis)
 
     def forget(self, key: Key) -> None:
         """Start anew with a structure."""
         with self._lock:
             self._steps.pop(key, None)
+            self._stamps.pop(key, None)
+            if self._disk is not None:
+                self._disk.forget(*astuple(key))
+
+    def _note(self, key: Key, known: Known) -> None:
+        """Keep the last step on disk."""
+        if self._disk is not None:
+            self._stamps[key] = self._disk.write(known, *astuple(key))
+
+    def _catch_up(self, key: Key) -> None:
+        """Take over what is on disk, if it is not what this server has written or read last."""
+        if self._disk is None:
+            return
+        stamp, known_stamp = self._disk.stamp(*astuple(key)), self._stamps.get(key)
+        if stamp is None and known_stamp is not None:  # another server has forgotten it
+            self._steps.pop(key, None)
+            self._stamps.pop(key)
+        if stamp is None or (stamp == known_stamp and key in self._steps):
+            return
+        known = self._disk.read(*astuple(key))
+        if known is not None:
+            self._steps[key] = (self._clock(), [_pack(known)])
+            self._stamps[key] = stamp
 
     def _last(self, key: Key) -> Known | None:
         self._forget_old()
+        self._catch_up(key)
         _, steps = self._steps.get(key, (0.0, []))
         return steps[-1].unpack() if steps else None
 
@@ -165,3 +202,4 @@ class Memory:
         limit = self._clock() - self._most_seconds
         for key in [key for key, (touched, _) in self._steps.items() if touched < limit]:
             del self._steps[key]
+            self._stamps.pop(key, None)
