@@ -28,6 +28,7 @@ from slmsam2.server.inspection import inspect
 from slmsam2.server.json_objects import parse_object
 from slmsam2.server.names import base_of, check_id, check_tag, ending_of
 from slmsam2.server.received import FILE_ENDINGS
+from slmsam2.server.repeated import join_repeated
 from slmsam2.server.shortage import is_full_disk
 from slmsam2.server.uploads import as_file
 
@@ -130,6 +131,7 @@ def _save_label(
     info = json.loads(params) | ({"user": user} if settings.MONAI_LABEL_AUTH_ENABLE else {})
     app = stock.app_instance()
     with _uploaded(label, _ending(label, FILE_ENDINGS), most_voxels) as path:
+        info = join_repeated(Path(path), info)
         if tag in ("", FINAL):
             check_final(app.datastore(), image, Path(path), info)
         label_id = app.datastore().save_label(image, path, tag or FINAL, info)
