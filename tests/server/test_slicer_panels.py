@@ -4,6 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
+import requests
 import SimpleITK as sitk
 from monailabel.client import MONAILabelClient
 from server_studies import SHAPE, painted_slice, refused, write_nifti, write_nrrd
@@ -150,6 +151,27 @@ def test_named_slices_are_enough_without_any_memory(slicer, connect, truth, tmp_
     assert reply["report"]["structures"]["liver"]["painted"] == [PAINTED, 10]
     np.testing.assert_array_equal(alone, again)
     assert slices_of(alone) == slices_of(by_memory)
+
+
+def test_corrections_go_on_when_an_image_of_ones_own_was_submitted(slicer, server, truth, tmp_path):
+    """The module opens a session for it, and with the first *Submit Label* saves it and asks by its id from then on."""
+    own = tmp_path / "own.nii.gz"
+    shutil.copy(server.studies / "phantom.nii.gz", own)
+    session = slicer.create_session(str(own))["session_id"]
+    infer = slicer.infer
+    slicer.infer = lambda model, image, params, label_in: infer(
+        model, image, params, label_in, session_id=session
+    )
+    first, _ = scribbles(slicer, tmp_path, painted_slice(truth, PAINTED) == 1, "liver", image="own")
+    slicer.upload_image(str(own), "own")
+    try:
+        slicer.infer = infer
+        edited = first.copy()
+        edited[12:18, 15:22, 9] = 1 - edited[12:18, 15:22, 9]
+        _, reply = scribbles(slicer, tmp_path, edited, "liver", image="own")
+        assert reply["report"]["structures"]["liver"]["painted"] == [PAINTED, 9]
+    finally:
+        requests.delete(f"{server.url}/datastore/", params={"id": "own"}, timeout=30)
 
 
 def test_each_structure_has_slices_of_its_own(slicer, truth, tmp_path):

@@ -97,6 +97,16 @@ def test_marks_correct_the_mask_under_them(returned):
     assert list(without_marks(prompts)) == [4]
 
 
+def test_memory_under_an_images_new_name(known):
+    memory = Memory()
+    for client in ("me", "you"):
+        memory.remember(Key("/sessions/a/ct 1", client, "liver"), known)
+    assert memory.images("me") == {"/sessions/a/ct 1"}
+    memory.move("me", "/sessions/a/ct 1", "ct 2")
+    assert (memory.images("me"), memory.images("you")) == ({"ct 2"}, {"/sessions/a/ct 1"})
+    np.testing.assert_array_equal(memory.recall(Key("ct 2", "me", "liver")).returned, known.returned)
+
+
 def test_memory_gives_back_what_it_was_given(known):
     memory, key = Memory(), Key("ct 1", "me", "liver")
     memory.remember(key, known)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import logging
 import math
 from collections.abc import Mapping
@@ -55,7 +56,7 @@ from slmsam2.server.sampling import (
 from slmsam2.server.scoring import KEY, DiceScoring, correction_summary
 from slmsam2.server.shapes import SeenShapes
 from slmsam2.server.shortage import default_bytes
-from slmsam2.server.study import LabelFrom, find_study
+from slmsam2.server.study import LabelFrom, Study, find_study
 from slmsam2.server.train import SlmSam2Train
 from slmsam2.threads import limit_threads
 from slmsam2.training.registry import Registry
@@ -138,7 +139,7 @@ class SlmSam2App(MONAILabelApp):
         kept = default_bytes() if conf.most_kept_bytes is None else conf.most_kept_bytes
         learnt = learnt_folder(conf.model, conf.model_dir)
         memory, workspace = Memory(folder=learnt / "work"), Workspace.within(kept)
-        self._proposals = Proposals()
+        self._memory, self._proposals = memory, Proposals()
         line.most = conf.most_waiting
         line.most_seconds = conf.most_seconds or math.inf
         monitor.watch(self._models, memory, workspace)
@@ -238,6 +239,25 @@ class SlmSam2App(MONAILabelApp):
         if image:
             self._prefetcher.opened(lambda: self.datastore().get_image_uri(image))
         return chosen
+
+    def image_added(self, image_id: str, file: Path, client: str) -> None:
+        """What a client did on an image in a session goes on under the id with which it is saved now.
+
+        3D Slicer opens a session for an image of its own, saves it with the first label, and asks by its id then.
+
+        Args:
+            image_id: in the datastore.
+            file: the image as it was sent; it is the session's when their bytes are the same.
+        """
+        for key_image in self._memory.images(client):
+            before = Path(key_image.rpartition(" ")[0])
+            try:
+                if before.is_absolute() and before.is_file() and filecmp.cmp(before, file, shallow=False):
+                    saved = Study(image_id, Path(self.datastore().get_image_uri(image_id)), None).lasting_id
+                    self._memory.move(client, key_image, str(saved))
+                    self._proposals.move(client, key_image, str(saved))
+            except (LookupError, OSError) as error:  # a session may end at any time
+                logger.info("What was done on %s is not known under its new name: %s", image_id, error)
 
     def on_save_label(self, image_id: str, label_id: str) -> dict[str, Any] | None:
         """Compare what was submitted with what was proposed, learn how its structures look, train when it is time."""

@@ -164,6 +164,20 @@ class Memory:
             self._note(key, last)
             return Before(last.returned, last.axis)
 
+    def images(self, client: str) -> set[str]:
+        """What a client has worked on, as :attr:`Key.image`."""
+        with self._lock:
+            self._forget_old()
+            return {key.image for key in self._steps if key.client == client}
+
+    def move(self, client: str, image: str, to: str) -> None:
+        """What a client did on an image, under the image's new name; what is known under that one is older."""
+        with self._lock:
+            for key in [key for key in self._steps if (key.image, key.client) == (image, client)]:
+                _, steps = self._steps[replace(key, image=to)] = self._steps.pop(key)
+                self.forget(key)
+                self._note(replace(key, image=to), steps[-1].unpack())
+
     def forget(self, key: Key) -> None:
         """Start anew with a structure."""
         with self._lock:

@@ -7,7 +7,7 @@ is to be known all the same.
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from cachetools import TTLCache
@@ -66,6 +66,12 @@ class Proposals:
         """The next proposal for a structure is its first."""
         with self._lock:
             self._kept.pop(key, None)
+
+    def move(self, client: str, image: str, to: str) -> None:
+        """What was proposed to a client on an image, under the image's new name."""
+        with self._lock:
+            for key in [key for key in self._kept if (key.image, key.client) == (image, client)]:
+                self._kept[replace(key, image=to)] = self._kept.pop(key)
 
     def of(self, image_id: str) -> dict[str, Proposal]:
         """By structure name; of several annotators' the one made last."""

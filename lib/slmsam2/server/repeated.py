@@ -42,7 +42,8 @@ def join_repeated(path: Path, info: dict[str, Any]) -> dict[str, Any]:
         if counts_by_order(values, present_values(label.array)):
             values = list(range(1, len(entries) + 1))
         wide = np.promote_types(label.array.dtype, np.min_scalar_type(max(values)))
-        array, kept = label.array.astype(wide), {}
+        array = label.array.astype(wide)
+        kept: dict[str, tuple[int, dict[str, Any]]] = {}
         for name, value, entry in zip(names, values, entries, strict=True):
             if name in kept:
                 array[label.array == value] = kept[name][0]

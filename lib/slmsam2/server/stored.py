@@ -27,6 +27,7 @@ from slmsam2.server.front import off_the_loop, router_of_checked
 from slmsam2.server.inspection import inspect
 from slmsam2.server.json_objects import parse_object
 from slmsam2.server.names import base_of, check_id, check_tag, ending_of
+from slmsam2.server.parameters import text_of
 from slmsam2.server.received import FILE_ENDINGS
 from slmsam2.server.repeated import join_repeated
 from slmsam2.server.shortage import is_full_disk
@@ -122,7 +123,11 @@ def _add_image(
     image = check_id(image or name[: -len(ending)])
     with _uploaded(file, ending, most_voxels) as path:
         info = {**json.loads(params), "user": user}
-        return {"image": stock.app_instance().datastore().add_image(image, path, info)}
+        app, client = stock.app_instance(), text_of(info, "client_id")
+        added = app.datastore().add_image(image, path, info)
+        if client is not None:
+            app.image_added(added, Path(path), client)
+        return {"image": added}
 
 
 def _save_label(
