@@ -280,6 +280,20 @@ def test_2d_box_in_any_order(slicer, roi):
     assert slices_of(array) == [5]
 
 
+@pytest.mark.parametrize(
+    "place", [2, 415]
+)  # of the red view, in mm, which the module sends when "Update" is pressed
+def test_2d_box_elsewhere_is_not_drawn_on_the_wrong_slice(slicer, place):
+    box = {"label": "liver", "roi": [5, 23, 8, 28, 4, 6], "slice": place}
+    says = refusal(slicer, "slmsam2_slice", **box)
+    assert says.startswith("Status: 400")
+    assert f"The box is on the slices 4 to 6, but slice {place} is asked for" in says
+    array, _ = smart_edit(
+        slicer, "slmsam2_slice", [[*LIVER, 7]], slice=7, roi=box["roi"]
+    )  # a click says where
+    assert slices_of(array) == [7]
+
+
 def test_2d_clicks_correct_what_was_proposed(slicer, truth, tmp_path):
     first, _ = scribbles(slicer, tmp_path, painted_slice(truth, PAINTED) == 1, "liver")
     # a background click alone is enough: there is something to correct

@@ -141,10 +141,27 @@ def _only_slice(request: Request, view: SliceView) -> int | None:
         return None
     clicks = request.clicks
     if clicks.slice is not None:
+        _check_box_there(clicks, clicks.slice, view)
         return stack_slice(clicks.slice, view)
     if clicks.foreground:
         return view.stack_position(clicks.foreground[-1])[0]
     raise PromptError("Say which slice is meant: send its number as 'slice', or click on the structure.")
+
+
+def _check_box_there(clicks: Clicks, index: int, view: SliceView) -> None:
+    """Refuse a box with nothing clicked that is not on the slice (as stored) it is to be drawn on.
+
+    3D Slicer sends the place of its red view in mm as the slice when a box is there and *Update* is pressed; it clears
+    that slice of the segment, whatever comes back.
+    """
+    if clicks.roi is None:
+        return
+    low, high = clicks.roi[view.axis]
+    if not low <= index <= high and not any(point[view.axis] == index for point in clicks.foreground):
+        raise PromptError(
+            f"The box is on the slices {low} to {high}, but slice {index} is asked for. In 3D Slicer, click on the "
+            "structure inside the box, with 'Auto' on, instead of pressing Update; or take slmsam2_points."
+        )
 
 
 def _settings(request: Request, view: SliceView, only: int | None) -> Settings:
