@@ -20,8 +20,12 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 def running_server(base, studies, *options, sessions=None, script=None, **environment):
     """A server of one's own on these studies.
 
-    ``base`` is a folder for what it writes, ``sessions`` another one for sessions; ``script`` is a start.sh to use.
+    ``base`` is a folder for what it writes, the model's among them unless ``options`` name another one, ``sessions``
+    another one for sessions; ``script`` is a start.sh to use.
     """
+    if "model_dir" not in options:
+        (base / "model").mkdir(exist_ok=True)
+        options = (*options, "--conf", "model_dir", base / "model")
     temporary = base / "tmp"
     temporary.mkdir(exist_ok=True)
     with socket.socket() as probe:

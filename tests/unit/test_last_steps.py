@@ -70,6 +70,16 @@ def test_the_first_step_is_undone_after_a_restart_too(known, tmp_path):
     assert Memory(folder=tmp_path).recall(KEY) is None
 
 
+def test_what_was_done_on_an_image_moves_with_it(known, tmp_path):
+    memory = Memory(folder=tmp_path)
+    memory.remember(KEY, known)
+    memory.move("me", "ct 1", "saved 2")
+    moved = Key("saved 2", "me", "liver")
+    for one in (memory, Memory(folder=tmp_path)):
+        assert same(one.recall(moved).returned, known.returned)
+        assert one.recall(KEY) is None
+
+
 def test_own_steps_are_not_read_again(known, tmp_path, monkeypatch):
     memory = Memory(folder=tmp_path)
     memory.remember(KEY, known)
