@@ -241,7 +241,10 @@ export class Controller extends EventTarget {
     this.dispatchEvent(new Event('change'));
   }
 
-  /** @returns {string} what is to be looked at there */
+  /**
+   * Go to the next slice to check.
+   * @returns {string} what is to be looked at there
+   */
   #goToNext() {
     const { session } = this;
     const { axis, structures } = session.report;
