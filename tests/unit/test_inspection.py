@@ -3,6 +3,7 @@
 import numpy as np
 import pydicom
 import pytest
+import SimpleITK as sitk
 from PIL import Image
 
 from dicom_files import real_dicom, write_series
@@ -35,6 +36,14 @@ def test_what_seems_whole(tmp_path, ending):
     assert not seems_whole(path)
     path.write_bytes(b"")
     assert not seems_whole(path)
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz", ".nrrd", ".mha"])
+@pytest.mark.parametrize(("sizes", "one"), [((6, 5, 4, 3), False), ((6, 5, 4, 1), True), ((6, 5), True)])
+def test_several_volumes_in_one_file_are_no_image(tmp_path, ending, sizes, one):
+    path = tmp_path / f"x{ending}"
+    sitk.WriteImage(sitk.Image(sizes, sitk.sitkInt16), str(path))
+    assert seems_whole(path) == one
 
 
 def test_dicom_files():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import nibabel as nib
@@ -47,12 +47,17 @@ def inspect(path: Path, most_voxels: int = sys.maxsize) -> int:
 def seems_whole(path: Path) -> bool:
     """Whether a look at an image's header and at the size of its file finds nothing wrong; reading it may, still.
 
-    Of compressed NIfTI the last bytes of the file say how long it was.
+    An image of several volumes is wrong. Of compressed NIfTI the last bytes of the file say how long it was.
     """
     try:
+        if path.suffix.lower() in _WITH_HEADER:
+            *sizes, _components = _shape(path)
+            return _is_one(sizes)
         if not path.name.lower().endswith((".nii", ".nii.gz")):
             return inspect(path) > 1
         data = nib.load(path).dataobj  # type: ignore[attr-defined]
+        if not _is_one(data.shape):
+            return False
         needed = data.offset + math.prod(data.shape) * data.dtype.itemsize
         if not path.name.lower().endswith(".gz"):
             return path.stat().st_size >= needed
@@ -61,6 +66,11 @@ def seems_whole(path: Path) -> bool:
             return int.from_bytes(file.read(4), "little") == needed % 2**32
     except (*DAMAGED, VolumeError):
         return False
+
+
+def _is_one(sizes: Sequence[int]) -> bool:
+    """Whether an image of this size is one volume, or one slice."""
+    return all(size == 1 for size in sizes[3:])
 
 
 def _files_of(path: Path) -> Iterator[Path]:
