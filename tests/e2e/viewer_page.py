@@ -111,6 +111,9 @@ window.fetch = async (url, options) => {
 """
 
 
+DOUBLE_CLICK = 500  # ms: OHIF paints where nothing moved only when it was no double click
+
+
 class ViewerPage:
     """A study in OHIF with our panel."""
 
@@ -215,6 +218,8 @@ class ViewerPage:
         for place in places:
             self.page.mouse.move(*place)
         self.page.mouse.up()
+        if len(places) == 1:
+            self.page.wait_for_timeout(DOUBLE_CLICK)
         self.settle()
 
     def click(self, voxel: tuple[float, float, float]) -> None:

@@ -185,7 +185,10 @@ def test_nobody_is_handed_what_another_has(servers):
         return requests.post(address, json={"client_id": f"who{number}"}, timeout=30)
 
     free = requests.get(f"{servers[0].url}/datastore/?output=all", timeout=30).json()["objects"]
-    free = {image for image, facts in free.items() if "final" not in facts["labels"]} - {"text", "series"}  # no image, several
+    free = {image for image, facts in free.items() if "final" not in facts["labels"]} - {
+        "text",
+        "series",
+    }  # no image, several
     with ThreadPoolExecutor(8) as pool:
         replies = list(pool.map(ask, range(len(free) + 2)))
     given = [reply.json()["id"] for reply in replies if reply.status_code == 200]
