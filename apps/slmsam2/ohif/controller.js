@@ -249,7 +249,7 @@ export class Controller extends EventTarget {
     const { session } = this;
     const { axis, structures } = session.report;
     const { given } = session;
-    const next = nextToCheck(structures, session.seen, (value, slice) => given.slices(value, axis).includes(slice));
+    const next = nextToCheck(structures, session.seen, (value, slice) => given.has(value, axis, slice));
     if (next === null) return 'You have looked at every slice.';
     const { name, slice } = next;
     const { value, confidence } = structures[name];

@@ -127,7 +127,7 @@ export class Session {
   openAt(slice) {
     const { given } = this;
     return Object.values(this.structuresReport)
-      .filter(({ value, confidence }) => slice in confidence && !given.slices(value, this.axis).includes(slice))
+      .filter(({ value, confidence }) => slice in confidence && !given.has(value, this.axis, slice))
       .map(({ value }) => value);
   }
 

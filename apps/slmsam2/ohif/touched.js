@@ -61,6 +61,15 @@ export class Touched {
   }
 
   /**
+   * @param {number} value
+   * @param {Axis} axis
+   * @param {number} slice
+   */
+  has(value, axis, slice) {
+    return this.byValue.get(value)?.[axis].has(slice) ?? false;
+  }
+
+  /**
    * For looking up many voxels: one flag per slice.
    * @param {number} value
    * @param {Dims} dims

@@ -51,8 +51,8 @@ def seems_whole(path: Path) -> bool:
     """
     try:
         if path.suffix.lower() in _WITH_HEADER:
-            *sizes, _components = _shape(path)
-            return _is_one(sizes)
+            shape = _shape(path)  # colours are its last number
+            return bool(shape) and _is_one(shape[:-1])
         if not path.name.lower().endswith((".nii", ".nii.gz")):
             return inspect(path) > 1
         data = nib.load(path).dataobj  # type: ignore[attr-defined]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import json
 import logging
 import time
@@ -17,6 +17,7 @@ import numpy as np
 from slmsam2.files import write_whole
 from slmsam2.prompts import Known, Marks, Prompt
 from slmsam2.server.masks import PackedMask
+from slmsam2.server.shelf import Shelf
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ class LastSteps:
         most_seconds: float,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.folder = folder
+        self._shelf = Shelf(folder, ENDING)
         self._most_bytes, self._most_seconds, self._clock = most_bytes, most_seconds, clock
 
     def stamp(self, *key: str) -> int | None:
@@ -64,7 +65,7 @@ class LastSteps:
             written = self._path(key).stat().st_mtime_ns
         except OSError:
             return None
-        return written if written / 1e9 >= self._clock() - self._most_seconds else None
+        return None if self._is_old(written) else written
 
     def read(self, *key: str) -> Known | None:
         """The step; None, with a warning, when its file cannot be read."""
@@ -95,23 +96,20 @@ class LastSteps:
             logger.warning("Earlier work stays on disk: %s", error)
 
     def _path(self, key: tuple[str, ...]) -> Path:
-        digest = hashlib.sha256("\0".join(key).encode(errors="surrogatepass")).hexdigest()
-        return self.folder / f"{digest[:40]}{ENDING}"
+        return self._shelf.path_of("\0".join(key))
 
     def _clear_up(self) -> None:
         """Remove what counts no longer, and the oldest files beyond the bound."""
-        files = []
-        for path in self.folder.glob(f"*{ENDING}"):
-            try:
-                facts = path.stat()
-            except FileNotFoundError:
-                continue  # another server has removed it
-            files.append((facts.st_mtime, facts.st_size, path))
         room = self._most_bytes
-        for written, size, path in sorted(files, reverse=True):
-            room -= size
-            if room < 0 or written < self._clock() - self._most_seconds:
-                path.unlink(missing_ok=True)
+        for written, path in reversed(self._shelf.files()):
+            with contextlib.suppress(FileNotFoundError):  # another server has removed it
+                room -= path.stat().st_size
+                if room < 0 or self._is_old(written):
+                    path.unlink()
+
+    def _is_old(self, written: int) -> bool:
+        """Whether a file of that time (ns) counts no longer."""
+        return written / 1e9 < self._clock() - self._most_seconds
 
 
 def _packed(known: Known) -> Arrays:

@@ -114,9 +114,8 @@ class Memory:
         self._most_bytes, self._most_seconds, self._clock = most_bytes, most_seconds, clock
         self._steps: OrderedDict[Key, tuple[float, list[_Packed]]] = OrderedDict()
         self._disk = None if folder is None else LastSteps(folder, most_bytes, most_seconds)
-        self._stamps: dict[
-            Key, int | None
-        ] = {}  # of the steps on disk that are known; None: could not be written
+        # of the steps on disk that are known; None: could not be written
+        self._stamps: dict[Key, int | None] = {}
         self._lock = threading.RLock()
 
     def __len__(self) -> int:

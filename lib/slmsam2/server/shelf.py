@@ -1,4 +1,4 @@
-"""What is learnt of each submitted label, in a file per image that several servers share."""
+"""What is kept of each image, in a file that several servers share."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ class Shelf:
 
     def path_of(self, image_id: str) -> Path:
         """Where the file of an image lies, or would."""
-        return self.folder / f"{hashlib.sha256(image_id.encode()).hexdigest()[:16]}{self.suffix}"
+        digest = hashlib.sha256(image_id.encode(errors="surrogatepass")).hexdigest()
+        return self.folder / f"{digest[:16]}{self.suffix}"
 
     def files(self) -> list[tuple[int, Path]]:
         """When they were written (ns) and where they are, the newest at the end."""
