@@ -49,7 +49,7 @@ def test_the_truly_worst_slice_is_corrected_first(network, task):
 
 
 def rounds_of(strategy, *dices, structure="a"):
-    return [Round("v", structure, strategy, n, n, d, 4, 8, 2.0 - n) for n, d in enumerate(dices)]
+    return [Round("v", structure, strategy, n, 2, n, d, 4, 8, 2.0 - n) for n, d in enumerate(dices)]
 
 
 def test_tables(tmp_path):
@@ -64,7 +64,7 @@ def test_tables(tmp_path):
     assert rank_correlation(slices) == (pytest.approx(0.8), pytest.approx(0.8))
     write_rows(tmp_path / "rounds.csv", rounds)
     lines = (tmp_path / "rounds.csv").read_text().splitlines()
-    assert lines[0].startswith("volume,structure,strategy,corrections,slice,dice")
+    assert lines[0].startswith("volume,structure,strategy,corrections,axis,slice,dice")
     assert len(lines) == 6
     write_annotation_figure(tmp_path / "figure.png", rounds, 2)
     assert (tmp_path / "figure.png").stat().st_size > 5000

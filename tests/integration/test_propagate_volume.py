@@ -119,6 +119,52 @@ def test_only_the_chosen_slices_are_prompts(network, phantom):
     assert not np.array_equal(result[..., 7], label[..., 7])
 
 
+def crossed(label, whole, axis, index):
+    """A label with one more slice, along another axis."""
+    painted = label.copy()
+    plane = (slice(None),) * axis + (index,)
+    painted[plane] = whole[plane]
+    return painted
+
+
+@pytest.fixture
+def several_planes(phantom):
+    """The first ellipsoid, whole, and painted on an axial, a sagittal and a coronal slice."""
+    volume, _ = phantom
+    grid = np.stack(np.meshgrid(np.arange(20), np.arange(24), np.arange(9), indexing="ij"))
+    whole = sum(((g - c) / r) ** 2 for g, c, r in zip(grid, (7, 10, 4), (4, 6, 4.4), strict=True)) < 1
+    painted = np.zeros(whole.shape, np.int16)
+    for axis, index in ((2, PAINTED), (0, 6), (1, 11)):
+        painted = crossed(painted, 3 * whole, axis, index)
+    return volume, painted, whole
+
+
+def test_what_is_painted_in_other_planes_is_taken_too(network, several_planes):
+    volume, painted, whole = several_planes
+    result, report = propagate_volume(volume, painted, model=network)
+    (facts,) = report["structures"].values()
+    assert (report["axis"], facts["painted"], facts["painted_across"]) == (2, [PAINTED], {0: [6], 1: [11]})
+    for axis, index in ((2, PAINTED), (0, 6), (1, 11)):
+        assert np.array_equal(result.take(index, axis), 3 * whole.take(index, axis))
+    named, _ = propagate_volume(
+        volume, np.where(whole, 3, 0), model=network, prompt_slices={2: [PAINTED], 0: [6], 1: [11]}
+    )
+    assert np.array_equal(named, result)
+    alone, _ = propagate_volume(volume, painted, model=network, prompt_slices=[PAINTED])
+    assert not np.array_equal(alone, result)
+
+
+def test_several_planes_in_any_orientation(network, several_planes):
+    volume, painted, _ = several_planes
+    expected, _ = propagate_volume(volume, painted, model=network, axis=2)
+    for order in itertools.permutations(range(3)):
+        for flips in ((1, 1, 1), (-1, 1, -1), (1, -1, -1)):
+            image, label, ornt = reoriented(volume, painted, order, flips)
+            axis = int(ornt[2, 0])
+            result, _ = propagate_volume(image, label, model=network, axis=axis)
+            assert np.array_equal(result, nib.orientations.apply_orientation(expected, ornt)), (order, flips)
+
+
 def test_other_axis(network, phantom):
     volume, _ = phantom
     label = np.zeros(volume.shape, np.int16)

@@ -111,6 +111,40 @@ def test_the_slice_that_differs_is_a_correction(slicer, truth, tmp_path):
     np.testing.assert_array_equal(second[:, :, : PAINTED + 1], first[:, :, : PAINTED + 1])
 
 
+def test_a_correction_in_another_plane(slicer, truth, tmp_path):
+    first, _ = scribbles(slicer, tmp_path, painted_slice(truth, PAINTED) == 1, "liver")
+    column = LIVER[0]
+    edited = first.copy()
+    edited[column, 14:22, 3:12] = 1 - edited[column, 14:22, 3:12]
+    second, reply = scribbles(slicer, tmp_path, edited, "liver")
+    facts = reply["report"]["structures"]["liver"]
+    assert (facts["painted"], facts["painted_across"]) == ([PAINTED], {"0": [column]})
+    np.testing.assert_array_equal(second[column], edited[column])
+    again, reply = scribbles(slicer, tmp_path, second, "liver")
+    np.testing.assert_array_equal(again, second)
+    assert reply["report"]["structures"]["liver"]["redone"] == []
+    third = second.copy()
+    third[12:18, 15:22, 9] = 1 - third[12:18, 15:22, 9]
+    last, reply = scribbles(slicer, tmp_path, third, "liver")
+    facts = reply["report"]["structures"]["liver"]
+    assert (facts["painted"], facts["painted_across"]) == ([PAINTED, 9], {"0": [column]})
+    for given in ((column,), (slice(None), slice(None), 9)):
+        np.testing.assert_array_equal(last[given], third[given])
+    undone, _ = scribbles(slicer, tmp_path, last, "liver", undo=True)
+    np.testing.assert_array_equal(undone, second)
+
+
+def test_a_sketch_in_three_planes(slicer, truth, tmp_path):
+    liver = truth == 1
+    sketch = painted_slice(truth, PAINTED) == 1
+    sketch[LIVER[0]], sketch[:, LIVER[1]] = liver[LIVER[0]], liver[:, LIVER[1]]
+    found, reply = scribbles(slicer, tmp_path, sketch, "liver")
+    facts = reply["report"]["structures"]["liver"]
+    assert (facts["painted"], facts["painted_across"]) == ([PAINTED], {"0": [LIVER[0]], "1": [LIVER[1]]})
+    np.testing.assert_array_equal(found[LIVER[0]], liver[LIVER[0]])
+    assert found.sum() > 2 * sketch.sum()
+
+
 def test_an_erased_slice_ends_the_structure(slicer, truth, tmp_path):
     first, _ = scribbles(slicer, tmp_path, painted_slice(truth, PAINTED) == 1, "liver")
     assert slices_of(first)[-1] > 9

@@ -26,7 +26,10 @@ def known():
     marks = Marks(click, np.roll(click, 2), (1.0, 2.0, 6.5, 7.0), returned[3], (3, 4), loose=True)
     clicked = Marks(click, np.zeros_like(click))
     prompts = {2: returned[2], 3: marks, 4: clicked, 5: np.zeros(SHAPE[1:], bool)}
-    return Known(1, given, returned, prompts, (0, 8, 1, 9), (40.0, 400.5), "nano-1", plain=True)
+    across = {1: {4: returned[:, 4], 7: returned[:, 7]}, 2: {5: returned[:, :, 5]}}
+    return Known(
+        1, given, returned, prompts, (0, 8, 1, 9), (40.0, 400.5), "nano-1", plain=True, across=across
+    )
 
 
 def same(one, other):
@@ -45,6 +48,8 @@ def test_another_server_goes_on_where_one_was(known, tmp_path):
         assert same(getattr(known, name), getattr(back, name)), name
     assert list(back.prompts) == [2, 3, 4, 5]
     assert all(same(known.prompts[index], back.prompts[index]) for index in known.prompts)
+    assert {along: list(planes) for along, planes in back.across.items()} == {1: [4, 7], 2: [5]}
+    assert same(back.across[1][4], known.across[1][4])
     assert Memory(folder=tmp_path).recall(Key("ct 1", "somebody else", "liver")) is None
     assert all(b"me" not in path.name.encode() for path in tmp_path.iterdir())
 

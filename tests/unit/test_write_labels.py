@@ -41,7 +41,7 @@ def written(found, before, within=None):
     given = np.zeros((SLICES, SIZE, SIZE), np.uint8)
     prompts = {1: {0: mask(0, 4)}, 2: {0: mask(4, 8)}}
     result = np.zeros_like(given)
-    write_labels([found], prompts, given, result, Settings(), before, within or {})
+    write_labels([found], prompts, given, result, Settings(), before, within or {}, {})
     return result
 
 
@@ -101,4 +101,4 @@ def test_a_structure_does_not_leave_its_box(found):
 def test_a_value_that_the_label_cannot_hold_is_refused(found):
     given = np.zeros((SLICES, SIZE, SIZE), np.uint8)
     with pytest.raises(VolumeError, match="uint8 cannot hold the value 300"):
-        write_labels([found], {300: {2: mask(0, 4)}}, given, np.zeros_like(given), Settings(), {}, {})
+        write_labels([found], {300: {2: mask(0, 4)}}, given, np.zeros_like(given), Settings(), {}, {}, {})

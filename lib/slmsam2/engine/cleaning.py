@@ -12,7 +12,7 @@ from scipy.ndimage import binary_fill_holes, gaussian_filter1d, generate_binary_
 from slmsam2.engine.labels import untouched_slices
 from slmsam2.engine.propagation import Prompts
 from slmsam2.engine.settings import Settings
-from slmsam2.prompts import Prompt, extent_of
+from slmsam2.prompts import Across, Prompt, extent_of
 
 BETWEEN_SLICES = 1.0  # standard deviation in slices of the Gaussian that smooths masks from slice to slice
 
@@ -32,7 +32,13 @@ class Cleaning:
     smooth_slices: bool = False
 
 
-def clean(result: np.ndarray, prompts: Prompts, cleaning: Cleaning, settings: Settings) -> None:
+def clean(
+    result: np.ndarray,
+    prompts: Prompts,
+    cleaning: Cleaning,
+    settings: Settings,
+    across: Mapping[int, Across] | None = None,
+) -> None:
     """Post-process the structures in ``result``, integers (S, H, W), in place.
 
     Voxels of other structures are never taken; what a structure loses becomes background. Slices that the propagation
@@ -41,10 +47,12 @@ def clean(result: np.ndarray, prompts: Prompts, cleaning: Cleaning, settings: Se
     Args:
         prompts: {value: {slice: bool (H, W), or marks}}, as propagated.
         settings: how it was propagated.
+        across: value -> what was painted in other planes.
     """
     if cleaning == Cleaning():
         return
     for value, given in prompts.items():
+        planes = (across or {}).get(value, {})
         mask = result == value
         before = mask.copy()
         if cleaning.smooth_slices:
@@ -52,9 +60,12 @@ def clean(result: np.ndarray, prompts: Prompts, cleaning: Cleaning, settings: Se
         if cleaning.fill_holes:
             mask = np.stack([binary_fill_holes(slice_mask) for slice_mask in mask])
         if cleaning.keep_largest:
-            mask = _largest(mask, given)
+            mask = _largest(mask, given, planes)
         kept = [*given, *untouched_slices(given, settings, len(result))]
         mask[kept] = before[kept]
+        for dimension, index in ((d, index) for d, masks in planes.items() for index in masks):
+            plane = (slice(None),) * dimension + (index,)
+            mask[plane] = before[plane]
         result[before & ~mask] = 0
         result[mask & (result == 0)] = value
 
@@ -72,7 +83,7 @@ def _smoothed(mask: np.ndarray, prompted: list[int]) -> np.ndarray:
     return smooth
 
 
-def _largest(mask: np.ndarray, given: Mapping[int, Prompt]) -> np.ndarray:
+def _largest(mask: np.ndarray, given: Mapping[int, Prompt], across: Across) -> np.ndarray:
     """The largest piece and all pieces with something painted or marked."""
     pieces, count = label(mask, structure=generate_binary_structure(3, 3))
     if count < 2:
@@ -80,4 +91,7 @@ def _largest(mask: np.ndarray, given: Mapping[int, Prompt]) -> np.ndarray:
     kept = {int(np.bincount(pieces[mask]).argmax())}
     for index, prompt in given.items():
         kept.update(np.unique(pieces[index][extent_of(prompt)]).tolist())
+    for dimension, planes in across.items():
+        for index, inside in planes.items():
+            kept.update(np.unique(pieces.take(index, dimension)[inside]).tolist())
     return np.isin(pieces, sorted(kept - {0}))

@@ -53,6 +53,7 @@ class SliceFacts:
         distances: int (n), slices to the nearest prompt with something on it.
         painted: bool (n), given by the user as a mask.
         likeness: float (n), Dice coefficient with the shape in other volumes; None where that is not known.
+        expected: float (n), Dice coefficient that is expected already; None where it is not.
     """
 
     slices: np.ndarray
@@ -62,6 +63,7 @@ class SliceFacts:
     distances: np.ndarray
     painted: np.ndarray
     likeness: np.ndarray | None = None
+    expected: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,7 @@ def slice_facts(result: Propagation, value: int, prompts: Mapping[int, Prompt]) 
         distances=np.abs(slices - nearest),
         painted=np.array([isinstance(prompts.get(int(s)), np.ndarray) for s in slices]),
         likeness=None if value not in result.likeness else result.likeness[value][slices],
+        expected=None if value not in result.expected else result.expected[value][slices],
     )
 
 
@@ -132,11 +135,14 @@ def _facts(
 def expected_dice(facts: SliceFacts, calibration: Calibration | None) -> np.ndarray:
     """Confidence per visited slice, float (n) in 0..1; 1 where the user painted.
 
+    Where it is known already, that.
     Where the structure was marked, it is no more than the overlap says that is expected of what was drawn.
     Without a calibration: where the structure was found, the probability that it is there times the overlap that the
     network expects; where not, the probability that it is absent. A shape that is known from other volumes counts
     LIKENESS, the rest 1.
     """
+    if facts.expected is not None:
+        return np.where(facts.painted, 1.0, facts.expected)
     if calibration is None:
         present = 1 / (1 + np.exp(-10 * facts.facts[:, 0]))
         sureness = np.where(facts.found, present * facts.facts[:, 1], 1 - present)

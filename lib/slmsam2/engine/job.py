@@ -11,17 +11,20 @@ import numpy as np
 
 from slmsam2.engine.cleaning import Cleaning, clean
 from slmsam2.engine.confidence import read_calibration
+from slmsam2.engine.crossing import DIMENSIONS, Crossing, Crossings, crossings_of
 from slmsam2.engine.kin import follow_each_other
 from slmsam2.engine.labels import write_labels
-from slmsam2.engine.propagation import Progress, Prompts
+from slmsam2.engine.progress import Progress, Runs
+from slmsam2.engine.propagation import Prompts
 from slmsam2.engine.regions import Region
 from slmsam2.engine.report import structure_reports, suggested_slice
 from slmsam2.engine.settings import Settings
 from slmsam2.engine.structures import Found, propagate_structures
 from slmsam2.engine.workspace import Workspace
 from slmsam2.modeling import SLMSAM2, Moments
+from slmsam2.prompts import Across
 from slmsam2.prompts.marks import Box
-from slmsam2.volume import Exemplar, SliceView, Volume, Window
+from slmsam2.volume import Exemplar, Sections, SliceView, Volume, Window
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ class Job:
         before: value -> bool (S, H, W), as a plain job before returned it. Known shapes are laid upon all that is
             given, but where nothing new is computed the structure stays, if this job is plain as well.
         within: value -> box that the structure does not leave, on any slice.
+        across: value -> what was given of it in other planes, beside its prompts.
     """
 
     view: SliceView
@@ -56,6 +60,7 @@ class Job:
     together: bool = True
     before: Mapping[int, np.ndarray] = field(default_factory=dict)
     within: Mapping[int, Box] = field(default_factory=dict)
+    across: Mapping[int, Across] = field(default_factory=dict)
 
     @property
     def plain(self) -> bool:
@@ -91,9 +96,10 @@ def solve(
     told = {value for part in found for value in part.propagation.told_by_others}
     result = np.zeros_like(volume.array, dtype=job.given.dtype)  # stored alike: slices lie together in both
     stack = job.view.to_stack(result)
-    before = {value: mask for value, mask in job.before.items() if job.plain and value in told}
-    write_labels(found, job.prompts, job.given, stack, job.settings, before, job.within)
-    clean(stack, job.prompts, job.cleaning, job.settings)
+    alone = told - job.across.keys()
+    before = {value: mask for value, mask in job.before.items() if job.plain and value in alone}
+    write_labels(found, job.prompts, job.given, stack, job.settings, before, job.within, job.across)
+    clean(stack, job.prompts, job.cleaning, job.settings, job.across)
     report = _report(network, job, names, found, stack, told)
     encoding = sum(part.encode_seconds for part in found)
     finished = time.perf_counter()
@@ -123,9 +129,9 @@ def _found(
 ) -> list[Found]:
     """What is found of the structures, with what others like them tell."""
     view = job.view
-    others = {
-        value: [one.along(view.patient_axis) for one in known] for value, known in job.exemplars.items()
-    }
+    others = _others(job, view)
+    runs = Runs(progress, 1)
+    crossings = _crossings(network, volume, job, runs, workspace) if job.across else None
     found = propagate_structures(
         network,
         view.to_stack(volume.array),
@@ -133,15 +139,74 @@ def _found(
         job.prompts,
         view.spacing,
         job.settings,
-        progress,
+        runs.report,
         workspace,
         job.regions,
         job.looks,
         others,
+        crossings,
     )
     if job.together:
         follow_each_other(found, job.prompts, names, view, others.keys())
     return found
+
+
+def _others(job: Job, view: SliceView) -> dict[int, list[Sections]]:
+    """Value -> what is like the structure, along the slices of a view."""
+    return {value: [one.along(view.patient_axis) for one in known] for value, known in job.exemplars.items()}
+
+
+def _crossings(
+    network: SLMSAM2, volume: Volume, job: Job, runs: Runs, workspace: Workspace | None
+) -> Crossings:
+    """What is found from what was given in other planes, each propagated along these."""
+    calibration = read_calibration(network.info.get("confidence"))
+    prompts = {dimension: _prompts_along(job, dimension) for dimension in DIMENSIONS}
+    runs.runs += sum(map(bool, prompts.values()))
+    crossings: dict[int, list[Crossing]] = {}
+    for dimension, given in prompts.items():
+        if not given:
+            continue
+        view = job.view.across(dimension)
+        settings = Settings(stop_after=job.settings.stop_after)
+        found = propagate_structures(
+            network,
+            view.to_stack(volume.array),
+            job.window,
+            given,
+            view.spacing,
+            settings,
+            runs.report,
+            workspace,
+            others=_others(job, view),
+        )
+        runs.next()
+        for part in found:
+            for value, crossing in crossings_of(
+                part.propagation, part.region, given, job.view, dimension, calibration
+            ):
+                crossings.setdefault(value, []).append(crossing)
+    return Crossings(job.across, crossings, calibration)
+
+
+def _prompts_along(job: Job, dimension: int) -> dict[int, dict[int, np.ndarray]]:
+    """Value -> prompts of the view along another dimension; of structures that are somewhere on these planes."""
+    view, other = job.view, job.view.across(dimension)
+    prompts = {}
+    for value, across in job.across.items():
+        planes = across.get(dimension, {})
+        if any(mask.any() for mask in planes.values()):
+            prompts[value] = {
+                other.stack_index(view.stored_index(index, dimension)): _turned(mask, view, other, dimension)
+                for index, mask in planes.items()
+            }
+    return prompts
+
+
+def _turned(mask: np.ndarray, view: SliceView, other: SliceView, dimension: int) -> np.ndarray:
+    """A plane of one view, all slices of it and its columns or rows, as a slice of the other."""
+    turned: np.ndarray = other.to_stack(view.to_stored(np.expand_dims(mask, dimension)))[0]
+    return turned
 
 
 def _report(
@@ -159,7 +224,7 @@ def _report(
         told: values of the structures that others told of.
     """
     calibration = read_calibration(network.info.get("confidence"))
-    reports = structure_reports(found, job.prompts, stack, names, job.view, calibration)
+    reports = structure_reports(found, job.prompts, stack, names, job.view, calibration, job.across)
     return {
         "axis": job.view.axis,
         "window": [job.window.low, job.window.high],

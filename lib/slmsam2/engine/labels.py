@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from slmsam2.engine.crossing import lines_on
 from slmsam2.engine.propagation import Prompts
 from slmsam2.engine.settings import Settings
 from slmsam2.engine.structures import Found
 from slmsam2.errors import VolumeError
-from slmsam2.prompts import Marks, Prompt
+from slmsam2.prompts import Across, Marks, Prompt
 from slmsam2.prompts.marks import Box
 
 HARDLY = 1e-3  # logit
@@ -24,6 +25,7 @@ def write_labels(
     settings: Settings,
     before: Mapping[int, np.ndarray],
     within: Mapping[int, Box],
+    across: Mapping[int, Across],
 ) -> None:
     """Decide each voxel's structure and write it into ``result``.
 
@@ -40,6 +42,7 @@ def write_labels(
         before: value -> bool (S, H, W), as the structure was sent back; on slices that nothing new was computed of, it
             stays so.
         within: value -> box outside of which only what was painted or marked is written.
+        across: value -> what was painted in other planes; it is taken as it is where no slice is painted.
 
     Raises:
         VolumeError: ``result`` cannot hold the value of a structure.
@@ -58,6 +61,14 @@ def write_labels(
         painted = {value: mask for value, mask in of_slice.items() if isinstance(mask, np.ndarray)}
         for value, mask in painted.items():
             result[index][mask & (result[index] == 0)] = value
+        lines = {
+            value: lines_on(index, planes, given.shape)
+            for value, planes in across.items()
+            if value not in painted
+        }
+        for value, (_, inside) in lines.items():
+            if index not in untouched[value]:
+                result[index][inside & (result[index] == 0)] = value
         best = np.zeros(given.shape[1:], np.float32)  # a structure needs a positive logit
         free = result[index] == 0
         for part in found:
@@ -69,6 +80,8 @@ def write_labels(
                     if value in within:
                         _keep_within(logits, within[value])
                     _keep_marks(logits, of_slice.get(value))
+                    if value in lines:
+                        logits[lines[value][0]] = -np.inf
                     wins = free & (logits > best)
                     result[index][wins] = value
                     best[wins] = logits[wins]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from slmsam2.engine.features import FeatureCache
+from slmsam2.engine.progress import Progress
 from slmsam2.engine.published import propagate_published
 from slmsam2.engine.settings import Order, Settings, Stop
 from slmsam2.engine.spans import Span, SpanTracker, Tracked, blend, slices_to_visit, spans_between
@@ -21,7 +22,6 @@ from slmsam2.modeling.network import SliceOutput
 from slmsam2.prompts import Marks, Prompt, is_empty
 
 Prompts = Mapping[int, Mapping[int, Prompt]]
-Progress = Callable[[int, int], None]
 ABSENT_SCORE = -10.0
 
 
@@ -43,6 +43,7 @@ class Propagation:
         redone: per object, the slices that were computed now and not taken from a request before.
         told_by_others: the objects of which other volumes told ends, areas and shape.
         likeness: per object whose shape they told, Dice coefficients with it (S,).
+        expected: per object that was found along other dimensions, too, the Dice coefficients (S,) to be expected.
     """
 
     objects: list[int]
@@ -57,6 +58,7 @@ class Propagation:
     redone: dict[int, set[int]] = field(default_factory=dict)
     told_by_others: set[int] = field(default_factory=set)
     likeness: dict[int, np.ndarray] = field(default_factory=dict)
+    expected: dict[int, np.ndarray] = field(default_factory=dict)
 
     def mask_spacing(self, spacing: tuple[float, float, float]) -> tuple[float, float, float]:
         """Between slices, and of the rows and columns of masks as the network gives them, from that of the stack."""

@@ -10,7 +10,7 @@ import numpy as np
 from slmsam2.engine.confidence import Calibration, expected_dice, gains, slice_facts
 from slmsam2.engine.propagation import Prompts, Propagation
 from slmsam2.engine.structures import Found
-from slmsam2.prompts import Prompt
+from slmsam2.prompts import Across, Prompt
 from slmsam2.volume import SliceView
 
 
@@ -21,6 +21,7 @@ def structure_reports(
     names: dict[str, int],
     view: SliceView,
     calibration: Calibration | None = None,
+    across: Mapping[int, Across] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Facts per structure, ready for JSON.
 
@@ -31,10 +32,12 @@ def structure_reports(
         names: name -> value of the structures that were propagated.
         view: for slice numbers as stored.
         calibration: of the confidence.
+        across: value -> what was given in other planes.
 
     Returns:
-        name -> value; painted, first, last (slice numbers; the latter two None when nothing is there); found and
-        empty (numbers of slices that the propagation visited); stopped, per direction: slice and reason;
+        name -> value; painted; painted_across: other stored axis -> slices along it that were painted, too; first, last
+        (slice numbers; the latter two None when nothing is there); found and empty (numbers of slices that the
+        propagation visited); stopped, per direction: slice and reason;
         redone: the slices computed for this request, the others being as before; region: [top, bottom, left, right] of
         the part of the (canonically turned) slices that was looked at; confidence: slice -> 0..1;
         gain: slice -> what correcting it should bring, see :func:`slmsam2.engine.confidence.gains`;
@@ -43,6 +46,7 @@ def structure_reports(
     parts = {value: part for part in found for value in part.propagation.objects}
     return {
         name: _structure_report(parts[value], prompts[value], result, value, view)
+        | {"painted_across": _stored(across.get(value, {}) if across else {}, view)}
         | _sureness(parts[value].propagation, prompts[value], value, view, calibration)
         for name, value in names.items()
     }
@@ -74,6 +78,15 @@ def _structure_report(
         },
         "redone": sorted(view.stored_index(s) for s in propagation.redone[value]),
         "region": [region.top, region.bottom, region.left, region.right],
+    }
+
+
+def _stored(across: Across, view: SliceView) -> dict[int, list[int]]:
+    """Stored axis -> slices along it."""
+    return {
+        view.order[dimension]: sorted(view.stored_index(index, dimension) for index in planes)
+        for dimension, planes in across.items()
+        if planes
     }
 
 

@@ -11,10 +11,12 @@ import torch
 from scipy.ndimage import gaussian_filter1d
 from torch import Tensor
 
+from slmsam2.engine.crossing import Crossings, lines_of, mix
 from slmsam2.engine.features import DEFAULT_CACHE_BYTES, FeatureCache
 from slmsam2.engine.interpolation import fill, taper, widen
 from slmsam2.engine.others import follow_others
-from slmsam2.engine.propagation import Progress, Prompts, Propagation, propagate_frames
+from slmsam2.engine.progress import Progress, Runs
+from slmsam2.engine.propagation import Prompts, Propagation, propagate_frames
 from slmsam2.engine.regions import Region, region_around, twice_as_wide, whole_slices
 from slmsam2.engine.settings import Settings
 from slmsam2.engine.tracker import ObjectTracker
@@ -75,6 +77,7 @@ def propagate_structures(
     regions: Mapping[int, Region] | None = None,
     looks: Mapping[int, Moments] | None = None,
     others: Mapping[int, Sequence[Sections]] | None = None,
+    crossings: Crossings | None = None,
 ) -> list[Found]:
     """Propagate each structure.
 
@@ -94,17 +97,20 @@ def propagate_structures(
         regions: value -> region of an earlier request, to be kept while all prompts lie in it.
         looks: value -> what the structure looks like in other volumes.
         others: value -> the structure itself there, along these slices.
+        crossings: what was given and found in other planes.
     """
+    across = crossings or Crossings()
     inference = network.info["inference"]
     margin = inference.get("crop_margin")
     window = window.with_contrast(inference.get("contrast", 1.0))
     waiting: dict[Region, list[int]] = {}
     for value, given in prompts.items():
         earlier = (regions or {}).get(value)
-        region = _region(network, stack, window, given, spacing[1:], margin, earlier, workspace)
+        lines = lines_of(across.given.get(value, {}), stack.shape)
+        region = _region(network, stack, window, given, lines, spacing[1:], margin, earlier, workspace)
         waiting.setdefault(region, []).append(value)
     found: list[Found] = []
-    counter = _Counter(progress, len(waiting))
+    counter = Runs(progress, len(waiting))
     while waiting:
         region, values = waiting.popitem()
         frames = Frames(region.cut(stack), window, network.image_size)
@@ -126,6 +132,7 @@ def propagate_structures(
         _refine(result, inference)
         if others:
             follow_others(result, others, result.mask_spacing(spacing))
+        mix(result, region, prompts, across, spacing[0])
         if not region.is_whole and _is_cut_off(result, region):
             waiting.setdefault(twice_as_wide(region, spacing[1:]), []).extend(values)
             counter.runs += 1
@@ -151,16 +158,21 @@ def _region(
     stack: np.ndarray,
     window: Window,
     prompts: Mapping[int, Prompt],
+    lines: np.ndarray,
     spacing: tuple[float, float],
     margin: float | None,
     earlier: Region | None,
     workspace: Workspace | None,
 ) -> Region:
-    """The region to look at one structure in: an earlier one, else that around its largest prompt, if all lie in it."""
+    """The region to look at one structure in: an earlier one, else that around its largest prompt, if all lie in it.
+
+    Args:
+        lines: bool (H, W), where the structure was given in other planes, on any slice.
+    """
     extents = {index: extent_of(prompt) for index, prompt in prompts.items()}
     if margin is None:
         return whole_slices(next(iter(extents.values())))
-    if earlier is not None and all(earlier.holds(mask) for mask in extents.values()):
+    if earlier is not None and all(map(earlier.holds, (lines, *extents.values()))):
         return earlier
     if not any(_tells_size(prompt) for prompt in prompts.values()):
         for index, prompt in prompts.items():
@@ -171,7 +183,8 @@ def _region(
             "What was marked lies outside the image. Click on the structure, or draw a box around it."
         )
     region = region_around([max(shown, key=np.count_nonzero)], spacing, margin)
-    return region if all(region.holds(mask) for mask in shown) else region_around(shown, spacing, margin)
+    shown.append(lines)
+    return region if all(map(region.holds, shown)) else region_around(shown, spacing, margin)
 
 
 def _tells_size(prompt: Prompt) -> bool:
@@ -230,20 +243,3 @@ def _limited(logits: Tensor) -> Tensor:
 def _is_cut_off(result: Propagation, region: Region) -> bool:
     visited = result.visited.any(dim=1).nonzero().flatten().tolist()
     return any(region.is_touched_by((result.slice_logits(s) > 0).any(dim=0).numpy()) for s in visited)
-
-
-class _Counter:
-    """Progress over several runs, each taken to be as long as the present one."""
-
-    def __init__(self, progress: Progress | None, runs: int):
-        self._progress, self.runs = progress, runs
-        self._before = self._done = self._run = 0
-
-    def report(self, done: int, total: int) -> None:
-        self._done = done
-        if self._progress is not None:
-            self._progress(self._before + done, self._before + total * (self.runs - self._run))
-
-    def next(self) -> None:
-        self._before += self._done
-        self._run += 1

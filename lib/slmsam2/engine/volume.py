@@ -13,13 +13,14 @@ import numpy as np
 from slmsam2.engine.cleaning import Cleaning
 from slmsam2.engine.job import Job, solve
 from slmsam2.engine.kin import exemplars_of_kin
-from slmsam2.engine.propagation import Progress
+from slmsam2.engine.progress import Progress
 from slmsam2.engine.regions import Region
 from slmsam2.engine.settings import STOP_AFTER, Order, Settings
 from slmsam2.engine.workspace import Workspace
 from slmsam2.errors import ConfigurationError, GridError, PromptError, VolumeError
 from slmsam2.modeling import QUALITY, SLMSAM2, build_model, checkpoint_path
-from slmsam2.prompts import Prompt, is_empty, painted_structures, prompts_from_label
+from slmsam2.planes import sketched_planes
+from slmsam2.prompts import Across, Prompt, is_empty, masks_across, painted_structures, prompts_from_label
 from slmsam2.values import where_one_of
 from slmsam2.volume import (
     SliceView,
@@ -47,7 +48,7 @@ def propagate_volume(
     axis: int | None = None,
     structures: Sequence[str | int] | None = None,
     label_names: dict[str, int] | None = None,
-    prompt_slices: Sequence[int] | None = None,
+    prompt_slices: Sequence[int] | Mapping[int, Sequence[int]] | None = None,
     window: str | Sequence[float] | None = None,
     preset: str | None = None,
     direction: Direction = "both",
@@ -76,7 +77,8 @@ def propagate_volume(
         structures: names or values to propagate; None for all that are painted.
         label_names: structure name -> value.
         prompt_slices: painted slices to take; the others are found anew. On a slice where none of the structures is
-            painted, they are not. None takes all painted ones.
+            painted, they are not. A list for each axis, if they were painted in several planes. None takes all painted
+            ones, and finds out in which planes.
         window, preset: intensity window ("level/width" or [level, width]; or a preset's name). None: chosen from
             the data.
         direction: "both", "forward" (towards higher slice numbers) or "backward".
@@ -106,10 +108,13 @@ def propagate_volume(
     painted = _label_array(label, volume)
     names = painted_structures(painted, names=label_names, selected=structures)
     values = list(names.values())
+    if axis is None and isinstance(prompt_slices, Mapping):
+        axis = max(prompt_slices, key=lambda each: len(prompt_slices[each]))
     axis, chosen = axis_and_window(volume, where_one_of(painted, values), axis, parse_window(window, preset))
     view = SliceView(volume.shape, volume.affine, axis)
     given = view.to_stack(painted)
-    prompts = prompts_from_label(given, values, prompt_slices=_stack_slices(prompt_slices, view))
+    planes = _planes(prompt_slices, view)
+    prompts, across = _prompts(given, values, planes, alone=order == "published")
     names = {name: value for name, value in names.items() if value in prompts}
     settings = slice_settings(view, direction, first_slice, last_slice, stop_after, order)
     in_reach = {value: in_range(masks, settings, view) for value, masks in prompts.items()}
@@ -127,6 +132,7 @@ def propagate_volume(
         _regions(regions, names, view),
         exemplars={names[name]: kin for name, kin in alike.items()},
         together=not alone,
+        across=across,
     )
     return solve(network, volume, job, names, progress=progress, workspace=workspace, start=start)
 
@@ -201,21 +207,88 @@ def _whole(label: np.ndarray) -> np.ndarray:
     return label if label.dtype.kind in "iu" else label_values(label, "array").astype(np.int32)
 
 
-def _stack_slices(slices: Sequence[int] | None, view: SliceView) -> list[int] | None:
-    return None if slices is None else [stack_slice(s, view) for s in slices]
+def _planes(
+    slices: Sequence[int] | Mapping[int, Sequence[int]] | None, view: SliceView
+) -> dict[int, list[int]] | None:
+    """Slices that a user names, by dimension of the stack."""
+    if slices is None:
+        return None
+    by_axis = slices if isinstance(slices, Mapping) else {view.axis: slices}
+    return stack_planes(by_axis, view)
 
 
-def stack_slice(stored: int, view: SliceView) -> int:
-    """Number in the stack of a slice that a user names.
+def _prompts(
+    given: np.ndarray, values: Sequence[int], planes: Mapping[int, Sequence[int]] | None, *, alone: bool
+) -> tuple[dict[int, dict[int, Prompt]], dict[int, Across]]:
+    """What is given of each structure on slices, and in other planes.
+
+    Args:
+        given: integers (S, H, W).
+        planes: that count; None: those that were painted, as it seems.
+        alone: whether slices alone count.
+    """
+    named = None if planes is None else planes.get(0, [])
+    prompts: dict[int, dict[int, Prompt]] = {
+        value: dict(masks) for value, masks in prompts_from_label(given, values, prompt_slices=named).items()
+    }
+    across: dict[int, Across] = {}
+    for value in [] if alone else prompts:
+        mask = given == value
+        found = sketched_planes(mask) if planes is None else planes
+        if found is None or 0 not in found:
+            continue
+        if planes is None:
+            prompts[value] = {index: mask[index] for index in found[0]}
+        said = masks_across(mask, found)
+        if planes is not None:
+            said = _not_of_others(said, masks_across(np.isin(given, values), found))
+        if said:
+            across[value] = said
+    return prompts, across
+
+
+def _not_of_others(
+    masks: Mapping[int, Mapping[int, np.ndarray]], of_all: Mapping[int, Mapping[int, np.ndarray]]
+) -> dict[int, dict[int, np.ndarray]]:
+    """A structure's masks but for those planes on which only others are."""
+    said = {
+        dimension: {
+            index: one for index, one in planes.items() if one.any() or not of_all[dimension][index].any()
+        }
+        for dimension, planes in masks.items()
+    }
+    return {dimension: planes for dimension, planes in said.items() if planes}
+
+
+def stack_planes(slices: Mapping[int, Sequence[int]], view: SliceView) -> dict[int, list[int]]:
+    """Slices that a user names, by stored axis, as slices (0), rows (1) and columns (2) of the stack.
+
+    Raises:
+        PromptError: there is no such axis or slice.
+    """
+    unknown = sorted(set(slices) - {0, 1, 2})
+    if unknown:
+        raise PromptError(f"There is no axis {unknown[0]!r}: choose 0, 1 or 2.")
+    named = {dimension: slices.get(axis, ()) for dimension, axis in enumerate(view.order)}
+    return {
+        dimension: [stack_slice(index, view, dimension) for index in listed]
+        for dimension, listed in named.items()
+        if listed
+    }
+
+
+def stack_slice(stored: int, view: SliceView, dimension: int = 0) -> int:
+    """Number in the stack of a slice that a user names; of a row (1) or column (2) of one along another axis.
 
     Raises:
         PromptError: there is no such slice.
     """
-    if not isinstance(stored, (int, np.integer)) or not 0 <= stored < view.num_slices:
+    length = (view.num_slices, *view.slice_shape)[dimension]
+    if not isinstance(stored, (int, np.integer)) or not 0 <= stored < length:
         raise PromptError(
-            f"There is no slice {stored!r}: along axis {view.axis} slices are 0 to {view.num_slices - 1}."
+            f"There is no slice {stored!r}: along axis {view.order[dimension]} slices are 0 to {length - 1}."
         )
-    return view.stack_index(stored)
+    return view.stack_index(stored, dimension)
 
 
 def _regions(

@@ -13,6 +13,7 @@ from slmsam2.evaluation.annotator import Round, SliceScore
 
 STYLES = {
     "worst": ("the truly worst slice", "tab:green", "--"),
+    "across": ("the truly worst slice of another plane", "tab:blue", "--"),
     "suggested": ("the suggested slice", "darkorange", "-"),
     "random": ("a random slice", "dimgrey", ":"),
 }

@@ -23,7 +23,7 @@ class Round:
     Attributes:
         strategy: how the slices to correct were chosen.
         corrections: slices corrected so far, beside the one painted at first.
-        slice: the last one given, as stored.
+        axis, slice: the last one given, as stored.
         dice: of the whole volume.
         redone, slices: slices computed in this round, and slices looked at altogether.
         cpu_seconds: of this round.
@@ -33,6 +33,7 @@ class Round:
     structure: str
     strategy: str
     corrections: int
+    axis: int
     slice: int
     dice: float
     redone: int
@@ -62,29 +63,59 @@ class Proposal:
     facts: dict[str, Any]
 
 
-Choice = Callable[[Task, Proposal, list[int], np.random.Generator], int | None]
+Plane = tuple[int, int]
+"""Stored axis and slice."""
+
+Choice = Callable[[Task, Proposal, list[Plane], np.random.Generator], Plane | None]
 
 
-def suggested(_task: Task, proposal: Proposal, _given: list[int], _random: np.random.Generator) -> int | None:
+def suggested(
+    task: Task, proposal: Proposal, _given: list[Plane], _random: np.random.Generator
+) -> Plane | None:
     """The slice that the report suggests."""
-    return proposal.report["suggested_slice"]
+    index = proposal.report["suggested_slice"]
+    return None if index is None else (task.axis, index)
 
 
-def at_random(task: Task, proposal: Proposal, given: list[int], random: np.random.Generator) -> int | None:
+def at_random(
+    task: Task, proposal: Proposal, given: list[Plane], random: np.random.Generator
+) -> Plane | None:
     """Any slice that shows the proposal or the reference."""
     wrong = _per_slice(proposal.mask | task.reference, task.axis)
-    candidates = [index for index in np.flatnonzero(wrong) if index not in given]
-    return int(random.choice(candidates)) if candidates else None
+    candidates = [index for index in np.flatnonzero(wrong) if (task.axis, index) not in given]
+    return (task.axis, int(random.choice(candidates))) if candidates else None
 
 
-def truly_worst(task: Task, proposal: Proposal, given: list[int], _random: np.random.Generator) -> int | None:
+def truly_worst(
+    task: Task, proposal: Proposal, given: list[Plane], _random: np.random.Generator
+) -> Plane | None:
     """The slice with the most wrong voxels, as nobody can know."""
-    wrong = _per_slice(proposal.mask ^ task.reference, task.axis)
-    wrong[given] = 0
-    return int(wrong.argmax()) if wrong.any() else None
+    return _worst(task, proposal, given, [task.axis])
 
 
-STRATEGIES: dict[str, Choice] = {"suggested": suggested, "random": at_random, "worst": truly_worst}
+def worst_across(
+    task: Task, proposal: Proposal, given: list[Plane], _random: np.random.Generator
+) -> Plane | None:
+    """The same of the slices along both other axes."""
+    return _worst(task, proposal, given, [axis for axis in range(3) if axis != task.axis])
+
+
+def _worst(task: Task, proposal: Proposal, given: list[Plane], axes: list[int]) -> Plane | None:
+    """The slice along one of the axes with the most wrong voxels; None where there are none."""
+    counts = {axis: _per_slice(proposal.mask ^ task.reference, axis) for axis in axes}
+    for axis, index in given:
+        if axis in counts:
+            counts[axis][index] = 0
+    axis = max(axes, key=lambda each: counts[each].max())
+    return (axis, int(counts[axis].argmax())) if counts[axis].any() else None
+
+
+STRATEGIES: dict[str, Choice] = {
+    "suggested": suggested,
+    "random": at_random,
+    "worst": truly_worst,
+    "across": worst_across,
+}
 
 
 def annotate(
@@ -107,7 +138,7 @@ def annotate(
         beside_kin: see :meth:`Task.label`.
     """
     random = np.random.default_rng(seed)
-    given, proposal = [task.slice], None
+    given, proposal = [(task.axis, task.slice)], None
     window = choose_window(task.image, task.painted, task.axis)  # as the server keeps it
     for count in range(corrections + 1):
         begin = time.process_time()
@@ -123,13 +154,16 @@ def annotate(
 def _propose(
     task: Task,
     model: SLMSAM2,
-    given: list[int],
+    given: list[Plane],
     window: Window,
     before: Proposal | None,
     workspace: Workspace,
     beside_kin: bool,
 ) -> Proposal:
-    painted = np.logical_or.reduce([only_slice(task.reference, task.axis, index) for index in given])
+    painted = np.logical_or.reduce([only_slice(task.reference, *plane) for plane in given])
+    slices: dict[int, list[int]] = {}
+    for axis, index in given:
+        slices.setdefault(axis, []).append(index)
     label, report = propagate_volume(
         task.image,
         task.label(painted, beside_kin=beside_kin),
@@ -137,7 +171,7 @@ def _propose(
         axis=task.axis,
         structures=[task.structure],
         label_names=dict(task.values),
-        prompt_slices=given,
+        prompt_slices=slices,
         window=[window.level, window.width],
         regions={task.structure: before.facts["region"]} if before else None,  # as the server keeps it
         workspace=workspace,
@@ -146,14 +180,15 @@ def _propose(
     return Proposal(found, report, report["structures"][task.structure])
 
 
-def _round(task: Task, strategy: str, given: list[int], proposal: Proposal, seconds: float) -> Round:
+def _round(task: Task, strategy: str, given: list[Plane], proposal: Proposal, seconds: float) -> Round:
     facts = proposal.facts
     return Round(
         volume=task.volume_name,
         structure=task.structure,
         strategy=strategy,
         corrections=len(given) - 1,
-        slice=given[-1],
+        axis=given[-1][0],
+        slice=given[-1][1],
         dice=dice(proposal.mask, task.reference),
         redone=len(facts["redone"]),
         slices=facts["found"] + facts["empty"],
@@ -161,7 +196,7 @@ def _round(task: Task, strategy: str, given: list[int], proposal: Proposal, seco
     )
 
 
-def _slices(task: Task, strategy: str, given: list[int], proposal: Proposal) -> list[SliceScore]:
+def _slices(task: Task, strategy: str, given: list[Plane], proposal: Proposal) -> list[SliceScore]:
     found, reference = (np.moveaxis(m, task.axis, 0) for m in (proposal.mask, task.reference))
     return [
         SliceScore(
@@ -174,7 +209,7 @@ def _slices(task: Task, strategy: str, given: list[int], proposal: Proposal) -> 
             dice(found[index], reference[index]),
         )
         for index, confidence in proposal.facts["confidence"].items()
-        if index not in given
+        if (task.axis, index) not in given
     ]
 
 

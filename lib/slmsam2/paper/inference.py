@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import torch
 
 from slmsam2.devices import usable_device
-from slmsam2.engine.propagation import Progress
+from slmsam2.engine.progress import Progress
 from slmsam2.errors import ConfigurationError
 from slmsam2.files import write_json, write_whole
 from slmsam2.modeling import SLMSAM2

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from slmsam2.engine import propagate_frames
-from slmsam2.engine.propagation import Progress
+from slmsam2.engine.progress import Progress
 from slmsam2.errors import ConfigurationError, PromptError
 from slmsam2.metrics import dice
 from slmsam2.modeling import SLMSAM2

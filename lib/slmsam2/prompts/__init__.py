@@ -2,8 +2,8 @@
 
 from slmsam2.prompts.corrections import (
     Known,
-    corrected_slices,
-    painted_prompts,
+    corrected_planes,
+    given_in,
     with_marks,
     without_marks,
 )
@@ -18,27 +18,32 @@ from slmsam2.prompts.names import (
     named_values,
 )
 from slmsam2.prompts.painted import MOST_STRUCTURES, painted_structures, prompts_from_label
+from slmsam2.prompts.planes import Across, Given, Planes, masks_across
 
 __all__ = [
     "BOX_CORNERS",
     "MOST_STRUCTURES",
     "NEGATIVE",
     "POSITIVE",
+    "Across",
+    "Given",
     "Kin",
     "Known",
     "Marks",
+    "Planes",
     "Prompt",
     "all_named",
-    "corrected_slices",
+    "corrected_planes",
     "counts_by_order",
     "extent_of",
+    "given_in",
     "is_empty",
     "kin_of",
     "label_names",
     "listed_names",
+    "masks_across",
     "named_pairs",
     "named_values",
-    "painted_prompts",
     "painted_structures",
     "prompts_from_label",
     "with_marks",

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from slmsam2.modeling import Moments
+from slmsam2.planes import crossing_planes, sketched_planes
 from slmsam2.prompts.marks import Marks, Prompt, is_empty
+from slmsam2.prompts.planes import Across, Given, Planes, masks_across
 
 if TYPE_CHECKING:  # pre-training, which needs prompts, must do without what reads volumes
     from slmsam2.volume import Exemplar
@@ -28,6 +30,7 @@ class Known:
         given: bool (S, H, W), the structure as it came with the last request.
         returned: bool (S, H, W), the structure as it was sent back.
         prompts: {slice: prompt} that led to it.
+        across: masks in other planes that did, too.
         region: (top, bottom, left, right) that was looked at.
         window: (level, width) of the intensities that were shown.
         version: of the network; "" where it is not known.
@@ -48,10 +51,13 @@ class Known:
     exemplars: tuple[Exemplar, ...] = ()
     plain: bool = False
     restored: bool = False
+    across: Across = field(default_factory=dict)
 
 
-def corrected_slices(came: np.ndarray, covered: np.ndarray, returned: np.ndarray) -> list[int] | None:
-    """The slices of a proposal that the user changed.
+def corrected_planes(
+    came: np.ndarray, covered: np.ndarray, returned: np.ndarray
+) -> dict[int, list[int]] | None:
+    """The slices of a proposal that the user changed; or rows and columns, where it was changed in other planes.
 
     Args:
         came: bool (S, H, W), the structure as it comes now.
@@ -59,41 +65,79 @@ def corrected_slices(came: np.ndarray, covered: np.ndarray, returned: np.ndarray
         returned: bool (S, H, W), the proposal as it was sent.
 
     Returns:
-        Ascending slice numbers; None when most slices differ: then it is no edited proposal but a new beginning.
+        Dimension -> ascending indices; None when most of it differs: then it is no edited proposal but a new beginning.
     """
     there = np.flatnonzero(came.any(axis=(1, 2)) | returned.any(axis=(1, 2)))
     came, returned = came[there], returned[there]
     seen = came | ~covered[there]
-    differs = ((came ^ returned) & seen).any(axis=(1, 2))
-    proposed = (returned & seen).any(axis=(1, 2))
-    if (proposed & ~differs).sum() <= UNCHANGED * proposed.sum():
+    differs, proposed = (came ^ returned) & seen, returned & seen
+    if _is_mostly(proposed, differs):
+        planes = crossing_planes(differs)
+        if planes is not None:
+            return {along: there[found].tolist() if along == 0 else found for along, found in planes.items()}
+    changed = differs.any(axis=(1, 2))
+    if not _is_mostly(proposed.any(axis=(1, 2)), changed):
         return None
-    return there[differs].tolist()
+    return {0: there[changed].tolist()}
 
 
-def painted_prompts(
-    came: np.ndarray, covered: np.ndarray, known: Known | None, chosen: Sequence[int] | None
-) -> dict[int, Prompt]:
-    """The prompts that a label holds for one structure.
+def _is_mostly(proposed: np.ndarray, differs: np.ndarray) -> bool:
+    """Whether more than UNCHANGED of what was proposed is as it was."""
+    return bool((proposed & ~differs).sum() > UNCHANGED * proposed.sum())
 
-    Slices that were ``chosen`` are taken as they are, and nothing else. Of an edited proposal, the corrected slices
-    join the earlier prompts; if that leaves only empty ones, and in any other label, every painted slice counts.
+
+def given_in(came: np.ndarray, covered: np.ndarray, known: Known | None, chosen: Planes | None) -> Given:
+    """What a label gives of one structure.
+
+    Planes that were ``chosen`` are taken as they are, and nothing else. Of an edited proposal, what was corrected joins
+    what was given before; if that leaves only empty slices, and in any other label, all that is painted counts.
 
     Args:
-        came, covered: see :func:`corrected_slices`.
+        came, covered: see :func:`corrected_planes`.
         known: what is remembered of the structure.
     """
     if chosen is not None:
-        return {index: came[index] for index in sorted(set(chosen))}
-    corrected = None
-    if known is not None and known.returned.shape == came.shape:
-        corrected = corrected_slices(came, covered, known.returned)
-    painted: dict[int, Prompt] = {int(index): came[index] for index in np.flatnonzero(came.any(axis=(1, 2)))}
-    if known is None or corrected is None:
-        return painted
-    changed = {index: came[index] | (known.returned[index] & covered[index]) for index in corrected}
-    prompts = {**known.prompts, **changed}
-    return {**painted, **changed} if all(map(is_empty, prompts.values())) else prompts
+        return Given(
+            {index: came[index] for index in sorted(set(chosen.get(0, ())))}, masks_across(came, chosen)
+        )
+    if known is None or known.returned.shape != came.shape:
+        return _painted(came)
+    corrected = corrected_planes(came, covered, known.returned)
+    if corrected is None:
+        return _painted(came)
+    changed: dict[int, Prompt] = {
+        index: came[index] | (known.returned[index] & covered[index]) for index in corrected.get(0, ())
+    }
+    slices = {
+        index: _corrected(prompt, index, came, covered, known) for index, prompt in known.prompts.items()
+    }
+    slices |= changed
+    if all(map(is_empty, slices.values())):
+        return Given({**_slices_of(came), **changed})
+    lines = {along: sorted({*known.across.get(along, ()), *corrected.get(along, ())}) for along in (1, 2)}
+    if not any(lines.values()):
+        return Given(slices)
+    return Given(slices, masks_across(came | (known.returned & covered), lines))
+
+
+def _corrected(prompt: Prompt, index: int, came: np.ndarray, covered: np.ndarray, known: Known) -> Prompt:
+    """What was painted on a slice, with what was changed there in other planes."""
+    if isinstance(prompt, Marks):
+        return prompt
+    seen = came[index] | ~covered[index]
+    return prompt ^ ((came[index] ^ known.returned[index]) & seen)
+
+
+def _painted(came: np.ndarray) -> Given:
+    """All that is painted, by the planes that it was painted in."""
+    planes = sketched_planes(came)
+    if planes is None or 0 not in planes:
+        return Given(_slices_of(came))
+    return Given({index: came[index] for index in planes[0]}, masks_across(came, planes))
+
+
+def _slices_of(came: np.ndarray) -> dict[int, Prompt]:
+    return {int(index): came[index] for index in np.flatnonzero(came.any(axis=(1, 2)))}
 
 
 def with_marks(prompts: Mapping[int, Prompt], marks: Mapping[int, Marks]) -> dict[int, Prompt]:

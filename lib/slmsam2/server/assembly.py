@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,16 +13,19 @@ from slmsam2.engine.boxes import clearest_slice
 from slmsam2.engine.job import Job
 from slmsam2.engine.regions import Region
 from slmsam2.engine.settings import STOP_AFTER, Settings
-from slmsam2.engine.volume import in_range, slice_settings, stack_slice
+from slmsam2.engine.volume import in_range, slice_settings, stack_planes, stack_slice
 from slmsam2.errors import PromptError
 from slmsam2.prompts import (
+    Across,
+    Given,
     Known,
     Marks,
+    Planes,
     Prompt,
-    corrected_slices,
+    corrected_planes,
     extent_of,
+    given_in,
     is_empty,
-    painted_prompts,
     with_marks,
     without_marks,
 )
@@ -81,10 +85,14 @@ def assemble(request: Request) -> tuple[Job, dict[str, int]]:
     if request.parameters.prompt_slices is not None:
         known = {}  # such a request says all itself: its answer is the same for everybody
     prompts: dict[int, dict[int, Prompt]] = {}
+    across: dict[int, Across] = {}
     for name, given in _given(request, view, known, only, covered).items():
-        given = in_range(given, settings, view)
-        if any(not is_empty(prompt) for prompt in given.values()):
-            prompts[request.painted.structures[name]] = given
+        slices = in_range(given.slices, settings, view)
+        if any(not is_empty(prompt) for prompt in slices.values()):
+            value = request.painted.structures[name]
+            prompts[value] = slices
+            if given.across:
+                across[value] = given.across
     if not prompts:
         raise PromptError(_nothing_given(request))
     names = {name: value for name, value in request.painted.structures.items() if value in prompts}
@@ -103,6 +111,7 @@ def assemble(request: Request) -> tuple[Job, dict[str, int]]:
         },
         before={value: facts.returned for value, facts in worked_on.items() if facts.plain},
         within=_within(request, view, names),
+        across=across,
     )
     return job, names
 
@@ -114,14 +123,27 @@ def _axis(request: Request, covered: np.ndarray) -> int:
         return parameters.axis
     if request.flat:
         return SLICE_AXIS
+    if isinstance(parameters.prompt_slices, dict):
+        axis = _most_named(parameters.prompt_slices)
+        if axis is not None:
+            return axis
     for name, known in request.known.items():
         view = SliceView(request.image.shape, request.image.affine, known.axis)
         came = view.to_stack(painted.label == painted.structures[name])
-        corrected = corrected_slices(came, view.to_stack(covered), known.returned)
+        corrected = corrected_planes(came, view.to_stack(covered), known.returned)
         if corrected is not None or not painted.label.any():
             return known.axis
     wanted = where_one_of(painted.label, painted.structures.values())
     return painted_axis(wanted, default_axis(request.image))
+
+
+def _most_named(prompt_slices: Mapping[str, list[int] | dict[int, list[int]]]) -> int | None:
+    """The axis that most slices are named along; None where they are named along none."""
+    counts: Counter[int] = Counter()
+    for listed in prompt_slices.values():
+        if isinstance(listed, dict):
+            counts.update({axis: len(slices) for axis, slices in listed.items()})
+    return max(sorted(counts), key=lambda axis: counts[axis], default=None)
 
 
 def _covered(painted: Painted) -> np.ndarray:
@@ -177,26 +199,27 @@ def _settings(request: Request, view: SliceView, only: int | None) -> Settings:
 
 def _given(
     request: Request, view: SliceView, known: Mapping[str, Known], only: int | None, covered: np.ndarray
-) -> dict[str, dict[int, Prompt]]:
-    """structure name -> its prompts."""
+) -> dict[str, Given]:
+    """Structure name -> what is given of it."""
     painted, parameters = request.painted, request.parameters
     stack, anything = view.to_stack(painted.label), painted.label.any()
     marks = _marks(request, view, only)
     target = _target(request) if marks else None
-    given: dict[str, dict[int, Prompt]] = {}
+    given: dict[str, Given] = {}
     for name, value in painted.structures.items():
         facts = known.get(name)
         if only is not None:
             shown = facts.returned[only] if facts else stack[only] == value
-            prompts: dict[int, Prompt] = {only: shown} if shown.any() else {}
+            said = Given({only: shown} if shown.any() else {})
         elif anything:
             chosen = _chosen(parameters.prompt_slices, stack, painted, name, view)
-            prompts = painted_prompts(stack == value, view.to_stack(covered), facts, chosen)
+            said = given_in(stack == value, view.to_stack(covered), facts, chosen)
         else:
-            prompts = without_marks(facts.prompts) if facts else {}
+            said = Given(without_marks(facts.prompts), facts.across) if facts else Given({})
         if name == target:
-            prompts = with_marks(prompts, _beside_paint(marks, prompts, request.clicks, view))
-        given[name] = prompts
+            beside = _beside_paint(marks, said.slices, request.clicks, view)
+            said = replace(said, slices=with_marks(said.slices, beside))
+        given[name] = said
     return given
 
 
@@ -228,16 +251,24 @@ def _check_named(request: Request) -> None:
 
 def _chosen(
     prompt_slices: PromptSlices | None, stack: np.ndarray, painted: Painted, name: str, view: SliceView
-) -> list[int] | None:
+) -> Planes | None:
     """The slices asked for: listed for this structure; or of one list those on which it is painted, or none is."""
     if isinstance(prompt_slices, dict):
         own = prompt_slices.get(name)
-        return None if own is None else [stack_slice(index, view) for index in own]
+        if own is None:
+            return None
+        planes = stack_planes(own if isinstance(own, dict) else {view.axis: own}, view)
+        if own and 0 not in planes:
+            raise PromptError(
+                f"prompt_slices names none of {name} along axis {view.axis}, along which slices are counted here. Name "
+                "one, or ask for another axis."
+            )
+        return planes
     if prompt_slices is None:
         return None
     slices = [stack_slice(index, view) for index in prompt_slices]
     value, values = painted.structures[name], list(painted.structures.values())
-    return [s for s in slices if (stack[s] == value).any() or not np.isin(stack[s], values).any()]
+    return {0: [s for s in slices if (stack[s] == value).any() or not np.isin(stack[s], values).any()]}
 
 
 def _marks(request: Request, view: SliceView, only: int | None) -> dict[int, Marks]:

@@ -313,6 +313,7 @@ class SlmSam2Infer(InferTask):
                     looks=(job.looks or {}).get(value),
                     exemplars=tuple(one for one in job.exemplars.get(value, ()) if one.kin is None),
                     plain=job.plain,
+                    across=job.across.get(value, {}),
                 )
                 self._memory.remember(keys[name], known)
                 if facts["found"] > len(facts["painted"]):  # else most of it is the user's own

@@ -143,6 +143,11 @@ def _packed(known: Known) -> Arrays:
         "region": None if known.region is None else [int(edge) for edge in known.region],
         "window": None if known.window is None else [float(number) for number in known.window],
         "plain": known.plain,
+        "across": [
+            [int(dimension), int(index), put(mask)]
+            for dimension, planes in known.across.items()
+            for index, mask in planes.items()
+        ],
     }
     return {"facts": np.array(json.dumps(facts)), **arrays}
 
@@ -171,6 +176,9 @@ def _unpacked(facts: dict[str, Any], arrays: Any) -> Known:
             one["loose"],
         )
 
+    across: dict[int, dict[int, np.ndarray]] = {}
+    for dimension, index, one in facts.get("across", ()):  # steps before planes were known have none
+        across.setdefault(dimension, {})[index] = mask(one)
     return Known(
         axis=facts["axis"],
         given=mask(facts["given"]),
@@ -180,4 +188,5 @@ def _unpacked(facts: dict[str, Any], arrays: Any) -> Known:
         window=facts["window"] and tuple(facts["window"]),
         plain=facts["plain"],
         restored=True,
+        across=across,
     )

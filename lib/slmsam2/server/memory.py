@@ -88,10 +88,21 @@ def _pack(known: Known) -> _Packed:
 
 def _changes_nothing(before: Known, now: Known) -> bool:
     """Whether a request was given the same as the one before, and gave the same."""
-    prompts = [{at: prompt_digest(one) for at, one in known.prompts.items()} for known in (before, now)]
     return (
-        before.axis == now.axis and prompts[0] == prompts[1] and np.array_equal(before.returned, now.returned)
+        before.axis == now.axis
+        and _digests(before) == _digests(now)
+        and np.array_equal(before.returned, now.returned)
     )
+
+
+def _digests(known: Known) -> dict[tuple[int, int], bytes]:
+    """Of all that was given: dimension of the stack and index -> digest."""
+    across = {
+        (along, at): prompt_digest(one)
+        for along, planes in known.across.items()
+        for at, one in planes.items()
+    }
+    return across | {(0, at): prompt_digest(one) for at, one in known.prompts.items()}
 
 
 class Memory:

@@ -22,7 +22,7 @@ AXES = ("0", "1", "2")
 DIRECTIONS = ("both", "forward", "backward")
 CLEANING = tuple(field.name for field in fields(Cleaning))
 EXTENSIONS = (".nii.gz", ".nii", ".nrrd", ".mha")
-PromptSlices = list[int] | dict[str, list[int]]
+PromptSlices = list[int] | dict[str, list[int] | dict[int, list[int]]]
 DTYPES = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float32")
 
 
@@ -49,7 +49,8 @@ class Parameters:
         structures: names to propagate; None: all that are painted.
         selected: the segment that is selected in 3D Slicer.
         label_info: the client's own list of structures, unchecked.
-        prompt_slices: painted slices to use; None: all. A list for all structures, or a list per structure's name.
+        prompt_slices: painted slices to use; None: all. A list for all structures; or per structure's name a list, or
+            one for each axis along which slices of it were painted.
         axis: stored array axis of the slices; None: found out.
         window: intensity window; None: chosen from the image.
         speed: how accurate and how fast, see :mod:`slmsam2.modeling.speed`.
@@ -203,7 +204,17 @@ def _prompt_slices(request: Mapping[str, Any]) -> PromptSlices | None:
     value = _value(request, "prompt_slices")
     if not isinstance(value, Mapping):
         return _slices(value, "prompt_slices")
-    return {str(name): _slices(listed, "prompt_slices") or [] for name, listed in value.items()} or None
+    return {str(name): _slices_of_one(listed) for name, listed in value.items()} or None
+
+
+def _slices_of_one(value: Any) -> list[int] | dict[int, list[int]]:
+    """The slices of one structure: a list, or one for each axis."""
+    if not isinstance(value, Mapping):
+        return _slices(value, "prompt_slices") or []
+    unknown = sorted(str(axis) for axis in value if str(axis) not in AXES)
+    if unknown:
+        raise PromptError(f"prompt_slices names an axis {unknown[0]!r}. Choose one of: {', '.join(AXES)}.")
+    return {int(axis): _slices(listed, "prompt_slices") or [] for axis, listed in value.items()}
 
 
 def _slices(value: Any, name: str) -> list[int] | None:

@@ -9,6 +9,7 @@ from nibabel.orientations import io_orientation
 from scipy import ndimage
 
 from slmsam2.errors import GridError
+from slmsam2.planes import sketched_planes
 from slmsam2.volume.volume import Volume, shape_text
 
 # Grids are the same when no voxel lies further than this from its twin, in voxels.
@@ -207,7 +208,8 @@ def painted_axis(mask: np.ndarray, default: int) -> int:
         An axis along which only separate slices are painted: `default` if it is one, else that with the
         fewest slices, else the first, of those whose slices show an area and not just a line, as anything thin
         does. Failing this, the axis along which a few slices side by side (5 at most) are painted, each much
-        wider than their stack is thick. Else `default`.
+        wider than their stack is thick. Else `default`, unless it was painted in planes across both others: then
+        that of these with more of them.
     """
     if not mask.any():
         return default
@@ -221,7 +223,11 @@ def painted_axis(mask: np.ndarray, default: int) -> int:
         return min(separate, key=lambda axis: int(painted[axis].sum()))
     if thickness[thinnest] <= min(_MOST_ADJACENT_SLICES, thickness[middle] / _WIDER_THAN_THICK):
         return thinnest
-    return default
+    planes = sketched_planes(np.moveaxis(mask, default, 0))
+    if planes is None or 0 in planes:
+        return default
+    others = [axis for axis in range(3) if axis != default]
+    return others[max(planes, key=lambda dimension: len(planes[dimension])) - 1]
 
 
 def _occupied(mask: np.ndarray) -> list[np.ndarray]:

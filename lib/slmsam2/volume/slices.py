@@ -36,39 +36,46 @@ class SliceView:
         in_plane = [other for other in range(3) if other != axis]
         column, row = sorted(in_plane, key=lambda other: patient_axis[other])
         self.axis = axis
+        self._shape, self._affine = shape, affine
         self.num_slices = int(shape[axis])
         self.slice_shape = (int(shape[row]), int(shape[column]))
         self.patient_axis = int(patient_axis[axis])
         """That the slices are along: 0 right, 1 anterior, 2 superior."""
-        self._order = (axis, row, column)
+        self.order = (axis, row, column)
+        """The stored axes of slices, rows and columns."""
         # Slices ascend along RAS+, rows and columns descend.
-        self._flips = tuple(orientation[self._order, 1] * [1, -1, -1] < 0)
+        self._flips = tuple(orientation[self.order, 1] * [1, -1, -1] < 0)
         lengths = np.linalg.norm(affine[:3, :3], axis=0)
         self.spacing = (float(lengths[axis]), float(lengths[row]), float(lengths[column]))
         """Distance in mm between slices, between rows, and between columns."""
 
     def to_stack(self, array: np.ndarray) -> np.ndarray:
         """(I, J, K) stored -> (S, H, W), a view."""
-        return array.transpose(self._order)[self._flip]
+        return array.transpose(self.order)[self._flip]
 
     def to_stored(self, stack: np.ndarray) -> np.ndarray:
         """(S, H, W) -> (I, J, K) stored, a view."""
-        return stack[self._flip].transpose(np.argsort(self._order))
+        return stack[self._flip].transpose(np.argsort(self.order))
 
-    def stack_index(self, stored_slice: int) -> int:
-        """Number in the stack of a slice numbered along the stored axis."""
-        return self.num_slices - 1 - stored_slice if self._flips[0] else stored_slice
+    def stack_index(self, stored_slice: int, dimension: int = 0) -> int:
+        """Number in the stack of a slice numbered along the stored axis; or of a row (1), or of a column (2)."""
+        return self.stored_index(stored_slice, dimension)  # a reversal is its own inverse
 
-    def stored_index(self, stack_slice: int) -> int:
-        """Number along the stored axis of a slice numbered in the stack."""
-        return self.stack_index(stack_slice)  # a reversal is its own inverse
+    def stored_index(self, stack_slice: int, dimension: int = 0) -> int:
+        """Number along the stored axis of a slice numbered in the stack; or of a row (1), or of a column (2)."""
+        length = (self.num_slices, *self.slice_shape)[dimension]
+        return length - 1 - stack_slice if self._flips[dimension] else stack_slice
+
+    def across(self, dimension: int) -> SliceView:
+        """The same volume as a stack along its rows (1) or its columns (2)."""
+        return SliceView(self._shape, self._affine, self.order[dimension])
 
     def stack_position(self, point: tuple[int, int, int]) -> tuple[int, int, int]:
         """(slice, row, column) in the stack of a stored voxel (i, j, k)."""
         lengths = (self.num_slices, *self.slice_shape)
         places = [
             length - 1 - point[axis] if flipped else point[axis]
-            for axis, length, flipped in zip(self._order, lengths, self._flips, strict=True)
+            for axis, length, flipped in zip(self.order, lengths, self._flips, strict=True)
         ]
         return places[0], places[1], places[2]
 

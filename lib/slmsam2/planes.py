@@ -1,0 +1,68 @@
+"""Which planes somebody painted on, where these are not all parallel."""
+
+from __future__ import annotations
+
+import numpy as np
+
+# so many times as many slices as planes show something, or these slices are what was painted: of a proposal that was
+# corrected, and of a structure that is begun
+CORRECTED, SKETCHED = 4, 2
+MOST_PLANES = 24
+# where most slices show nothing but lines, one does that has more painted than so many of them
+QUIET_SHARE = 0.25
+
+
+def crossing_planes(mask: np.ndarray, fewer: int = CORRECTED) -> dict[int, list[int]] | None:
+    """The planes across the axes of a stack that together hold all that is painted.
+
+    Args:
+        mask: bool (S, H, W), what was painted, or changed, most likely on slices.
+        fewer: how many times as many slices must show something as there are planes.
+
+    Returns:
+        Dimension -> ascending indices of slices (0), rows (1), columns (2); None where it takes too many of them: then
+        it was painted slice by slice, or is a whole.
+    """
+    shown = np.flatnonzero(mask.any(axis=(1, 2)))
+    most = min(len(shown) // fewer, MOST_PLANES)
+    if most == 0:
+        return None
+    mask = mask[shown]
+    areas = np.count_nonzero(mask, axis=(1, 2))
+    quiet = mask[np.argsort(areas, kind="stable")[int(QUIET_SHARE * len(shown))]]
+    if _cover(np.argwhere(quiet), most) is None:  # a whole structure is known at little cost
+        return None
+    planes = _cover(np.argwhere(mask), most)
+    if planes is not None and 0 in planes:
+        planes[0] = shown[planes[0]].tolist()
+    return planes
+
+
+def sketched_planes(mask: np.ndarray) -> dict[int, list[int]] | None:
+    """The same of a structure that was painted in several planes, to begin with: these cross, none beside another.
+
+    What is thin lies on a few planes side by side, however it was painted.
+    """
+    planes = crossing_planes(mask, SKETCHED)
+    if planes is None or len(planes) < 2:
+        return None
+    beside = any(np.diff(indices).min(initial=2) < 2 for indices in planes.values())
+    return None if beside else planes
+
+
+def _cover(points: np.ndarray, most: int) -> dict[int, list[int]] | None:
+    """Hyperplanes across the axes that hold all points, int (n, d): each the one that holds most of those left.
+
+    Returns:
+        Axis -> ascending indices; None where it takes more than ``most``. Of equal ones the first axis counts.
+    """
+    planes: dict[int, list[int]] = {}
+    for _ in range(most):
+        if not len(points):
+            break
+        counts = [np.bincount(places) for places in points.T]
+        along = int(np.argmax([held.max() for held in counts]))
+        index = int(counts[along].argmax())
+        planes.setdefault(along, []).append(index)
+        points = points[points[:, along] != index]
+    return None if len(points) else {along: sorted(indices) for along, indices in sorted(planes.items())}

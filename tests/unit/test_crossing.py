@@ -1,0 +1,114 @@
+"""What was found along rows or columns, brought to the slices."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from slmsam2.engine.crossing import Crossings, crossings_of, lines_of, lines_on, mix
+from slmsam2.engine.propagation import Propagation
+from slmsam2.engine.regions import Region
+from slmsam2.metrics import dice
+from slmsam2.volume import SliceView
+
+pytestmark = pytest.mark.unit
+
+SHAPE = (18, 22, 26)
+MASK_SIZE = 16
+ORIENTATIONS = [
+    np.diag([*signs, 1.0])[[*order, 3]]
+    for order in itertools.permutations(range(3))
+    for signs in itertools.product([1.0, -1.0], repeat=3)
+]
+
+
+def propagated(view, region, mask, score=5.0):
+    """As a propagation that has found ``mask``, bool (I, J, K), everywhere along the view."""
+    stack = region.cut(view.to_stack(np.where(mask, 4.0, -4.0))).astype(np.float32)
+    size = (MASK_SIZE, MASK_SIZE)
+    logits = torch.nn.functional.interpolate(torch.from_numpy(stack.copy())[:, None], size, mode="area")
+    slices = len(logits)
+    return Propagation(
+        objects=[3],
+        low_res=logits,
+        object_score=torch.full((slices, 1), score),
+        iou=torch.full((slices, 1), 0.9),
+        agreement=torch.full((slices, 1), torch.nan),
+        visited=torch.ones(slices, 1, dtype=torch.bool),
+        out_size=region.size,
+    )
+
+
+@pytest.fixture
+def structure():
+    """Of no symmetry."""
+    mask = np.zeros(SHAPE, bool)
+    mask[3:12, 4:15, 5:14] = True
+    mask[3:15, 4:9, 5:20] = True
+    return mask
+
+
+@pytest.mark.parametrize("dimension", [1, 2])
+@pytest.mark.parametrize("affine", ORIENTATIONS)
+def test_found_where_it_is_in_every_orientation(structure, affine, dimension):
+    view = SliceView(SHAPE, affine, 2)
+    other = view.across(dimension)
+    height, width = other.slice_shape
+    region = Region(1, height - 1, 2, width, (height, width))
+    plane = np.flatnonzero(other.to_stack(structure).any(axis=(1, 2)))[2]
+    prompts = {3: {int(plane): other.to_stack(structure)[plane]}}
+    ((value, crossing),) = crossings_of(
+        propagated(other, region, structure), region, prompts, view, dimension, None
+    )
+    places = [np.arange(size, dtype=float) for size in (view.num_slices, *view.slice_shape)]
+    assert value == 3
+    assert dice(crossing.at(places) > 0, view.to_stack(structure)) > 0.95
+    row = int(np.argmax(crossing.weights))
+    assert other.stack_index(view.stored_index(row, dimension)) == plane
+
+
+def test_the_better_one_counts_more(structure):
+    """Found from slice to slice is nothing beyond the painted slice; along the rows all."""
+    view = SliceView(SHAPE, np.eye(4), 2)
+    other = view.across(1)
+    height, width = other.slice_shape
+    whole = Region(0, height, 0, width, (height, width))
+    planes = {3: {7: other.to_stack(structure)[7]}}
+    found = dict(
+        crossings_of(propagated(other, whole, structure), whole, planes, view, 1, None),
+    )
+    crossings = Crossings({}, {3: [found[3]]}, None)
+    height, width = view.slice_shape
+    region = Region(0, height, 0, width, (height, width))
+    wrong = propagated(view, region, np.zeros_like(structure), score=3.0)
+    given = view.to_stack(structure)[8]
+    wrong.low_res[8] = propagated(view, region, structure).low_res[8]
+    wrong.visited[12:] = False
+    mix(wrong, region, {3: {8: given}}, crossings, 1.0)
+    masks = np.stack([(wrong.slice_logits(s)[0] > 0).numpy() for s in range(SHAPE[2])])
+    assert dice(masks, view.to_stack(structure)) > 0.9
+    assert wrong.visited[13]
+    assert not wrong.visited[24]
+    assert 0.3 < wrong.expected[3][12] < 1
+
+
+def test_without_other_planes_nothing_changes(structure):
+    view = SliceView(SHAPE, np.eye(4), 2)
+    height, width = view.slice_shape
+    region = Region(0, height, 0, width, (height, width))
+    result = propagated(view, region, structure)
+    before = result.low_res.clone()
+    mix(result, region, {3: {8: view.to_stack(structure)[8]}}, Crossings(), 1.0)
+    assert torch.equal(before, result.low_res)
+    assert not result.expected
+
+
+def test_lines():
+    row, column = np.zeros((4, 6), bool), np.zeros((4, 5), bool)
+    row[1, 2:4] = column[2, 3] = True
+    across = {1: {0: row}, 2: {5: column}}
+    given, inside = lines_on(1, across, (4, 5, 6))
+    assert given.sum() == 5 + 6 - 1
+    assert np.argwhere(inside).tolist() == [[0, 2], [0, 3]]
+    assert np.argwhere(lines_of(across, (4, 5, 6))).tolist() == [[0, 2], [0, 3], [3, 5]]
