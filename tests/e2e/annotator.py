@@ -146,7 +146,7 @@ def propagate_correction(
     """
     again, _ = propagate(viewer)
     params, label = viewer.sent()[-1]
-    assert params["prompt_slices"] == {scene.structure: painted}
+    assert params["prompt_slices"] == {scene.structure: {params["axis"]: painted}}
     label = label.reshape(found.shape, order="F")
     assert slices_of(label) == painted  # exactly what the user painted or changed
     assert np.array_equal(label[:, :, painted], corrected[:, :, painted])

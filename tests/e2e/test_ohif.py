@@ -111,7 +111,7 @@ def test_two_structures(open_viewer, pacs, ct, organs, pictures):
     assert not (erased[:, :, e] == 2).any()
     viewer.page.select_option(".slmsam2 [title='What to propagate']", "all")
     both, _ = propagate(viewer)
-    assert viewer.sent()[-1][0]["prompt_slices"] == {"liver": [k], "spleen": [e, k]}
+    assert viewer.sent()[-1][0]["prompt_slices"] == {"liver": {"2": [k]}, "spleen": {"2": [e, k]}}
     assert min(slices_of(both == 2)) > e
     assert dice(both[:, :, : e + 1] == 1, first[:, :, : e + 1] == 1) > 0.95
     submit(viewer, pacs, ct, {"liver": 1, "spleen": 2})

@@ -55,7 +55,7 @@ def test_slices_that_are_right_are_given_and_all_steps_can_be_taken_back(
     assert abs(second - first) > 1
 
     again, _ = propagate(viewer)
-    assert viewer.sent()[-1][0]["prompt_slices"] == {"liver": sorted([first, k])}
+    assert viewer.sent()[-1][0]["prompt_slices"] == {"liver": {"2": sorted([first, k])}}
     assert np.array_equal(again[:, :, first], found[:, :, first])
 
     confirmation = f"confirmation (slice {first})"

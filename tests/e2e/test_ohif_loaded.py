@@ -44,7 +44,7 @@ def test_a_correction_of_a_loaded_label_leaves_its_other_slices(
     viewer.press("propagate")
     viewer.wait_for_message("structure: slices")
     given = slices_of(label)
-    assert viewer.sent()[-1][0]["prompt_slices"] == {"structure": given}
+    assert viewer.sent()[-1][0]["prompt_slices"] == {"structure": {"2": given}}
     assert np.array_equal(viewer.label()[:, :, given], corrected[:, :, given])
 
 

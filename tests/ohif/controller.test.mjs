@@ -170,13 +170,13 @@ test('of a loaded structure a correction and Propagate change only the slices on
   assert.match(controller.message.text, /^Paint liver on one slice first, or correct a slice/); // it is finished
   images[1].set([0, 1]); // corrected
   await controller.propagate();
-  assert.deepEqual(sent[0].prompt_slices, { liver: [1] });
+  assert.deepEqual(sent[0].prompt_slices, { liver: { 2: [1] } });
   assert.deepEqual(shown(), [1, 1, 0, 1]);
   images[1].set([0, 0]); // "not here"
   session.notice();
   images[0].set([1, 0]);
   await controller.propagate();
-  assert.deepEqual([sent[1].prompt_slices, shown()], [{ liver: [0, 1] }, [1, 0, 0, 0]]);
+  assert.deepEqual([sent[1].prompt_slices, shown()], [{ liver: { 2: [0, 1] } }, [1, 0, 0, 0]]);
 });
 
 test('undo of a propagation brings the confidence of the one before back', async () => {

@@ -87,7 +87,7 @@ test('of a deleted structure nothing is left for the next one of its value', asy
   controller.addStructure('kidney');
   images[1].set([1, 0]);
   await controller.propagate();
-  assert.deepEqual(sent[0].prompt_slices, { kidney: [1] });
+  assert.deepEqual(sent[0].prompt_slices, { kidney: { 2: [1] } });
   leave();
 });
 

@@ -19,9 +19,10 @@ const result = (labels, reply, ranges, touched) =>
 
 test('of what is asked for only the prompts are sent, of the rest all', () => {
   const labels = bytes(1, 2, 1, 2, 1, 2, 0, 2);
-  const sent = (...prompts) => [...promptLabels(labels, DIMS, 2, new Map(prompts))];
-  assert.deepEqual(sent([1, [0, 3]], [2, [1]]), [1, 0, 0, 2, 0, 0, 0, 0]);
-  assert.deepEqual(sent([1, [0, 3]]), [1, 2, 0, 2, 0, 2, 0, 2]);
+  const sent = (...planes) => [...promptLabels(labels, DIMS, new Map(planes))];
+  assert.deepEqual(sent([1, [[], [], [0, 3]]], [2, [[], [], [1]]]), [1, 0, 0, 2, 0, 0, 0, 0]);
+  assert.deepEqual(sent([1, [[], [], [0, 3]]]), [1, 2, 0, 2, 0, 2, 0, 2]);
+  assert.deepEqual(sent([1, [[0], [], [0]]], [2, [[0], [], [3]]]), [1, 0, 1, 0, 1, 0, 0, 2]);
 });
 
 test('the result comes in, painted slices stay', () => {

@@ -18,12 +18,12 @@ const planned = (choice, touched) =>
   plan({ structures: [LIVER, SPLEEN], named: [LIVER, SPLEEN], direction: 'both', limit: null, ...choice }, touched, DIMS);
 
 test('painted structures are asked for, with their slices', () => {
-  const { axis, prompts, ranges, params } = planned({}, touchedOn(2, { 1: [12, 7], 5: [3] }));
+  const { axis, planes, ranges, params } = planned({}, touchedOn(2, { 1: [12, 7], 5: [3] }));
   assert.equal(axis, 2);
-  assert.deepEqual([...prompts], [[1, [7, 12]]]);
+  assert.deepEqual([...planes], [[1, [[], [], [7, 12]]]]);
   assert.deepEqual([...ranges], [[1, [0, 29]]]);
   assert.deepEqual(params.structures, ['liver']);
-  assert.deepEqual(params.prompt_slices, { liver: [7, 12] });
+  assert.deepEqual(params.prompt_slices, { liver: { 2: [7, 12] } });
   assert.deepEqual(params.label_info, [{ name: 'liver', id: 1 }, { name: 'spleen', id: 2 }]);
   assert.equal(params.axis, '2');
 });
@@ -39,6 +39,25 @@ test('of structures painted in different planes those of another plane are left 
   touched.join(touchedOn(1, { 2: [7] }));
   const { axis, structures, leftOut } = planned({}, touched);
   assert.deepEqual([axis, structures, leftOut], [1, [SPLEEN], [LIVER]]);
+});
+
+test('slices painted in several planes all go along, the axis stays that of the propagation before', () => {
+  const touched = touchedOn(2, { 1: [4] });
+  touched.join(touchedOn(0, { 1: [6, 5] }));
+  const { axis, planes, params } = planned({ along: 2 }, touched);
+  assert.equal(axis, 2);
+  assert.deepEqual(planes.get(1), [[5, 6], [], [4]]);
+  assert.deepEqual(params.prompt_slices, { liver: { 0: [5, 6], 2: [4] } });
+  assert.equal(planned({}, touched).axis, 0); // nothing was propagated yet: the plane painted in last
+  assert.equal(planned({ along: 1 }, touched).axis, 0); // of which nothing is given
+});
+
+test('the axis is one that leaves out no structure, if there is one', () => {
+  const touched = touchedOn(2, { 1: [4], 2: [7] });
+  touched.join(touchedOn(0, { 2: [3] }));
+  const { axis, leftOut, params } = planned({}, touched);
+  assert.deepEqual([axis, leftOut], [2, []]);
+  assert.deepEqual(params.prompt_slices, { liver: { 2: [4] }, spleen: { 0: [3], 2: [7] } });
 });
 
 test('one direction leaves the other side alone, for each structure its own', () => {

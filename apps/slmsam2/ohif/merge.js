@@ -17,16 +17,15 @@
  * tell what structures like them look like.
  * @param {Uint8Array} labels
  * @param {Dims} dims
- * @param {Axis} axis
- * @param {Map<number, number[]>} prompts structure's value -> slices along the axis
+ * @param {Map<number, number[][]>} planes structure's value -> slices along each axis
  * @returns {Uint8Array}
  */
-export function promptLabels(labels, dims, axis, prompts) {
-  const taken = new Map([...prompts].map(([value, slices]) => [value, new Set(slices)]));
+export function promptLabels(labels, dims, planes) {
+  const taken = new Map([...planes].map(([value, slices]) => [value, slices.map(each => new Set(each))]));
   const result = new Uint8Array(labels.length);
   forEachVoxel(dims, (voxel, ijk) => {
     const value = labels[voxel];
-    if (taken.get(value)?.has(ijk[axis]) ?? true) result[voxel] = value;
+    if (taken.get(value)?.some((slices, axis) => slices.has(ijk[axis])) ?? true) result[voxel] = value;
   });
   return result;
 }

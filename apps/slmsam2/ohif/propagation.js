@@ -91,13 +91,14 @@ function stillThere({ deleted }, { ranges }, { structures }) {
  * What to ask for, and the label map to send. Left out are a structure of which nothing was painted or changed since it
  * was loaded, as it is finished; and one that was only erased, as that says nothing about where it is.
  * @param {import('./session.js').Session} session
- * @param {import('./request.js').Choice} choice
+ * @param {import('./request.js').Choice} chosen
  * @throws {Error} with a sentence for the user
  */
-function prompts({ known, given, touched, labelmap: { dims } }, choice) {
+function prompts({ known, given, touched, plane, labelmap: { dims } }, chosen) {
+  const choice = { ...chosen, along: plane };
   const worked = choice.structures.filter(({ value }) => touched.byValue.has(value));
   if (worked.length === 0) throw nothingPainted(choice.structures);
-  const send = ({ axis, prompts }) => promptLabels(known, dims, axis, prompts);
+  const send = ({ planes }) => promptLabels(known, dims, planes);
   const all = plan({ ...choice, structures: worked }, given, dims);
   const shown = valuesIn(send(all));
   const structures = all.structures.filter(({ value }) => shown.has(value));

@@ -9,14 +9,17 @@
  * @property {Structure[]} named all there are
  * @property {Direction} direction forward: towards higher slice numbers
  * @property {number|null} limit the last slice to go to; null: as far as the structure goes
+ * @property {Axis|null} [along] the axis that was propagated along before
  * @typedef {object} Plan
  * @property {Axis} axis
- * @property {Map<number, number[]>} prompts structure's value -> slices painted or changed by the user
+ * @property {Map<number, number[][]>} planes structure's value -> slices painted or changed by the user, along each axis
  * @property {Map<number, [number, number]>} ranges structure's value -> slices that may change
  * @property {Structure[]} structures those with prompts
  * @property {Structure[]} leftOut those that are painted in other planes only
  * @property {Record<string, unknown>} params of the request
  */
+
+const AXES = /** @type {Axis[]} */ ([0, 1, 2]);
 
 /**
  * @param {Choice} choice
@@ -25,17 +28,17 @@
  * @returns {Plan}
  * @throws {Error} with a sentence for the user: nothing is painted, or the limit does not fit
  */
-export function plan({ structures, named, direction, limit }, touched, dims) {
+export function plan({ structures, named, direction, limit, along = null }, touched, dims) {
   const painted = structures.filter(({ value }) => touched.lastAxis.has(value));
   if (painted.length === 0) throw nothingPainted(structures);
-  const axis = touched.lastAxis.get(painted.at(-1).value);
-  const prompts = new Map(painted.map(({ value }) => [value, touched.slices(value, axis)]));
-  const asked = painted.filter(({ value }) => prompts.get(value).length > 0);
+  const axis = mainAxis(painted.map(({ value }) => value), touched, along);
+  const asked = painted.filter(({ value }) => touched.slices(value, axis).length > 0);
   const leftOut = painted.filter(each => !asked.includes(each));
-  const all = asked.flatMap(({ value }) => prompts.get(value));
+  const planes = new Map(asked.map(({ value }) => [value, AXES.map(each => touched.slices(value, each))]));
+  const all = asked.flatMap(({ value }) => planes.get(value)[axis]);
   const [first, last] = bounds(direction, limit, Math.min(...all), Math.max(...all), dims[axis]);
   const ranges = new Map(asked.map(({ value }) => {
-    const own = prompts.get(value);
+    const own = planes.get(value)[axis];
     return [value, /** @type {[number, number]} */ ([
       direction === 'forward' ? Math.min(...own) : first,
       direction === 'backward' ? Math.max(...own) : last,
@@ -44,13 +47,33 @@ export function plan({ structures, named, direction, limit }, touched, dims) {
   const params = {
     label_info: named.map(({ name, value }) => ({ name, id: value })),
     structures: asked.map(({ name }) => name),
-    prompt_slices: Object.fromEntries(asked.map(({ name, value }) => [name, prompts.get(value)])),
+    prompt_slices: Object.fromEntries(asked.map(({ name, value }) => [name, byAxis(planes.get(value))])),
     axis: String(axis),
     direction,
     first_slice: first,
     last_slice: last,
   };
-  return { axis, prompts, ranges, structures: asked, leftOut, params };
+  return { axis, planes, ranges, structures: asked, leftOut, params };
+}
+
+/**
+ * The axis to go along: one along which as many structures as can be have slices; of such ones that of the propagation
+ * before, else the one painted along last.
+ * @param {number[]} values of structures
+ * @param {import('./touched.js').Touched} touched
+ * @param {Axis|null} before
+ * @returns {Axis}
+ */
+export function mainAxis(values, touched, before) {
+  const counts = AXES.map(axis => values.filter(value => touched.slices(value, axis).length > 0).length);
+  const best = AXES.filter(axis => counts[axis] === Math.max(...counts));
+  const last = touched.lastAxis.get(values.at(-1));
+  return [before, last, ...best].find(axis => best.includes(axis));
+}
+
+/** @param {number[][]} slices along each axis @returns {Record<number, number[]>} axis -> slices, where there are any */
+function byAxis(slices) {
+  return Object.fromEntries(AXES.filter(axis => slices[axis].length > 0).map(axis => [axis, slices[axis]]));
 }
 
 /** @param {Structure[]} structures */

@@ -3,6 +3,7 @@ import { NO_REPORT } from './confidence.js';
 import { History } from './history.js';
 import { applied, merge } from './merge.js';
 import { pointer } from './pointer.js';
+import { mainAxis } from './request.js';
 import { changedVoxels, difference, equal, filled, sliceVoxels, Touched, valuesAt } from './touched.js';
 
 const QUIET = 250; // ms after the last change of a stroke, if the mouse button is up
@@ -59,7 +60,7 @@ export class Session {
     const before = this.facts;
     this.known = labels;
     this.touched = this.touched.with(found);
-    this.axis = found.axis;
+    this.#goAlong([...found.slices.keys()]);
     this.unsaved = true;
     const slices = new Set([...found.slices.values()].flatMap(each => [...each]));
     this.#did('painting', slices.size === 1 ? [...slices][0] : null, found.change, before);
@@ -218,7 +219,7 @@ export class Session {
     change.voxels.forEach((voxel, n) => { this.known[voxel] = change.after[n]; });
     this.labelmap.apply(change);
     this.touched = this.touched.with({ axis, slices: new Map([[value, new Set([slice])]]) });
-    this.axis = axis;
+    this.#goAlong([value]);
     this.unsaved = true;
     const isOneStep = this.history.last?.part === start;
     const since = { voxels: start.voxels, before: start.values, after: valuesAt(this.known, start.voxels) };
@@ -234,10 +235,20 @@ export class Session {
     return given;
   }
 
+  /** @returns {import('./touched.js').Axis|null} that the last propagation went along */
+  get plane() {
+    return Object.keys(this.report.structures).length > 0 ? this.report.axis : null;
+  }
+
   /** @returns {number[]} all slices along the present axis that are given, of any structure */
   givenSlices() {
     const { given } = this;
     return [...given.byValue.keys()].flatMap(value => given.slices(value, this.axis));
+  }
+
+  /** The present axis is the one that these structures, which were just painted, are propagated along. */
+  #goAlong(values) {
+    this.axis = mainAxis(values, this.given, this.plane);
   }
 
   /** Note a step that was made. */
