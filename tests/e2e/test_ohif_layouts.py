@@ -7,6 +7,34 @@ from annotator import RADIUS, dice, largest_slice, paint_largest_slice, propagat
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
 
+def test_corrected_in_another_plane(open_viewer, ct, organs):
+    """What is missing of the spleen on a coronal slice is painted there; the axial one counts as before."""
+    viewer = open_viewer(ct)
+    viewer.choose_mpr()
+    spleen = organs["spleen"]
+    k, _ = paint_largest_slice(viewer, spleen, 10)
+    found, _ = propagate(viewer)
+    missing = np.count_nonzero(spleen & (found == 0), axis=(0, 2))
+    j = int(missing.argmax())
+    viewer.centre_on("mpr-coronal", (int(spleen[:, j].any(axis=1).nonzero()[0].mean()), j, k))
+    viewer.paint(spleen[:, j] & (found[:, j] == 0), 1, j, 1, viewport="mpr-coronal")
+    corrected = viewer.label()
+    assert slices_of(corrected != found, axis=1) == [j]
+    again, _ = propagate(viewer)
+    params, label = viewer.sent()[-1]
+    assert params["axis"] == "2"
+    assert params["prompt_slices"] == {"Structure 1": {"1": [j], "2": [k]}}
+    sent = label.reshape(found.shape, order="F")
+    assert slices_of(np.delete(sent, k, axis=2), axis=1) == [j]
+    assert np.array_equal(again[:, j], corrected[:, j])
+    assert np.array_equal(again[:, :, k], corrected[:, :, k])
+    assert dice(again > 0, spleen) > dice(corrected > 0, spleen) - 0.01
+    assert viewer.page.locator("[data-role=strip]").is_visible()
+    viewer.press("undo")
+    viewer.wait_for_message("taken back")
+    assert np.array_equal(viewer.label(), corrected)
+
+
 def test_painted_in_another_plane(open_viewer, ct, organs, pictures):
     viewer = open_viewer(ct)
     viewer.choose_mpr()

@@ -37,6 +37,7 @@ def propagated(view, region, mask, score=5.0):
         agreement=torch.full((slices, 1), torch.nan),
         visited=torch.ones(slices, 1, dtype=torch.bool),
         out_size=region.size,
+        redone={3: {4, 5}},
     )
 
 
@@ -91,6 +92,7 @@ def test_the_better_one_counts_more(structure):
     assert wrong.visited[13]
     assert not wrong.visited[24]
     assert 0.3 < wrong.expected[3][12] < 1
+    assert wrong.redone[3] == {4, *np.flatnonzero(view.to_stack(structure).any(axis=(1, 2)))} - {8}
 
 
 def test_without_other_planes_nothing_changes(structure):

@@ -38,6 +38,7 @@ class Crossing:
         ranges: first and last (exclusive) slice, row and column that the samples are spread over.
         confidence: (P,) expected Dice coefficient on each plane, 0 where the propagation did not come to.
         weights: (P,) how much each plane counts.
+        is_new: whether anything of it was computed for this request.
     """
 
     dimension: int
@@ -45,6 +46,7 @@ class Crossing:
     ranges: tuple[tuple[int, int], ...]
     confidence: np.ndarray
     weights: np.ndarray
+    is_new: bool
 
     def at(self, places: Sequence[np.ndarray]) -> np.ndarray:
         """Mask logits at the crossings of slices, rows and columns, each a list of places in pixels' centres."""
@@ -129,7 +131,8 @@ def crossings_of(
         if other.stored_index(0) != view.stored_index(0, dimension):
             confidence, weights = confidence[::-1], weights[::-1]
         turned = view.to_stack(other.to_stored(logits))
-        yield value, Crossing(dimension, turned, ranges, confidence, weights)
+        is_new = bool(propagation.redone[value])
+        yield value, Crossing(dimension, turned, ranges, confidence, weights, is_new)
 
 
 def mix(
@@ -170,6 +173,10 @@ def mix(
         free = [index for index in range(len(mixed)) if index not in prompts[obj]]
         result.low_res[free, column] = torch.from_numpy(mixed[free]).float()
         result.visited[:, column] |= (result.low_res[:, column] > 0).any(dim=2).any(dim=1)
+        if any(crossing.is_new for crossing in found):
+            result.redone[obj].update(
+                set(np.flatnonzero(anywhere.any(axis=(1, 2))).tolist()).intersection(free)
+            )
         masks = result.low_res[:, column].numpy() > 0
         expected = [
             _expected(*of_slice)
