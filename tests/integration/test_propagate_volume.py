@@ -154,6 +154,29 @@ def test_what_is_painted_in_other_planes_is_taken_too(network, several_planes):
     assert not np.array_equal(alone, result)
 
 
+def test_a_plane_without_the_structure_stays_without_it(network, several_planes):
+    volume, _, whole = several_planes
+    painted = np.where(whole, 3, 0)
+    painted[6] = 0
+    result, report = propagate_volume(
+        volume, painted, model=network, axis=2, prompt_slices={2: [PAINTED], 0: [6]}
+    )
+    (facts,) = report["structures"].values()
+    assert facts["painted_across"] == {0: [6]}
+    assert not result[6].any()
+    assert np.count_nonzero(result) > np.count_nonzero(painted[..., PAINTED])
+
+
+def test_planes_that_cannot_be(network, several_planes):
+    volume, painted, _ = several_planes
+    with pytest.raises(PromptError, match="along axis 0 slices are 0 to 19"):
+        propagate_volume(volume, painted, model=network, prompt_slices={2: [PAINTED], 0: [20]})
+    with pytest.raises(PromptError, match="no axis 3"):
+        propagate_volume(volume, painted, model=network, axis=2, prompt_slices={2: [PAINTED], 3: [1]})
+    with pytest.raises(PromptError, match="No structure is painted on the chosen slices"):
+        propagate_volume(volume, painted, model=network, axis=2, prompt_slices={0: [6]})
+
+
 def test_several_planes_in_any_orientation(network, several_planes):
     volume, painted, _ = several_planes
     expected, _ = propagate_volume(volume, painted, model=network, axis=2)

@@ -157,55 +157,65 @@ def mix(
         found = crossings.found.get(obj)
         if not found:
             continue
-        own, weights = _counting(result, obj, prompts[obj], spacing, crossings.calibration)
+        confidence, weights = _counting(result, obj, prompts[obj], spacing, crossings.calibration)
         alone = result.low_res[:, column].clamp(-BLEND_LIMIT, BLEND_LIMIT).numpy()
-        weights, best = (np.broadcast_to(each[:, None, None], alone.shape).copy() for each in (weights, own))
-        mixed, yes, anywhere = weights * alone, weights * (alone > 0), alone > 0
+        mixture = _Mixture(alone.shape)
+        mixture.add(alone, weights[:, None, None], confidence[:, None, None])
         for crossing in found:
-            logits, counts = crossing.at(places), crossing.along(crossing.weights, places)
-            mixed += counts * logits
-            weights += counts
-            yes += counts * (logits > 0)
-            anywhere |= (logits > 0) & (counts > 0)
-            np.maximum(best, crossing.along(crossing.confidence, places), out=best)
-        total = np.maximum(weights, LEAST_WEIGHT)
-        mixed = np.where(weights > 0, mixed / total, -BLEND_LIMIT)
-        free = [index for index in range(len(mixed)) if index not in prompts[obj]]
-        result.low_res[free, column] = torch.from_numpy(mixed[free]).float()
-        result.visited[:, column] |= (result.low_res[:, column] > 0).any(dim=2).any(dim=1)
-        if any(crossing.is_new for crossing in found):
-            result.redone[obj].update(
-                set(np.flatnonzero(anywhere.any(axis=(1, 2))).tolist()).intersection(free)
-            )
+            counts, sure = (crossing.along(each, places) for each in (crossing.weights, crossing.confidence))
+            mixture.add(crossing.at(places), counts, sure)
+        free = [index for index in range(len(alone)) if index not in prompts[obj]]
+        result.low_res[free, column] = torch.from_numpy(mixture.logits[free]).float()
         masks = result.low_res[:, column].numpy() > 0
-        expected = [
-            _expected(*of_slice)
-            for of_slice in zip(masks, alone > 0, anywhere, yes / total, best, strict=True)
-        ]
-        result.expected[obj] = np.array(expected)
+        result.expected[obj] = mixture.expected(masks, alone > 0)
+        result.visited[:, column] |= torch.from_numpy(masks.any(axis=(1, 2)))
+        if any(crossing.is_new for crossing in found):
+            result.redone[obj].update(index for index in free if mixture.anywhere[index].any())
 
 
-def _expected(
-    mask: np.ndarray, alone: np.ndarray, anywhere: np.ndarray, yes: np.ndarray, best: np.ndarray
-) -> float:
-    """The Dice coefficient to be expected of a slice of a mixture.
+class _Mixture:
+    """Mask logits (S, n, n) from several sides, each with its weights and confidence."""
 
-    Where something is left: the mean of the largest confidence there, of the Dice coefficient with what was found from
-    slice to slice, and of the share that it is of all that was found along any dimension. Where nothing is: the share
-    of those that say so, where some do not. On 32 structures with one to three corrections in other planes the rank
-    correlation with the true one was 0.73, 0.71 and 0.70.
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self._sum, self._weights, self._yes, self._best = np.zeros((4, *shape), np.float32)
+        self.anywhere = np.zeros(shape, bool)
+        """Where any side has found something."""
 
-    Args:
-        mask, alone, anywhere: bool (n, n), the mixture, what was found from slice to slice, and along any dimension.
-        yes: (n, n), the share of those that say that the structure is there.
-        best: (n, n), the largest expected Dice coefficient of the planes that meet there.
-    """
-    if mask.any():
-        return (
-            float(best[mask].mean() + dice(mask, alone) + (mask & anywhere).sum() / (mask | anywhere).sum())
-            / 3
-        )
-    return 1 - float(yes[anywhere].mean()) if anywhere.any() else 1.0
+    def add(self, logits: np.ndarray, weights: np.ndarray, confidence: np.ndarray) -> None:
+        """One more side; the latter two are broadcast against its logits (S, n, n)."""
+        self._sum += weights * logits
+        self._weights += weights
+        self._yes += weights * (logits > 0)
+        self.anywhere |= (logits > 0) & (weights > 0)
+        np.maximum(self._best, confidence, out=self._best)
+
+    @property
+    def logits(self) -> np.ndarray:
+        """The mean, where anything counts."""
+        mean: np.ndarray = self._sum / np.maximum(self._weights, LEAST_WEIGHT)
+        return np.where(self._weights > 0, mean, -BLEND_LIMIT)
+
+    def expected(self, masks: np.ndarray, alone: np.ndarray) -> np.ndarray:
+        """The Dice coefficients (S,) to be expected.
+
+        Where something is left: the mean of the largest confidence there, of the Dice coefficient with what was found
+        from slice to slice, and of the share that it is of all that any side has found. Where nothing is: the share of
+        those that say so, where some do not. On 32 structures with one to three corrections in other planes their rank
+        correlation with the true ones was 0.72, 0.69 and 0.68.
+
+        Args:
+            masks, alone: bool (S, n, n), what is left, and what was found from slice to slice.
+        """
+        expected = np.ones(len(masks))
+        for index, (mask, anywhere) in enumerate(zip(masks, self.anywhere, strict=True)):
+            if mask.any():
+                share = np.count_nonzero(mask & anywhere) / np.count_nonzero(mask | anywhere)
+                sure = float(self._best[index][mask].mean())
+                expected[index] = (sure + dice(mask, alone[index]) + share) / 3
+            elif anywhere.any():
+                yes = self._yes[index][anywhere] / np.maximum(self._weights[index][anywhere], LEAST_WEIGHT)
+                expected[index] = 1 - yes.mean()
+        return expected
 
 
 def _counting(
