@@ -48,8 +48,12 @@ test('slices painted in several planes all go along, the axis stays that of the 
   assert.equal(axis, 2);
   assert.deepEqual(planes.get(1), [[5, 6], [], [4]]);
   assert.deepEqual(params.prompt_slices, { liver: { 0: [5, 6], 2: [4] } });
-  assert.equal(planned({}, touched).axis, 0); // nothing was propagated yet: the plane painted in last
-  assert.equal(planned({ along: 1 }, touched).axis, 0); // of which nothing is given
+  assert.equal(planned({ along: 0 }, touched).axis, 0);
+  assert.equal(planned({}, touched).axis, 2); // nothing was propagated yet: that of the series
+  assert.equal(planned({ along: 1 }, touched).axis, 2); // along which nothing is given
+  const across = touchedOn(1, { 1: [4] });
+  across.join(touchedOn(0, { 1: [6] }));
+  assert.equal(planned({}, across).axis, 0); // painted along last
 });
 
 test('the axis is one that leaves out no structure, if there is one', () => {

@@ -20,6 +20,7 @@
  */
 
 const AXES = /** @type {Axis[]} */ ([0, 1, 2]);
+const SERIES = 2; // the axis of the series' own slices
 
 /**
  * @param {Choice} choice
@@ -58,7 +59,7 @@ export function plan({ structures, named, direction, limit, along = null }, touc
 
 /**
  * The axis to go along: one along which as many structures as can be have slices; of such ones that of the propagation
- * before, else the one painted along last.
+ * before, else the series' own if all have some, else the one painted along last.
  * @param {number[]} values of structures
  * @param {import('./touched.js').Touched} touched
  * @param {Axis|null} before
@@ -67,8 +68,8 @@ export function plan({ structures, named, direction, limit, along = null }, touc
 export function mainAxis(values, touched, before) {
   const counts = AXES.map(axis => values.filter(value => touched.slices(value, axis).length > 0).length);
   const best = AXES.filter(axis => counts[axis] === Math.max(...counts));
-  const last = touched.lastAxis.get(values.at(-1));
-  return [before, last, ...best].find(axis => best.includes(axis));
+  const own = counts[SERIES] === values.length ? SERIES : null;
+  return [before, own, touched.lastAxis.get(values.at(-1)), ...best].find(axis => best.includes(axis));
 }
 
 /** @param {number[][]} slices along each axis @returns {Record<number, number[]>} axis -> slices, where there are any */
