@@ -79,7 +79,7 @@ def test_the_better_one_counts_more(structure):
     found = dict(
         crossings_of(propagated(other, whole, structure), whole, planes, view, 1, None),
     )
-    crossings = Crossings({3: {1: {}}}, {3: [found[3]]}, None)
+    crossings = Crossings({}, {3: [found[3]]}, None)
     height, width = view.slice_shape
     region = Region(0, height, 0, width, (height, width))
     wrong = propagated(view, region, np.zeros_like(structure), score=3.0)

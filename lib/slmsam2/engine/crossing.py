@@ -2,8 +2,8 @@
 
 A stack (S, H, W) can be cut along its rows (dimension 1), into planes (S, W), and along its columns (2), into planes
 (S, H). A structure that is given on such planes is propagated along them as well, and what is found is mixed with what
-was found from slice to slice. Each counts as much as is expected of it, the less the farther it is from what was given,
-and the more the better it finds again what was given in the other planes.
+was found from slice to slice: each counts as much as is expected of it, and the less the farther it is from what was
+given.
 """
 
 from __future__ import annotations
@@ -25,15 +25,14 @@ from slmsam2.volume import SliceView
 DIMENSIONS = (1, 2)  # rows, columns
 NEARNESS = 0.5  # exponent of the distance from what was given
 LEAST_WEIGHT = 1e-12
-LEAST_AGAIN = 0.05  # of what was given in other planes, that counts when less is found
 
 
 @dataclass(frozen=True, eq=False)
 class Crossing:
-    """A structure as it was found along one dimension of the stack.
+    """A structure as it was found along another dimension of the stack.
 
     Attributes:
-        dimension: 0 for slices, 1 for rows, 2 for columns.
+        dimension: 1 or 2.
         logits: float (S', H', W') mask logits; in the order of the stack, but one sample per plane along ``dimension``,
             and as many as the network's masks have along the other two.
         ranges: first and last (exclusive) slice, row and column that the samples are spread over.
@@ -59,19 +58,6 @@ class Crossing:
             outside = (wanted < first - 0.5) | (wanted > last - 0.5)
             values[(slice(None),) * dimension + (outside,)] = -BLEND_LIMIT
         return values
-
-    def again(self, given: Mapping[int, Mapping[int, np.ndarray]], shape: tuple[int, ...]) -> float:
-        """Dice coefficient with what was given along other dimensions of a stack (S, H, W), {dimension: {index: mask}},
-        LEAST_AGAIN at least; 1 where nothing was."""
-        both = total = 0
-        for dimension, planes in given.items():
-            for index, mask in planes.items() if dimension != self.dimension else ():
-                places = [np.arange(size, dtype=float) for size in shape]
-                places[dimension] = np.array([index], float)
-                found = self.at(places).squeeze(dimension) > 0
-                both += np.count_nonzero(found & mask)
-                total += np.count_nonzero(found) + np.count_nonzero(mask)
-        return max(2 * both / total, LEAST_AGAIN) if total else 1.0
 
     def along(self, per_plane: np.ndarray, places: Sequence[np.ndarray]) -> np.ndarray:
         """Numbers of the planes, (P,), at these places: broadcast against what :meth:`at` gives."""
@@ -167,21 +153,17 @@ def mix(
         spacing: between slices, mm.
     """
     places = _places(result, region)
-    shape = (len(result.low_res), *region.shape)
-    edges = ((0, shape[0]), (region.top, region.bottom), (region.left, region.right))
     for column, obj in enumerate(result.objects):
         found = crossings.found.get(obj)
         if not found:
             continue
         confidence, weights = _counting(result, obj, prompts[obj], spacing, crossings.calibration)
         alone = result.low_res[:, column].clamp(-BLEND_LIMIT, BLEND_LIMIT).numpy()
-        painted = {index: mask for index, mask in prompts[obj].items() if isinstance(mask, np.ndarray)}
-        given = {0: painted, **crossings.given[obj]}
         mixture = _Mixture(alone.shape)
-        for side in (Crossing(0, alone, edges, confidence, weights, is_new=False), *found):
-            again = side.again(given, shape)
-            counts, sure = (side.along(each, places) for each in (side.weights, side.confidence))
-            mixture.add(side.at(places), again * counts, sure)
+        mixture.add(alone, weights[:, None, None], confidence[:, None, None])
+        for crossing in found:
+            counts, sure = (crossing.along(each, places) for each in (crossing.weights, crossing.confidence))
+            mixture.add(crossing.at(places), counts, sure)
         free = [index for index in range(len(alone)) if index not in prompts[obj]]
         result.low_res[free, column] = torch.from_numpy(mixture.logits[free]).float()
         masks = result.low_res[:, column].numpy() > 0
