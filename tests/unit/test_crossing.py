@@ -9,6 +9,7 @@ import torch
 from slmsam2.engine.crossing import Crossings, crossings_of, lines_of, lines_on, mix
 from slmsam2.engine.propagation import Propagation
 from slmsam2.engine.regions import Region
+from slmsam2.engine.settings import Settings
 from slmsam2.metrics import dice
 from slmsam2.volume import SliceView
 
@@ -86,7 +87,7 @@ def test_the_better_one_counts_more(structure):
     given = view.to_stack(structure)[8]
     wrong.low_res[8] = propagated(view, region, structure).low_res[8]
     wrong.visited[12:] = False
-    mix(wrong, region, {3: {8: given}}, crossings, 1.0)
+    mix(wrong, region, {3: {8: given}}, crossings, 1.0, Settings())
     masks = np.stack([(wrong.slice_logits(s)[0] > 0).numpy() for s in range(SHAPE[2])])
     assert dice(masks, view.to_stack(structure)) > 0.9
     assert wrong.visited[13]
@@ -95,13 +96,46 @@ def test_the_better_one_counts_more(structure):
     assert wrong.redone[3] == {4, *np.flatnonzero(view.to_stack(structure).any(axis=(1, 2)))} - {8}
 
 
+@pytest.mark.parametrize(
+    ("settings", "reached"),
+    [(Settings(first=6, last=10), range(6, 11)), (Settings(down=False), range(8, 26))],
+    ids=["range", "direction"],
+)
+def test_other_planes_do_not_lead_where_it_may_not_go(structure, settings, reached):
+    view = SliceView(SHAPE, np.eye(4), 2)
+    other = view.across(1)
+    regions = [Region(0, v.slice_shape[0], 0, v.slice_shape[1], v.slice_shape) for v in (view, other)]
+    planes = {3: {7: other.to_stack(structure)[7]}}
+    found = dict(
+        crossings_of(propagated(other, regions[1], structure), regions[1], planes, view, 1, None),
+    )
+    result = propagated(view, regions[0], structure)
+    result.visited[:] = False
+    result.visited[8] = True
+    before = result.low_res.clone()
+    mix(
+        result,
+        regions[0],
+        {3: {8: view.to_stack(structure)[8]}},
+        Crossings({}, {3: [found[3]]}),
+        1.0,
+        settings,
+    )
+    visited = set(result.visited.flatten().nonzero().flatten().tolist())
+    shown = set(np.flatnonzero(view.to_stack(structure).any(axis=(1, 2))).tolist())
+    assert visited == shown & set(reached)
+    outside = sorted(set(range(SHAPE[2])) - set(reached))
+    assert torch.equal(result.low_res[outside], before[outside])
+    assert result.redone[3] <= set(reached) | {4, 5}
+
+
 def test_without_other_planes_nothing_changes(structure):
     view = SliceView(SHAPE, np.eye(4), 2)
     height, width = view.slice_shape
     region = Region(0, height, 0, width, (height, width))
     result = propagated(view, region, structure)
     before = result.low_res.clone()
-    mix(result, region, {3: {8: view.to_stack(structure)[8]}}, Crossings(), 1.0)
+    mix(result, region, {3: {8: view.to_stack(structure)[8]}}, Crossings(), 1.0, Settings())
     assert torch.equal(before, result.low_res)
     assert not result.expected
 

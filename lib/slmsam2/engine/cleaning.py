@@ -9,7 +9,6 @@ from itertools import pairwise
 import numpy as np
 from scipy.ndimage import binary_fill_holes, gaussian_filter1d, generate_binary_structure, label
 
-from slmsam2.engine.labels import untouched_slices
 from slmsam2.engine.propagation import Prompts
 from slmsam2.engine.settings import Settings
 from slmsam2.prompts import Across, Prompt, extent_of
@@ -61,7 +60,7 @@ def clean(
             mask = np.stack([binary_fill_holes(slice_mask) for slice_mask in mask])
         if cleaning.keep_largest:
             mask = _largest(mask, given, planes)
-        kept = [*given, *untouched_slices(given, settings, len(result))]
+        kept = [*given, *settings.untouched(given, len(result))]
         mask[kept] = before[kept]
         for dimension, index in ((d, index) for d, masks in planes.items() for index in masks):
             plane = (slice(None),) * dimension + (index,)

@@ -17,6 +17,7 @@ import torch
 from slmsam2.engine.confidence import Calibration, expected_dice, slice_facts
 from slmsam2.engine.propagation import Propagation
 from slmsam2.engine.regions import Region
+from slmsam2.engine.settings import Settings
 from slmsam2.engine.spans import BLEND_LIMIT
 from slmsam2.metrics import dice
 from slmsam2.prompts import Across, Prompt
@@ -141,16 +142,19 @@ def mix(
     prompts: Mapping[int, Mapping[int, Prompt]],
     crossings: Crossings,
     spacing: float,
+    settings: Settings,
 ) -> None:
     """Mix what was found from slice to slice with what was found along other dimensions, in place.
 
-    What was given on slices stays. ``result.expected`` says what Dice coefficients are expected of the mixture.
+    What was given on slices stays, and so do slices that the propagation was told not to go to. ``result.expected``
+    says what Dice coefficients are expected of the mixture.
 
     Args:
         result: in ``region``.
         prompts: {object: {slice: prompt}}, as propagated.
         crossings: what was found along others.
         spacing: between slices, mm.
+        settings: how ``result`` was propagated.
     """
     places = _places(result, region)
     for column, obj in enumerate(result.objects):
@@ -164,11 +168,12 @@ def mix(
         for crossing in found:
             counts, sure = (crossing.along(each, places) for each in (crossing.weights, crossing.confidence))
             mixture.add(crossing.at(places), counts, sure)
-        free = [index for index in range(len(alone)) if index not in prompts[obj]]
+        kept = settings.untouched(prompts[obj], len(alone)) | prompts[obj].keys()
+        free = sorted(set(range(len(alone))) - kept)
         result.low_res[free, column] = torch.from_numpy(mixture.logits[free]).float()
         masks = result.low_res[:, column].numpy() > 0
         result.expected[obj] = mixture.expected(masks, alone > 0)
-        result.visited[:, column] |= torch.from_numpy(masks.any(axis=(1, 2)))
+        result.visited[free, column] |= torch.from_numpy(masks[free].any(axis=(1, 2)))
         if any(crossing.is_new for crossing in found):
             result.redone[obj].update(index for index in free if mixture.anywhere[index].any())
 

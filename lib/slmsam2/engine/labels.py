@@ -52,7 +52,7 @@ def write_labels(
         raise VolumeError(
             f"A label of type {result.dtype} cannot hold the value {largest}: give it in a larger one."
         )
-    untouched = {value: untouched_slices(masks, settings, len(given)) for value, masks in prompts.items()}
+    untouched = {value: settings.untouched(masks, len(given)) for value, masks in prompts.items()}
     for index in range(len(given)):
         if given[index].any():
             redone = [value for value in prompts if index not in untouched[value]]
@@ -85,14 +85,6 @@ def write_labels(
                     wins = free & (logits > best)
                     result[index][wins] = value
                     best[wins] = logits[wins]
-
-
-def untouched_slices(prompts: Mapping[int, Prompt], settings: Settings, num_slices: int) -> set[int]:
-    """The slices of a structure that its propagation may not change: out of the range, or against the direction."""
-    low, high = settings.bounds(num_slices)
-    low = low if settings.down else max(low, min(prompts))
-    high = high if settings.up else min(high, max(prompts))
-    return set(range(num_slices)) - set(range(low, high + 1))
 
 
 def _keep_mask(logits: np.ndarray, mask: np.ndarray) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -40,6 +41,14 @@ class Settings:
         """First and last slice that it may go to, of so many."""
         first = 0 if self.first is None else self.first
         return first, num_slices - 1 if self.last is None else self.last
+
+    def untouched(self, prompted: Iterable[int], num_slices: int) -> set[int]:
+        """The slices that may not change, of a structure prompted on some: out of range, or against the direction."""
+        some = list(prompted)
+        low, high = self.bounds(num_slices)
+        low = low if self.down else max(low, min(some))
+        high = high if self.up else min(high, max(some))
+        return set(range(num_slices)) - set(range(low, high + 1))
 
 
 @dataclass(frozen=True)

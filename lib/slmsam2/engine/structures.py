@@ -132,7 +132,7 @@ def propagate_structures(
         _refine(result, inference)
         if others:
             follow_others(result, others, result.mask_spacing(spacing))
-        mix(result, region, prompts, across, spacing[0])
+        mix(result, region, prompts, across, spacing[0], settings)
         if not region.is_whole and _is_cut_off(result, region):
             waiting.setdefault(twice_as_wide(region, spacing[1:]), []).extend(values)
             counter.runs += 1
