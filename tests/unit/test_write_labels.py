@@ -98,6 +98,24 @@ def test_a_structure_does_not_leave_its_box(found):
     assert (result[:, :, :4] == 1).all()
 
 
+@pytest.mark.parametrize("across", [False, True], ids=["slice", "row"])
+@pytest.mark.parametrize("order", [(1, 2), (2, 1)])
+def test_what_was_painted_over_another_structure_stays(found, order, across):
+    """Structure 1 was given on slice 0, or on row 3; then 2 was painted over a part of it there."""
+    given = np.zeros((SLICES, SIZE, SIZE), np.uint8)
+    given[0] = np.where(mask(0, 4), 1, 2)
+    given[:, 3, :4], given[:, 3, 2:] = 1, 2
+    prompts = {1: {0: mask(0, 4)}, 2: {0: given[0] == 2}}
+    rows = {1: {1: {3: np.repeat(mask(0, 4)[3][None], SLICES, axis=0)}}, 2: {1: {3: given[:, 3] == 2}}}
+    result = np.zeros_like(given)
+    planes = {value: rows[value] for value in order} if across else {}
+    prompts = {value: prompts[value] for value in order}
+    write_labels([found], prompts, given, result, Settings(), {}, {}, planes)
+    np.testing.assert_array_equal(result[0], given[0])
+    if across:
+        np.testing.assert_array_equal(result[:, 3], given[:, 3])
+
+
 def test_a_value_that_the_label_cannot_hold_is_refused(found):
     given = np.zeros((SLICES, SIZE, SIZE), np.uint8)
     with pytest.raises(VolumeError, match="uint8 cannot hold the value 300"):

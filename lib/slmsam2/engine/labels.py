@@ -60,7 +60,7 @@ def write_labels(
         of_slice = {value: masks[index] for value, masks in prompts.items() if index in masks}
         painted = {value: mask for value, mask in of_slice.items() if isinstance(mask, np.ndarray)}
         for value, mask in painted.items():
-            result[index][mask & (result[index] == 0)] = value
+            result[index][mask & _left(result[index], given[index], value)] = value
         lines = {
             value: lines_on(index, planes, given.shape)
             for value, planes in across.items()
@@ -68,7 +68,7 @@ def write_labels(
         }
         for value, (_, inside) in lines.items():
             if index not in untouched[value]:
-                result[index][inside & (result[index] == 0)] = value
+                result[index][inside & _left(result[index], given[index], value)] = value
         best = np.zeros(given.shape[1:], np.float32)  # a structure needs a positive logit
         free = result[index] == 0
         for part in found:
@@ -85,6 +85,11 @@ def write_labels(
                     wins = free & (logits > best)
                     result[index][wins] = value
                     best[wins] = logits[wins]
+
+
+def _left(result: np.ndarray, given: np.ndarray, value: int) -> np.ndarray:
+    """Bool (H, W): where what was painted of a structure is written: not where another was painted over it since."""
+    return (result == 0) & ((given == 0) | (given == value))
 
 
 def _keep_mask(logits: np.ndarray, mask: np.ndarray) -> None:
