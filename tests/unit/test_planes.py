@@ -123,6 +123,17 @@ def test_what_lies_over_a_plane_hides_it(block, known):
     assert not said.across[1][8][12, 22]
 
 
+def test_what_lies_over_a_plane_hides_it_for_as_long_as_it_does(block):
+    given, covered = {9: block[9]}, NOWHERE.copy()
+    covered[4:9, 8, 8:12] = True
+    shown = block & ~covered  # as it was sent back, and comes: another structure has these voxels
+    known = Known(2, shown, shown, given, across={1: {8: block[:, 8]}})
+    said = given_in(shown, covered, known, None)
+    np.testing.assert_array_equal(said.across[1][8], block[:, 8])
+    free = given_in(shown, NOWHERE, known, None)  # the other one was erased
+    np.testing.assert_array_equal(free.across[1][8], shown[:, 8])
+
+
 def test_a_thin_structure_that_is_begun_anew():
     vessel = NOWHERE.copy()
     vessel[1:19, 8:10, 10:12] = True

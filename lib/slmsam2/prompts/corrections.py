@@ -117,7 +117,21 @@ def given_in(came: np.ndarray, covered: np.ndarray, known: Known | None, chosen:
     lines = {along: sorted({*known.across.get(along, ()), *corrected.get(along, ())}) for along in (1, 2)}
     if not any(lines.values()):
         return Given(slices)
-    return Given(slices, masks_across(came | (known.returned & covered), lines))
+    seen = masks_across(came | (known.returned & covered), lines)
+    return Given(slices, _with_hidden(seen, masks_across(covered & ~came, lines), known.across))
+
+
+def _with_hidden(seen: Across, covered: Across, before: Across) -> Across:
+    """Masks in other planes, with what was given there before where something lies over it, however long."""
+    return {
+        along: {
+            index: mask | (covered[along][index] & before[along][index])
+            if index in before.get(along, ())
+            else mask
+            for index, mask in planes.items()
+        }
+        for along, planes in seen.items()
+    }
 
 
 def _corrected(prompt: Prompt, index: int, came: np.ndarray, covered: np.ndarray, known: Known) -> Prompt:
