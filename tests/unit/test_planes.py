@@ -134,6 +134,20 @@ def test_what_lies_over_a_plane_hides_it_for_as_long_as_it_does(block):
     np.testing.assert_array_equal(free.across[1][8], shown[:, 8])
 
 
+def test_painted_again_where_it_was_hidden_on_a_slice(block):
+    """Another structure was painted over it on the slice that was given, and it over that in another plane."""
+    shown = block.copy()
+    shown[9, 4:12, 6:12] = False  # as it was sent back: another structure has these voxels
+    known = Known(2, shown, shown, {9: block[9]})
+    covered, came = block & ~shown, shown.copy()
+    covered[9, 8] = False
+    came[:, 8, :20] = True
+    said = given_in(came, covered | came, known, None)
+    assert said.slices[9][8, :20].all()
+    assert said.slices[9][6, 8]
+    assert list(said.across) == [1]
+
+
 def test_a_thin_structure_that_is_begun_anew():
     vessel = NOWHERE.copy()
     vessel[1:19, 8:10, 10:12] = True

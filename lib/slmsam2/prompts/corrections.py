@@ -109,7 +109,7 @@ def given_in(came: np.ndarray, covered: np.ndarray, known: Known | None, chosen:
         index: came[index] | (known.returned[index] & covered[index]) for index in corrected.get(0, ())
     }
     slices = {
-        index: _corrected(prompt, index, came, covered, known) for index, prompt in known.prompts.items()
+        index: _corrected(prompt, came[index], covered[index]) for index, prompt in known.prompts.items()
     }
     slices |= changed
     if all(map(is_empty, slices.values())):
@@ -134,12 +134,9 @@ def _with_hidden(seen: Across, covered: Across, before: Across) -> Across:
     }
 
 
-def _corrected(prompt: Prompt, index: int, came: np.ndarray, covered: np.ndarray, known: Known) -> Prompt:
-    """What was painted on a slice, with what was changed there in other planes."""
-    if isinstance(prompt, Marks):
-        return prompt
-    seen = came[index] | ~covered[index]
-    return prompt ^ ((came[index] ^ known.returned[index]) & seen)
+def _corrected(prompt: Prompt, came: np.ndarray, covered: np.ndarray) -> Prompt:
+    """What was painted on a slice, as it is there now; where something lies over it, as it was."""
+    return prompt if isinstance(prompt, Marks) else np.where(covered & ~came, prompt, came)
 
 
 def _painted(came: np.ndarray) -> Given:
