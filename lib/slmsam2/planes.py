@@ -21,7 +21,8 @@ def crossing_planes(mask: np.ndarray, fewer: int = CORRECTED) -> dict[int, list[
 
     Returns:
         Dimension -> ascending indices of slices (0), rows (1), columns (2); None where it takes too many of them: then
-        it was painted slice by slice, or is a whole.
+        it was painted slice by slice, or is a whole. So is what lies on rows or columns side by side: what is thin, as
+        a vessel, does, however it was painted.
     """
     shown = np.flatnonzero(mask.any(axis=(1, 2)))
     most = min(len(shown) // fewer, MOST_PLANES)
@@ -33,21 +34,24 @@ def crossing_planes(mask: np.ndarray, fewer: int = CORRECTED) -> dict[int, list[
     if _cover(np.argwhere(quiet), most) is None:  # a whole structure is known at little cost
         return None
     planes = _cover(np.argwhere(mask), most)
-    if planes is not None and 0 in planes:
+    if planes is None or any(_beside(planes.get(dimension, [])) for dimension in (1, 2)):
+        return None
+    if 0 in planes:
         planes[0] = shown[planes[0]].tolist()
     return planes
 
 
-def sketched_planes(mask: np.ndarray) -> dict[int, list[int]] | None:
-    """The same of a structure that was painted in several planes, to begin with: these cross, none beside another.
+def _beside(indices: list[int]) -> bool:
+    """Whether any of these, ascending, lie side by side."""
+    return bool(np.diff(indices).min(initial=2) < 2)
 
-    What is thin lies on a few planes side by side, however it was painted.
-    """
+
+def sketched_planes(mask: np.ndarray) -> dict[int, list[int]] | None:
+    """The same of a structure that was painted in several planes, to begin with: these cross, none beside another."""
     planes = crossing_planes(mask, SKETCHED)
     if planes is None or len(planes) < 2:
         return None
-    beside = any(np.diff(indices).min(initial=2) < 2 for indices in planes.values())
-    return None if beside else planes
+    return None if any(map(_beside, planes.values())) else planes
 
 
 def _cover(points: np.ndarray, most: int) -> dict[int, list[int]] | None:

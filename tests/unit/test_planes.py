@@ -61,6 +61,20 @@ def test_a_ball_was_painted_slice_by_slice():
     assert crossing_planes(ball) is None
 
 
+@pytest.mark.parametrize("width", [2, 3])
+def test_a_vessel_filled_by_hand_was_painted_slice_by_slice(width):
+    vessel = NOWHERE.copy()
+    vessel[2:18, 8 : 8 + width, 10 : 10 + width] = True
+    assert crossing_planes(vessel) is None
+    vessel[19, 3:9, 3:9] = True
+    assert crossing_planes(vessel) is None
+
+
+def test_slices_side_by_side_and_a_row(block):
+    planes = {0: [9, 10], 1: [8]}
+    assert crossing_planes(block & on(planes)) == planes
+
+
 def test_a_sketch_crosses_itself(block):
     planes = {0: [9], 1: [8], 2: [11]}
     assert sketched_planes(block & on(planes)) == planes
