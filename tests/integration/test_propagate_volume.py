@@ -171,6 +171,11 @@ def test_planes_that_cannot_be(network, several_planes):
     volume, painted, _ = several_planes
     with pytest.raises(PromptError, match="along axis 0 slices are 0 to 19"):
         propagate_volume(volume, painted, model=network, prompt_slices={2: [PAINTED], 0: [20]})
+    with pytest.raises(PromptError, match=r"prompt_slices is 6: give a list, such as \[6\]"):
+        propagate_volume(volume, painted, model=network, prompt_slices={2: [PAINTED], 0: 6})
+    for nothing in ({}, {2: []}):
+        with pytest.raises(PromptError, match="No structure is painted on the chosen slices"):
+            propagate_volume(volume, painted, model=network, prompt_slices=nothing)
     with pytest.raises(PromptError, match="no axis 3"):
         propagate_volume(volume, painted, model=network, axis=2, prompt_slices={2: [PAINTED], 3: [1]})
     with pytest.raises(PromptError, match="No structure is painted on the chosen slices"):

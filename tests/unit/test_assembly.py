@@ -28,6 +28,35 @@ def job_of(image, painted, **request):
     return assemble(Request(image, painted, parse_clicks(request, SHAPE), False, parameters, {}))[0]
 
 
+@pytest.mark.parametrize(
+    ("named", "axis", "slices", "across"),
+    [
+        ({"0": [8], "2": [4]}, 2, [4], {"0": [8]}),  # as many along each: the image's own
+        ({"0": [8, 9], "2": [4]}, 0, [8, 9], {"2": [4]}),
+        ({"0": [8], "2": []}, 0, [8], {}),
+    ],
+)
+def test_slices_named_along_several_axes(named, axis, slices, across):
+    image = Volume(np.arange(np.prod(SHAPE), dtype=np.float32).reshape(SHAPE), np.diag([1.0, 1.0, 3.0, 1.0]))
+    label = np.zeros(SHAPE, np.int32)
+    label[6:11, 6:11, 3:7] = 1
+    job = job_of(image, Painted(label, {"liver": 1}, {"liver": 1}, True), prompt_slices={"liver": named})
+    assert job.view.axis == axis
+    assert sorted(map(job.view.stored_index, job.prompts[1])) == slices
+    found = {
+        str(job.view.order[dimension]): [job.view.stored_index(index, dimension) for index in planes]
+        for dimension, planes in job.across.get(1, {}).items()
+    }
+    assert found == across
+
+
+def test_no_slice_is_named_along_the_axis_asked_for(image):
+    label = np.ones(SHAPE, np.int32)
+    painted = Painted(label, {"liver": 1}, {"liver": 1}, True)
+    with pytest.raises(PromptError, match="names none of liver along axis 2"):
+        job_of(image, painted, axis=2, prompt_slices={"liver": {"0": [8]}})
+
+
 def test_a_box_over_several_slices_is_on_the_middle_one(image):
     job = job_of(image, nothing_painted(image, "liver"), roi=[5, 12, 5, 12, 2, 6])
     ((index, marks),) = job.prompts[1].items()

@@ -74,6 +74,8 @@ def test_slices(given):
     assert parse_parameters({"prompt_slices": given}).prompt_slices == [3, 7]
     named = {"liver": given, "spleen": []}
     assert parse_parameters({"prompt_slices": named}).prompt_slices == {"liver": [3, 7], "spleen": []}
+    by_axis = {"liver": {"2": given, "0": []}}
+    assert parse_parameters({"prompt_slices": by_axis}).prompt_slices == {"liver": {2: [3, 7], 0: []}}
 
 
 @pytest.mark.parametrize(
@@ -114,6 +116,8 @@ def test_structures():
         ({"prompt_slices": [-1]}, PromptError, "prompt_slices must hold slice numbers"),
         ({"prompt_slices": [1.5]}, PromptError, "prompt_slices must hold slice numbers"),
         ({"prompt_slices": {"a": "here"}}, PromptError, "prompt_slices must hold slice numbers"),
+        ({"prompt_slices": {"a": {"0": [-1]}}}, PromptError, "prompt_slices must hold slice numbers"),
+        ({"prompt_slices": {"a": {"3": [1]}}}, PromptError, "prompt_slices names an axis '3'"),
         ({"first_slice": "top"}, PromptError, "first_slice must hold slice numbers"),
         ({"last_slice": True}, PromptError, "last_slice must hold slice numbers"),
         ({"first_slice": 9, "last_slice": 3}, PromptError, "Swap them"),

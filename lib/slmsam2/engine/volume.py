@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -104,12 +105,15 @@ def propagate_volume(
     start = time.perf_counter()
     _check_listed("structures", structures)
     _check_listed("prompt_slices", prompt_slices)
+    if isinstance(prompt_slices, Mapping):
+        for listed in prompt_slices.values():
+            _check_listed("prompt_slices", listed)
     volume = as_volume(image)
     painted = _label_array(label, volume)
     names = painted_structures(painted, names=label_names, selected=structures)
     values = list(names.values())
     if axis is None and isinstance(prompt_slices, Mapping):
-        axis = max(prompt_slices, key=lambda each: len(prompt_slices[each]))
+        axis = most_named([prompt_slices], default_axis(volume))
     axis, chosen = axis_and_window(volume, where_one_of(painted, values), axis, parse_window(window, preset))
     view = SliceView(volume.shape, volume.affine, axis)
     given = view.to_stack(painted)
@@ -135,6 +139,14 @@ def propagate_volume(
         across=across,
     )
     return solve(network, volume, job, names, progress=progress, workspace=workspace, start=start)
+
+
+def most_named(slices: Iterable[Mapping[int, Sequence[int]]], default: int) -> int | None:
+    """The axis that most slices are named along, of several `default` if it is one; None where none are named."""
+    counts: Counter[int] = Counter()
+    for by_axis in slices:
+        counts.update({axis: len(listed) for axis, listed in by_axis.items()})
+    return max(+counts, key=lambda axis: (counts[axis], axis == default), default=None)
 
 
 def axis_and_window(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,7 +12,7 @@ from slmsam2.engine.boxes import clearest_slice
 from slmsam2.engine.job import Job
 from slmsam2.engine.regions import Region
 from slmsam2.engine.settings import STOP_AFTER, Settings
-from slmsam2.engine.volume import in_range, slice_settings, stack_planes, stack_slice
+from slmsam2.engine.volume import in_range, most_named, slice_settings, stack_planes, stack_slice
 from slmsam2.errors import PromptError
 from slmsam2.prompts import (
     Across,
@@ -124,7 +123,8 @@ def _axis(request: Request, covered: np.ndarray) -> int:
     if request.flat:
         return SLICE_AXIS
     if isinstance(parameters.prompt_slices, dict):
-        axis = _most_named(parameters.prompt_slices)
+        by_axis = [listed for listed in parameters.prompt_slices.values() if isinstance(listed, dict)]
+        axis = most_named(by_axis, default_axis(request.image))
         if axis is not None:
             return axis
     for name, known in request.known.items():
@@ -135,15 +135,6 @@ def _axis(request: Request, covered: np.ndarray) -> int:
             return known.axis
     wanted = where_one_of(painted.label, painted.structures.values())
     return painted_axis(wanted, default_axis(request.image))
-
-
-def _most_named(prompt_slices: Mapping[str, list[int] | dict[int, list[int]]]) -> int | None:
-    """The axis that most slices are named along; None where they are named along none."""
-    counts: Counter[int] = Counter()
-    for listed in prompt_slices.values():
-        if isinstance(listed, dict):
-            counts.update({axis: len(slices) for axis, slices in listed.items()})
-    return max(sorted(counts), key=lambda axis: counts[axis], default=None)
 
 
 def _covered(painted: Painted) -> np.ndarray:
