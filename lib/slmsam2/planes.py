@@ -10,19 +10,23 @@ CORRECTED, SKETCHED = 4, 2
 MOST_PLANES = 24
 # where most slices show nothing but lines, one does that has more painted than so many of them
 QUIET_SHARE = 0.25
+MOST_OF_IT = 0.5  # of a structure, on planes side by side
 
 
-def crossing_planes(mask: np.ndarray, fewer: int = CORRECTED) -> dict[int, list[int]] | None:
+def crossing_planes(
+    mask: np.ndarray, fewer: int = CORRECTED, structure: np.ndarray | None = None
+) -> dict[int, list[int]] | None:
     """The planes across the axes of a stack that together hold all that is painted.
 
     Args:
         mask: bool (S, H, W), what was painted, or changed, most likely on slices.
         fewer: how many times as many slices must show something as there are planes.
+        structure: bool (S, H, W), all of which this is a part.
 
     Returns:
         Dimension -> ascending indices of slices (0), rows (1), columns (2); None where it takes too many of them: then
-        it was painted slice by slice, or is a whole. So is what lies on rows or columns side by side: what is thin, as
-        a vessel, does, however it was painted.
+        it was painted slice by slice, or is a whole. So is what lies on rows or columns side by side that hold most of
+        the structure: what is thin, as a vessel, does, however it was painted.
     """
     shown = np.flatnonzero(mask.any(axis=(1, 2)))
     most = min(len(shown) // fewer, MOST_PLANES)
@@ -34,11 +38,23 @@ def crossing_planes(mask: np.ndarray, fewer: int = CORRECTED) -> dict[int, list[
     if _cover(np.argwhere(quiet), most) is None:  # a whole structure is known at little cost
         return None
     planes = _cover(np.argwhere(mask), most)
-    if planes is None or any(_beside(planes.get(dimension, [])) for dimension in (1, 2)):
+    if planes is None:
         return None
+    if any(_beside(planes.get(dimension, [])) for dimension in (1, 2)):
+        whole = mask if structure is None else structure[shown]
+        if _share(whole, planes) > MOST_OF_IT:
+            return None
     if 0 in planes:
         planes[0] = shown[planes[0]].tolist()
     return planes
+
+
+def _share(mask: np.ndarray, planes: dict[int, list[int]]) -> float:
+    """How much of a mask lies on rows and columns."""
+    rest = mask.copy()
+    rest[:, planes.get(1, [])] = False
+    rest[:, :, planes.get(2, [])] = False
+    return 1 - np.count_nonzero(rest) / np.count_nonzero(mask)
 
 
 def _beside(indices: list[int]) -> bool:

@@ -70,6 +70,12 @@ def test_a_vessel_filled_by_hand_was_painted_slice_by_slice(width):
     assert crossing_planes(vessel) is None
 
 
+def test_two_columns_side_by_side_of_a_structure(block):
+    differs = block & on({2: [11, 12]})
+    assert crossing_planes(differs, structure=block) == {2: [11, 12]}
+    assert crossing_planes(differs, structure=differs) is None
+
+
 def test_slices_side_by_side_and_a_row(block):
     planes = {0: [9, 10], 1: [8]}
     assert crossing_planes(block & on(planes)) == planes

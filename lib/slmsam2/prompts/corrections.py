@@ -72,7 +72,7 @@ def corrected_planes(
     seen = came | ~covered[there]
     differs, proposed = (came ^ returned) & seen, returned & seen
     if _is_mostly(proposed, differs):
-        planes = crossing_planes(differs)
+        planes = crossing_planes(differs, structure=came | returned)
         if planes is not None:
             return {along: there[found].tolist() if along == 0 else found for along, found in planes.items()}
     changed = differs.any(axis=(1, 2))
