@@ -26,7 +26,8 @@ def crossing_planes(
     Returns:
         Dimension -> ascending indices of slices (0), rows (1), columns (2); None where it takes too many of them: then
         it was painted slice by slice, or is a whole. So is what lies on rows or columns side by side that hold most of
-        the structure: what is thin, as a vessel, does, however it was painted.
+        the structure: what is thin, as a vessel, does, however it was painted. And so is a line across slices, which
+        lies on a row as well as on a column.
     """
     shown = np.flatnonzero(mask.any(axis=(1, 2)))
     most = min(len(shown) // fewer, MOST_PLANES)
@@ -40,6 +41,8 @@ def crossing_planes(
     planes = _cover(np.argwhere(mask), most)
     if planes is None:
         return None
+    if _has_line(mask, planes):
+        return None
     if any(_beside(planes.get(dimension, [])) for dimension in (1, 2)):
         whole = mask if structure is None else structure[shown]
         if _share(whole, planes) > MOST_OF_IT:
@@ -47,6 +50,12 @@ def crossing_planes(
     if 0 in planes:
         planes[0] = shown[planes[0]].tolist()
     return planes
+
+
+def _has_line(mask: np.ndarray, planes: dict[int, list[int]]) -> bool:
+    """Whether a mask is no more than a line on one of these rows or columns."""
+    shown = [mask.take(index, along).any(axis=0) for along in (1, 2) for index in planes.get(along, [])]
+    return any(np.count_nonzero(across) < 2 for across in shown)
 
 
 def _share(mask: np.ndarray, planes: dict[int, list[int]]) -> float:

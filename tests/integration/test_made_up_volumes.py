@@ -83,7 +83,8 @@ WISHES = {
     "axis": numbers,
     "structures": st.lists(st.sampled_from(["a", "structure_1", 1, 2, 9]), max_size=3) | st.lists(anything, max_size=2),
     "label_names": st.dictionaries(st.sampled_from("abc"), st.integers(-1, 4) | anything, max_size=3),
-    "prompt_slices": st.lists(numbers, max_size=4),
+    "prompt_slices": st.lists(numbers, max_size=4)
+    | st.dictionaries(st.integers(0, 3), st.lists(numbers, max_size=2), max_size=3),
     "window": st.sampled_from(["40/400", "0/0", "nan/1", "1e308/1e308"]) | st.lists(anything, max_size=3),
     "preset": st.sampled_from(["abdomen", "lung", "none"]),
     "direction": st.sampled_from(["both", "forward", "backward", "up", None]),

@@ -178,6 +178,10 @@ def test_planes_that_cannot_be(network, several_planes):
             propagate_volume(volume, painted, model=network, prompt_slices=nothing)
     with pytest.raises(PromptError, match="no axis 3"):
         propagate_volume(volume, painted, model=network, axis=2, prompt_slices={2: [PAINTED], 3: [1]})
+    with pytest.raises(ConfigurationError, match="slices of one axis only"):
+        propagate_volume(
+            volume, painted, model=network, prompt_slices={2: [PAINTED], 0: [6]}, order="published"
+        )
     with pytest.raises(PromptError, match="No structure is painted on the chosen slices"):
         propagate_volume(volume, painted, model=network, axis=2, prompt_slices={0: [6]})
 

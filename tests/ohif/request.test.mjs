@@ -56,6 +56,14 @@ test('slices painted in several planes all go along, the axis stays that of the 
   assert.equal(planned({}, across).axis, 0); // painted along last
 });
 
+test('the axis is one along which the structure is still there', () => {
+  const touched = touchedOn(2, { 1: [4] });
+  touched.join(touchedOn(0, { 1: [6] }));
+  const choice = { structures: [LIVER], named: [LIVER], direction: 'both', limit: null, along: 2 };
+  const { axis, planes } = plan(choice, touched, DIMS, (_value, along) => along === 0); // erased from the slice
+  assert.deepEqual([axis, planes.get(1)], [0, [[6], [], [4]]]);
+});
+
 test('the axis is one that leaves out no structure, if there is one', () => {
   const touched = touchedOn(2, { 1: [4], 2: [7] });
   touched.join(touchedOn(0, { 2: [3] }));

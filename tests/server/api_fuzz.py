@@ -79,7 +79,11 @@ SENSIBLE: dict[str, st.SearchStrategy] = {
     "label_info": st.just([{"name": "liver", "id": 1}, {"name": "spleen", "id": 2}]),
     "structures": st.lists(st.sampled_from(["liver", "spleen", "x"]), max_size=2),
     "selected_label_name": st.sampled_from(["liver", "spleen", "x"]),
-    "prompt_slices": st.lists(slices, max_size=3) | st.dictionaries(st.just("liver"), st.lists(slices)),
+    "prompt_slices": st.lists(slices, max_size=3)
+    | st.dictionaries(
+        st.just("liver"),
+        st.lists(slices) | st.dictionaries(st.sampled_from(["0", "1", "2", "3"]), st.lists(slices)),
+    ),
     "axis": st.sampled_from([0, 1, 2, "auto", 3]),
     "window": st.sampled_from(["40/400", [40, 400], "0/0", "400"]),
     "preset": st.sampled_from(["abdomen", "lung", "auto", "small", "none"]),

@@ -26,31 +26,31 @@ def prompt(stack, *slices):
 
 def test_nothing_is_done_unless_asked(stack):
     before = stack.copy()
-    clean(stack, prompt(stack, 4), Cleaning(), Settings())
+    clean(stack, prompt(stack, 4), Cleaning(), Settings(), {})
     np.testing.assert_array_equal(stack, before)
 
 
 def test_holes(stack):
-    clean(stack, prompt(stack, 4), Cleaning(fill_holes=True), Settings())
+    clean(stack, prompt(stack, 4), Cleaning(fill_holes=True), Settings(), {})
     assert stack[[1, 2, 3, 6, 7], 8, 8].tolist() == [1] * 5
     assert stack[4, 8, 8] == 0  # painted like that
     assert stack[5, 8, 8] == 2
 
 
 def test_largest_piece_and_painted_ones(stack):
-    clean(stack, prompt(stack, 4), Cleaning(keep_largest=True), Settings())
+    clean(stack, prompt(stack, 4), Cleaning(keep_largest=True), Settings(), {})
     assert not stack[6, 17:19, 17:19].any()
     assert (stack == 1).sum() == 7 * 99
     stack[6, 17:19, 17:19] = 1
     stack[7, 17, 17] = 1  # hangs together with what is painted
-    clean(stack, prompt(stack, 6), Cleaning(keep_largest=True), Settings())
+    clean(stack, prompt(stack, 6), Cleaning(keep_largest=True), Settings(), {})
     assert stack[7, 17, 17] == 1
 
 
 def test_smoothing_across_slices(stack):
     stack[3, 4:14, 4:14] = 0  # one slice missed
     stack[2, 14, 4:14] = 1  # a row on one slice only
-    clean(stack, prompt(stack, 5), Cleaning(smooth_slices=True), Settings())
+    clean(stack, prompt(stack, 5), Cleaning(smooth_slices=True), Settings(), {})
     assert (stack[3, 4:8, 4:14] == 1).all()
     assert not (stack[2, 14] == 1).any()
     assert stack[5, 8, 8] == 2
@@ -61,10 +61,10 @@ def test_a_painted_slice_bounds_the_smoothing(stack):
     one, other = stack.copy(), stack.copy()
     other[6:] = 0
     for labels in (one, other):
-        clean(labels, prompt(stack, 5), Cleaning(smooth_slices=True), Settings())
+        clean(labels, prompt(stack, 5), Cleaning(smooth_slices=True), Settings(), {})
     np.testing.assert_array_equal(one[:6], other[:6])
 
 
 def test_slices_out_of_range_stay_as_they_are(stack):
-    clean(stack, prompt(stack, 4), Cleaning(fill_holes=True), Settings(last=6, down=False))
+    clean(stack, prompt(stack, 4), Cleaning(fill_holes=True), Settings(last=6, down=False), {})
     assert stack[[1, 2, 3, 6, 7], 8, 8].tolist() == [0, 0, 0, 1, 0]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from slmsam2.engine.crossing import Crossings, crossings_of, lines_of, lines_on, mix
+from slmsam2.engine.crossing import Crossings, beyond_ends, crossings_of, lines_of, lines_on, mix
 from slmsam2.engine.propagation import Propagation
 from slmsam2.engine.regions import Region
 from slmsam2.engine.settings import Settings
@@ -148,3 +148,20 @@ def test_lines():
     assert given.sum() == 5 + 6 - 1
     assert np.argwhere(inside).tolist() == [[0, 2], [0, 3]]
     assert np.argwhere(lines_of(across, (4, 5, 6))).tolist() == [[0, 2], [0, 3], [3, 5]]
+
+
+def test_a_plane_without_the_structure_ends_it():
+    shape = (4, 8, 9)
+    prompt = np.zeros(shape[1:], bool)
+    prompt[3:6, 2:5] = True
+    row, column = np.zeros((4, 9), bool), np.zeros((4, 8), bool)
+    beyond = beyond_ends({1: {6: row}}, {1: prompt}, shape)
+    assert beyond[6:].all()
+    assert not beyond[:6].any()
+    beyond = beyond_ends({1: {1: row}, 2: {7: column}}, {1: prompt}, shape)
+    assert beyond[:1].all()
+    assert beyond[:, 7:].all()
+    assert not beyond[1:, :7].any()
+    assert not beyond_ends({1: {4: row}}, {1: prompt}, shape).any()  # given on both sides
+    column[1, 7] = True
+    assert not beyond_ends({1: {6: row}, 2: {3: column}}, {1: prompt}, shape).any()

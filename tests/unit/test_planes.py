@@ -81,6 +81,14 @@ def test_slices_side_by_side_and_a_row(block):
     assert crossing_planes(block & on(planes)) == planes
 
 
+def test_a_line_across_slices_says_nothing_of_a_plane(block):
+    line = NOWHERE.copy()
+    line[4:14, 9, 11] = True
+    assert crossing_planes(line, structure=block) is None
+    line[4:14, 9, 12] = True
+    assert crossing_planes(line, structure=block) == {1: [9]}
+
+
 def test_a_sketch_crosses_itself(block):
     planes = {0: [9], 1: [8], 2: [11]}
     assert sketched_planes(block & on(planes)) == planes

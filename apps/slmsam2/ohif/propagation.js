@@ -94,15 +94,17 @@ function stillThere({ deleted }, { ranges }, { structures }) {
  * @param {import('./request.js').Choice} chosen
  * @throws {Error} with a sentence for the user
  */
-function prompts({ known, given, touched, plane, labelmap: { dims } }, chosen) {
+function prompts(session, chosen) {
+  const { known, given, touched, plane, labelmap: { dims } } = session;
+  const isOn = (...place) => session.isOn(...place);
   const choice = { ...chosen, along: plane };
   const worked = choice.structures.filter(({ value }) => touched.byValue.has(value));
   if (worked.length === 0) throw nothingPainted(choice.structures);
   const send = ({ planes }) => promptLabels(known, dims, planes);
-  const all = plan({ ...choice, structures: worked }, given, dims);
+  const all = plan({ ...choice, structures: worked }, given, dims, isOn);
   const shown = valuesIn(send(all));
   const structures = all.structures.filter(({ value }) => shown.has(value));
   if (structures.length === 0) throw new Error('The slices that you changed are empty. Paint the structure on one slice.');
-  const wanted = plan({ ...choice, structures }, given, dims);
+  const wanted = plan({ ...choice, structures }, given, dims, isOn);
   return { wanted, labels: send(wanted), leftOut: all.leftOut };
 }

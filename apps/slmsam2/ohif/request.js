@@ -3,6 +3,7 @@
 /**
  * @typedef {import('./touched.js').Axis} Axis
  * @typedef {{value: number, name: string}} Structure
+ * @typedef {(value: number, axis: Axis, slice: number) => boolean} IsOn whether a structure is on a slice
  * @typedef {'both'|'forward'|'backward'} Direction
  * @typedef {object} Choice
  * @property {Structure[]} structures to propagate
@@ -26,13 +27,14 @@ const SERIES = 2; // the axis of the series' own slices
  * @param {Choice} choice
  * @param {import('./touched.js').Touched} touched
  * @param {import('./touched.js').Dims} dims
+ * @param {IsOn} [isOn]
  * @returns {Plan}
  * @throws {Error} with a sentence for the user: nothing is painted, or the limit does not fit
  */
-export function plan({ structures, named, direction, limit, along = null }, touched, dims) {
+export function plan({ structures, named, direction, limit, along = null }, touched, dims, isOn = () => true) {
   const painted = structures.filter(({ value }) => touched.lastAxis.has(value));
   if (painted.length === 0) throw nothingPainted(structures);
-  const axis = mainAxis(painted.map(({ value }) => value), touched, along);
+  const axis = mainAxis(painted.map(({ value }) => value), touched, along, isOn);
   const asked = painted.filter(({ value }) => touched.slices(value, axis).length > 0);
   const leftOut = painted.filter(each => !asked.includes(each));
   const planes = new Map(asked.map(({ value }) => [value, AXES.map(each => touched.slices(value, each))]));
@@ -58,15 +60,17 @@ export function plan({ structures, named, direction, limit, along = null }, touc
 }
 
 /**
- * The axis to go along: one along which as many structures as can be have slices; of such ones that of the propagation
+ * The axis to go along: one along which as many structures as can be have slices that they are on; of such ones that of the propagation
  * before, else the series' own if all have some, else the one painted along last.
  * @param {number[]} values of structures
  * @param {import('./touched.js').Touched} touched
  * @param {Axis|null} before
+ * @param {IsOn} [isOn]
  * @returns {Axis}
  */
-export function mainAxis(values, touched, before) {
-  const counts = AXES.map(axis => values.filter(value => touched.slices(value, axis).length > 0).length);
+export function mainAxis(values, touched, before, isOn = () => true) {
+  const isGiven = (value, axis) => touched.slices(value, axis).some(slice => isOn(value, axis, slice));
+  const counts = AXES.map(axis => values.filter(value => isGiven(value, axis)).length);
   const best = AXES.filter(axis => counts[axis] === Math.max(...counts));
   const own = counts[SERIES] === values.length ? SERIES : null;
   return [before, own, touched.lastAxis.get(values.at(-1)), ...best].find(axis => best.includes(axis));

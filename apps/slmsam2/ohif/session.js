@@ -248,7 +248,7 @@ export class Session {
 
   /** The present axis is the one that these structures, which were just painted, are propagated along. */
   #goAlong(values) {
-    this.axis = mainAxis(values, this.given, this.plane);
+    this.axis = mainAxis(values, this.given, this.plane, (...place) => this.isOn(...place));
   }
 
   /** Note a step that was made. */

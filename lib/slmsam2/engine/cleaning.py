@@ -36,7 +36,7 @@ def clean(
     prompts: Prompts,
     cleaning: Cleaning,
     settings: Settings,
-    across: Mapping[int, Across] | None = None,
+    across: Mapping[int, Across],
 ) -> None:
     """Post-process the structures in ``result``, integers (S, H, W), in place.
 
@@ -51,7 +51,7 @@ def clean(
     if cleaning == Cleaning():
         return
     for value, given in prompts.items():
-        planes = (across or {}).get(value, {})
+        planes = across.get(value, {})
         mask = result == value
         before = mask.copy()
         if cleaning.smooth_slices:

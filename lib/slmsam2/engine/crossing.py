@@ -20,7 +20,7 @@ from slmsam2.engine.regions import Region
 from slmsam2.engine.settings import Settings
 from slmsam2.engine.spans import BLEND_LIMIT
 from slmsam2.metrics import dice
-from slmsam2.prompts import Across, Prompt
+from slmsam2.prompts import Across, Prompt, extent_of
 from slmsam2.volume import SliceView
 
 DIMENSIONS = (1, 2)  # rows, columns
@@ -90,9 +90,9 @@ def lines_of(across: Across, shape: tuple[int, ...]) -> np.ndarray:
     return lines
 
 
-def on_slice(dimension: int, index: int) -> tuple[slice, int] | int:
-    """The row (dimension 1) or column (2) of that number, as an index into (H, W)."""
-    return index if dimension == 1 else (slice(None), index)
+def on_slice(dimension: int, index: int | slice) -> tuple[slice | int, ...]:
+    """The row (dimension 1) or column (2) of that number, or several, as an index into (H, W)."""
+    return (index,) if dimension == 1 else (slice(None), index)
 
 
 def lines_on(index: int, across: Across, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
@@ -104,6 +104,25 @@ def lines_on(index: int, across: Across, shape: tuple[int, ...]) -> tuple[np.nda
             given[on_slice(dimension, line)] = True
             inside[on_slice(dimension, line)] |= mask[index]
     return given, inside
+
+
+def beyond_ends(across: Across, prompts: Mapping[int, Prompt], shape: tuple[int, ...]) -> np.ndarray:
+    """Bool (H, W): rows and columns that a structure does not come to, as it was said not to be on one before.
+
+    It ends on a plane without it, as on a slice without it, if all that is given of it lies on one side.
+    """
+    shown = lines_of(across, shape)
+    for prompt in prompts.values():
+        shown |= extent_of(prompt)
+    beyond = np.zeros(shape[1:], bool)
+    for dimension, planes in across.items():
+        there = np.flatnonzero(shown.any(axis=2 - dimension))
+        for index in (index for index, mask in planes.items() if not mask.any()):
+            if there.size and there[-1] < index:
+                beyond[on_slice(dimension, slice(index, None))] = True
+            elif there.size and there[0] > index:
+                beyond[on_slice(dimension, slice(index))] = True
+    return beyond
 
 
 def crossings_of(

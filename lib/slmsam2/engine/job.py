@@ -159,7 +159,10 @@ def _others(job: Job, view: SliceView) -> dict[int, list[Sections]]:
 def _crossings(
     network: SLMSAM2, volume: Volume, job: Job, runs: Runs, workspace: Workspace | None
 ) -> Crossings:
-    """What is found from what was given in other planes, each propagated along these."""
+    """What is found from what was given in other planes, each propagated along these.
+
+    Without looks: these were learnt on slices, where things look otherwise.
+    """
     calibration = read_calibration(network.info.get("confidence"))
     prompts = {dimension: _prompts_along(job, dimension) for dimension in DIMENSIONS}
     runs.runs += sum(map(bool, prompts.values()))

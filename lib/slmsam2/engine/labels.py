@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from slmsam2.engine.crossing import lines_on
+from slmsam2.engine.crossing import beyond_ends, lines_on
 from slmsam2.engine.propagation import Prompts
 from slmsam2.engine.settings import Settings
 from slmsam2.engine.structures import Found
@@ -42,7 +42,8 @@ def write_labels(
         before: value -> bool (S, H, W), as the structure was sent back; on slices that nothing new was computed of, it
             stays so.
         within: value -> box outside of which only what was painted or marked is written.
-        across: value -> what was painted in other planes; it is taken as it is where no slice is painted.
+        across: value -> what was painted in other planes; it is taken as it is where no slice is painted. A structure
+            ends on one without it.
 
     Raises:
         VolumeError: ``result`` cannot hold the value of a structure.
@@ -52,6 +53,7 @@ def write_labels(
         raise VolumeError(
             f"A label of type {result.dtype} cannot hold the value {largest}: give it in a larger one."
         )
+    beyond = {value: beyond_ends(planes, prompts[value], given.shape) for value, planes in across.items()}
     untouched = {value: settings.untouched(masks, len(given)) for value, masks in prompts.items()}
     for index in range(len(given)):
         if given[index].any():
@@ -81,7 +83,7 @@ def write_labels(
                         _keep_within(logits, within[value])
                     _keep_marks(logits, of_slice.get(value))
                     if value in lines:
-                        logits[lines[value][0]] = -np.inf
+                        logits[lines[value][0] | beyond[value]] = -np.inf
                     wins = free & (logits > best)
                     result[index][wins] = value
                     best[wins] = logits[wins]

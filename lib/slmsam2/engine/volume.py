@@ -78,8 +78,8 @@ def propagate_volume(
         structures: names or values to propagate; None for all that are painted.
         label_names: structure name -> value.
         prompt_slices: painted slices to take; the others are found anew. On a slice where none of the structures is
-            painted, they are not. A list for each axis, if they were painted in several planes. None takes all painted
-            ones, and finds out in which planes.
+            painted, they are not. A list for each axis, if they were painted in several planes; the published order
+            takes slices of one. None takes all painted ones, and finds out in which planes.
         window, preset: intensity window ("level/width" or [level, width]; or a preset's name). None: chosen from
             the data.
         direction: "both", "forward" (towards higher slice numbers) or "backward".
@@ -118,6 +118,10 @@ def propagate_volume(
     view = SliceView(volume.shape, volume.affine, axis)
     given = view.to_stack(painted)
     planes = _planes(prompt_slices, view)
+    if planes is not None and order == "published" and planes.keys() - {0}:
+        raise ConfigurationError(
+            "The published order takes slices of one axis only: use 'independent' for several."
+        )
     prompts, across = _prompts(given, values, planes, alone=order == "published")
     names = {name: value for name, value in names.items() if value in prompts}
     settings = slice_settings(view, direction, first_slice, last_slice, stop_after, order)

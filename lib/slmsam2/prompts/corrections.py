@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # pre-training, which needs prompts, must do without what rea
     from slmsam2.volume import Exemplar
 
 UNCHANGED = (
-    0.5  # a label is an edited proposal when more than this share of the proposal's slices is as it was
+    0.5  # a label is an edited proposal when more than this share of it, or of its slices, is as it was
 )
 
 
@@ -114,24 +114,20 @@ def given_in(came: np.ndarray, covered: np.ndarray, known: Known | None, chosen:
     slices |= changed
     if all(map(is_empty, slices.values())):
         return Given({**_slices_of(came), **changed})
-    lines = {along: sorted({*known.across.get(along, ()), *corrected.get(along, ())}) for along in (1, 2)}
-    if not any(lines.values()):
-        return Given(slices)
-    seen = masks_across(came | (known.returned & covered), lines)
-    return Given(slices, _with_hidden(seen, masks_across(covered & ~came, lines), known.across))
-
-
-def _with_hidden(seen: Across, covered: Across, before: Across) -> Across:
-    """Masks in other planes, with what was given there before where something lies over it, however long."""
-    return {
-        along: {
-            index: mask | (covered[along][index] & before[along][index])
-            if index in before.get(along, ())
-            else mask
-            for index, mask in planes.items()
-        }
-        for along, planes in seen.items()
+    across = {
+        along: {index: _on_plane(along, index, came, covered, known) for index in sorted(lines)}
+        for along in (1, 2)
+        if (lines := {*known.across.get(along, ()), *corrected.get(along, ())})
     }
+    return Given(slices, across)
+
+
+def _on_plane(along: int, index: int, came: np.ndarray, covered: np.ndarray, known: Known) -> np.ndarray:
+    """A structure on a row (1) or column (2); where something lies over it, as it was, however long."""
+    mask, lies_over, was_there = (each.take(index, along) for each in (came, covered, known.returned))
+    before = known.across.get(along, {}).get(index, was_there)
+    on_plane: np.ndarray = mask | (lies_over & (was_there | before))
+    return on_plane
 
 
 def _corrected(prompt: Prompt, came: np.ndarray, covered: np.ndarray) -> Prompt:

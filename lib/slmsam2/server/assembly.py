@@ -249,7 +249,7 @@ def _chosen(
         if own is None:
             return None
         planes = stack_planes(own if isinstance(own, dict) else {view.axis: own}, view)
-        if own and 0 not in planes:
+        if planes and 0 not in planes:
             raise PromptError(
                 f"prompt_slices names none of {name} along axis {view.axis}, along which slices are counted here. Name "
                 "one, or ask for another axis."
