@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from slmsam2.engine.crossing import Crossings, beyond_ends, crossings_of, lines_of, lines_on, mix
+from slmsam2.engine.crossing import (
+    Crossings,
+    beyond_ends,
+    crossings_of,
+    lines_of,
+    lines_on,
+    mix,
+    planes_between,
+)
 from slmsam2.engine.propagation import Propagation
 from slmsam2.engine.regions import Region
 from slmsam2.engine.settings import Settings
@@ -61,13 +69,44 @@ def test_found_where_it_is_in_every_orientation(structure, affine, dimension):
     plane = np.flatnonzero(other.to_stack(structure).any(axis=(1, 2)))[2]
     prompts = {3: {int(plane): other.to_stack(structure)[plane]}}
     ((value, crossing),) = crossings_of(
-        propagated(other, region, structure), region, prompts, view, dimension, None
+        propagated(other, region, structure), region, prompts, range(other.num_slices), view, dimension, None
     )
     places = [np.arange(size, dtype=float) for size in (view.num_slices, *view.slice_shape)]
     assert value == 3
     assert dice(crossing.at(places) > 0, view.to_stack(structure)) > 0.95
     row = int(np.argmax(crossing.weights))
     assert other.stack_index(view.stored_index(row, dimension)) == plane
+
+
+@pytest.mark.parametrize("affine", ORIENTATIONS[::7])
+def test_planes_that_were_left_out_are_between_the_others(structure, affine):
+    view = SliceView(SHAPE, affine, 2)
+    other = view.across(1)
+    height, width = other.slice_shape
+    whole = Region(0, height, 0, width, (height, width))
+    planes = [plane for plane in range(other.num_slices) if plane % 3 == 1]
+    every = propagated(other, whole, structure)
+    few = propagated(other, whole, structure)
+    few.low_res, few.visited = every.low_res[planes], every.visited[planes]
+    few.object_score, few.iou, few.agreement = (
+        few.object_score[planes],
+        few.iou[planes],
+        few.agreement[planes],
+    )
+    prompts = {3: {2: other.to_stack(structure)[planes[2]]}}
+    ((_, crossing),) = crossings_of(few, whole, prompts, planes, view, 1, None)
+    places = [np.arange(size, dtype=float) for size in (view.num_slices, *view.slice_shape)]
+    assert dice(crossing.at(places) > 0, view.to_stack(structure)) > 0.85
+    given = view.stack_index(other.stored_index(planes[2]), 1)
+    assert int(crossing.along(crossing.weights, places).argmax()) == given
+
+
+def test_planes_as_close_as_a_structure_needs_them():
+    mask = np.zeros((40, 300), bool)
+    mask[10:20, 20:276] = True  # 205 mm
+    planes = planes_between({7: mask, 9: np.zeros_like(mask)}, 30, (0.8, 3.0, 0.8))
+    assert planes == sorted({*range(0, 30, 4), 7, 9})
+    assert planes_between({7: mask[:, :100]}, 8, (0.8, 3.0, 0.8)) == list(range(8))
 
 
 def test_the_better_one_counts_more(structure):
@@ -78,7 +117,9 @@ def test_the_better_one_counts_more(structure):
     whole = Region(0, height, 0, width, (height, width))
     planes = {3: {7: other.to_stack(structure)[7]}}
     found = dict(
-        crossings_of(propagated(other, whole, structure), whole, planes, view, 1, None),
+        crossings_of(
+            propagated(other, whole, structure), whole, planes, range(other.num_slices), view, 1, None
+        ),
     )
     crossings = Crossings({}, {3: [found[3]]}, None)
     height, width = view.slice_shape
@@ -107,7 +148,9 @@ def test_other_planes_do_not_lead_where_it_may_not_go(structure, settings, reach
     regions = [Region(0, v.slice_shape[0], 0, v.slice_shape[1], v.slice_shape) for v in (view, other)]
     planes = {3: {7: other.to_stack(structure)[7]}}
     found = dict(
-        crossings_of(propagated(other, regions[1], structure), regions[1], planes, view, 1, None),
+        crossings_of(
+            propagated(other, regions[1], structure), regions[1], planes, range(SHAPE[1]), view, 1, None
+        ),
     )
     result = propagated(view, regions[0], structure)
     result.visited[:] = False

@@ -26,6 +26,7 @@ from slmsam2.volume import SliceView
 DIMENSIONS = (1, 2)  # rows, columns
 NEARNESS = 0.5  # exponent of the distance from what was given
 LEAST_WEIGHT = 1e-12
+LOOKS = 64  # planes at most that a structure as thick as it is wide is looked at on
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +37,8 @@ class Crossing:
         dimension: 1 or 2.
         logits: float (S', H', W') mask logits; in the order of the stack, but one sample per plane along ``dimension``,
             and as many as the network's masks have along the other two.
-        ranges: first and last (exclusive) slice, row and column that the samples are spread over.
+        planes: (P,) which these are: ascending rows or columns of the stack.
+        ranges: first and last (exclusive) slice, row and column that the other samples are spread over.
         confidence: (P,) expected Dice coefficient on each plane, 0 where the propagation did not come to.
         weights: (P,) how much each plane counts.
         is_new: whether anything of it was computed for this request.
@@ -44,6 +46,7 @@ class Crossing:
 
     dimension: int
     logits: np.ndarray
+    planes: np.ndarray
     ranges: tuple[tuple[int, int], ...]
     confidence: np.ndarray
     weights: np.ndarray
@@ -54,6 +57,8 @@ class Crossing:
         values = self.logits
         for dimension, (wanted, (first, last)) in enumerate(zip(places, self.ranges, strict=True)):
             samples = (wanted - first + 0.5) * values.shape[dimension] / (last - first) - 0.5
+            if dimension == self.dimension:
+                samples = np.interp(wanted, self.planes, np.arange(len(self.planes)))
             values = _sampled(values, samples, dimension)
         for dimension, (wanted, (first, last)) in enumerate(zip(places, self.ranges, strict=True)):
             outside = (wanted < first - 0.5) | (wanted > last - 0.5)
@@ -62,7 +67,7 @@ class Crossing:
 
     def along(self, per_plane: np.ndarray, places: Sequence[np.ndarray]) -> np.ndarray:
         """Numbers of the planes, (P,), at these places: broadcast against what :meth:`at` gives."""
-        values = np.interp(places[self.dimension], np.arange(len(per_plane)), per_plane)
+        values = np.interp(places[self.dimension], self.planes, per_plane)
         return np.expand_dims(values, tuple(d for d in range(3) if d != self.dimension))
 
 
@@ -125,10 +130,34 @@ def beyond_ends(across: Across, prompts: Mapping[int, Prompt], shape: tuple[int,
     return beyond
 
 
+def planes_between(
+    given: Mapping[int, np.ndarray], count: int, spacing: tuple[float, float, float]
+) -> list[int]:
+    """The planes to look at, ascending: the given ones, and others no closer than a share of the structure's size.
+
+    Slices of a CT may be 3 mm apart, its pixels 0.7 mm: from each row of pixels to the next, a structure would take
+    four times as long along rows, and be found no better.
+
+    Args:
+        given: plane -> what is given there, bool (h, w), of which one is not empty.
+        count: how many planes there are.
+        spacing: between planes, between rows and between columns of these, mm.
+    """
+    sizes = [
+        mm * (np.ptp(np.flatnonzero(mask.any(axis=1 - axis))) + 1)
+        for mask in given.values()
+        if mask.any()
+        for axis, mm in enumerate(spacing[1:])
+    ]
+    stride = max(int(max(sizes) / LOOKS / spacing[0]), 1)
+    return sorted({*range(0, count, stride), *given})
+
+
 def crossings_of(
     propagation: Propagation,
     region: Region,
     prompts: Mapping[int, Mapping[int, np.ndarray]],
+    planes: Sequence[int],
     view: SliceView,
     dimension: int,
     calibration: Calibration | None,
@@ -136,8 +165,9 @@ def crossings_of(
     """What a propagation along another dimension found.
 
     Args:
-        propagation, region: of ``view.across(dimension)``; its objects are label values.
-        prompts: value -> {plane of that view: mask}, as propagated.
+        propagation, region: of planes of ``view.across(dimension)``; its objects are label values.
+        prompts: value -> {number among these planes: mask}, as propagated.
+        planes: which ones they are, ascending slices of that view.
         view: the stack.
 
     Yields:
@@ -145,14 +175,15 @@ def crossings_of(
     """
     other = view.across(dimension)
     ranges = tuple(_range_in(view, other, region, each) for each in range(3))
+    along = np.array([view.stack_index(other.stored_index(plane), dimension) for plane in planes])
+    places = other.spacing[0] * np.array(planes)
     for column, value in enumerate(propagation.objects):
         logits = propagation.low_res[:, column].clamp(-BLEND_LIMIT, BLEND_LIMIT).numpy()
-        confidence, weights = _counting(propagation, value, prompts[value], other.spacing[0], calibration)
-        if other.stored_index(0) != view.stored_index(0, dimension):
-            confidence, weights = confidence[::-1], weights[::-1]
+        facts = _counting(propagation, value, prompts[value], places, calibration)
+        confidence, weights = (each[np.argsort(along)] for each in facts)
         turned = view.to_stack(other.to_stored(logits))
         is_new = bool(propagation.redone[value])
-        yield value, Crossing(dimension, turned, ranges, confidence, weights, is_new)
+        yield value, Crossing(dimension, turned, np.sort(along), ranges, confidence, weights, is_new)
 
 
 def mix(
@@ -180,7 +211,8 @@ def mix(
         found = crossings.found.get(obj)
         if not found:
             continue
-        confidence, weights = _counting(result, obj, prompts[obj], spacing, crossings.calibration)
+        heights = spacing * np.arange(len(result.low_res))
+        confidence, weights = _counting(result, obj, prompts[obj], heights, crossings.calibration)
         alone = result.low_res[:, column].clamp(-BLEND_LIMIT, BLEND_LIMIT).numpy()
         mixture = _Mixture(alone.shape)
         mixture.add(alone, weights[:, None, None], confidence[:, None, None])
@@ -246,16 +278,20 @@ def _counting(
     propagation: Propagation,
     obj: int,
     prompts: Mapping[int, Prompt],
-    spacing: float,
+    places: np.ndarray,
     calibration: Calibration | None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Expected Dice coefficients, and how much slices count, both (S,): 0 where the propagation did not come to."""
+    """Expected Dice coefficients, and how much slices count, both (S,): 0 where the propagation did not come to.
+
+    Args:
+        places: (S,) of the slices, in mm.
+    """
     facts = slice_facts(propagation, obj, prompts)
     confidence = np.zeros(len(propagation.low_res))
     confidence[facts.slices] = expected_dice(facts, calibration)
-    slices = np.arange(len(confidence))
-    apart = np.abs(slices[:, None] - np.array(sorted(prompts))).min(axis=1)
-    return confidence, confidence / ((apart + 0.5) * spacing) ** NEARNESS
+    apart = np.abs(places[:, None] - places[sorted(prompts)]).min(axis=1)
+    step = places[-1] / (len(places) - 1) if len(places) > 1 else 1.0
+    return confidence, confidence / (apart + step / 2) ** NEARNESS
 
 
 def _places(result: Propagation, region: Region) -> list[np.ndarray]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from slmsam2.engine.cleaning import Cleaning, clean
 from slmsam2.engine.confidence import read_calibration
-from slmsam2.engine.crossing import DIMENSIONS, Crossing, Crossings, crossings_of
+from slmsam2.engine.crossing import DIMENSIONS, Crossing, Crossings, crossings_of, planes_between
 from slmsam2.engine.kin import follow_each_other
 from slmsam2.engine.labels import write_labels
 from slmsam2.engine.progress import Progress, Runs
@@ -164,31 +164,32 @@ def _crossings(
     Without looks: these were learnt on slices, where things look otherwise.
     """
     calibration = read_calibration(network.info.get("confidence"))
-    prompts = {dimension: _prompts_along(job, dimension) for dimension in DIMENSIONS}
-    runs.runs += sum(map(bool, prompts.values()))
+    given = [
+        (along, value, found) for along in DIMENSIONS for value, found in _prompts_along(job, along).items()
+    ]
+    runs.runs += len(given)
     crossings: dict[int, list[Crossing]] = {}
-    for dimension, given in prompts.items():
-        if not given:
-            continue
-        view = job.view.across(dimension)
-        settings = Settings(stop_after=job.settings.stop_after)
-        found = propagate_structures(
+    for along, value, prompts in given:
+        view = job.view.across(along)
+        planes = planes_between(prompts, view.num_slices, view.spacing)
+        numbered = {value: {planes.index(index): mask for index, mask in prompts.items()}}
+        stack = view.to_stack(volume.array)
+        (found,) = propagate_structures(
             network,
-            view.to_stack(volume.array),
+            stack if len(planes) == len(stack) else stack[planes],
             job.window,
-            given,
-            view.spacing,
-            settings,
+            numbered,
+            (view.spacing[0] * len(stack) / len(planes), *view.spacing[1:]),
+            Settings(stop_after=job.settings.stop_after),
             runs.report,
             workspace,
             others=_others(job, view),
         )
         runs.next()
-        for part in found:
-            for value, crossing in crossings_of(
-                part.propagation, part.region, given, job.view, dimension, calibration
-            ):
-                crossings.setdefault(value, []).append(crossing)
+        for _, crossing in crossings_of(
+            found.propagation, found.region, numbered, planes, job.view, along, calibration
+        ):
+            crossings.setdefault(value, []).append(crossing)
     return Crossings(job.across, crossings, calibration)
 
 
