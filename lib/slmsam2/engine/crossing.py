@@ -257,7 +257,7 @@ class _Mixture:
         Where something is left: the mean of the largest confidence there, of the Dice coefficient with what was found
         from slice to slice, and of the share that it is of all that any side has found. Where nothing is: the share of
         those that say so, where some do not. On 32 structures with one to three corrections in other planes their rank
-        correlation with the true ones was 0.72, 0.69 and 0.68.
+        correlation with the true ones was 0.73, 0.68 and 0.68.
 
         Args:
             masks, alone: bool (S, n, n), what is left, and what was found from slice to slice.
