@@ -66,7 +66,7 @@ def test_looks_of_each_structure(network, volume):
     for one in looks.values():
         explained = one.ridge()[0] @ one.cross / (1 - one.target.square())
         assert float(explained) > 0.4  # even random features tell bright from dark
-        assert -1 < float(one.target) < 0  # with slices past the ends
+        assert -1 < float(one.target) < 1e-6  # both sides count alike, but for slices past the ends
 
 
 def test_slices_that_nobody_answers_for_are_not_learnt_from(network, volume):
