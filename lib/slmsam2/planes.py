@@ -13,6 +13,16 @@ QUIET_SHARE = 0.25
 MOST_OF_IT = 0.5  # of a structure, on planes side by side
 
 
+def box_of(mask: np.ndarray) -> tuple[slice, slice, slice]:
+    """The smallest box around a mask, bool (S, H, W); an empty one where nothing is in it."""
+    flat = mask.any(axis=0)
+    shown = [np.flatnonzero(each) for each in (mask.any(axis=(1, 2)), flat.any(axis=1), flat.any(axis=0))]
+    slices, rows, columns = (
+        slice(int(each[0]), int(each[-1]) + 1) if each.size else slice(0, 0) for each in shown
+    )
+    return slices, rows, columns
+
+
 def crossing_planes(
     mask: np.ndarray, fewer: int = CORRECTED, structure: np.ndarray | None = None
 ) -> dict[int, list[int]] | None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from slmsam2.planes import crossing_planes, sketched_planes
+from slmsam2.planes import box_of, crossing_planes, sketched_planes
 from slmsam2.prompts import Known, Marks, corrected_planes, given_in
 from slmsam2.volume import painted_axis
 
@@ -53,6 +53,13 @@ def test_few_planes_hold_it(block, planes):
 )
 def test_slices_or_a_whole(block, painted):
     assert crossing_planes(block & painted) is None
+
+
+def test_the_box_around_a_structure(block):
+    assert box_of(block) == (slice(2, 18), slice(4, 20), slice(5, 25))
+    assert block[box_of(block)].all()
+    assert block[box_of(NOWHERE)].size == 0
+    assert corrected_planes(NOWHERE, NOWHERE, NOWHERE) is None
 
 
 def test_a_ball_was_painted_slice_by_slice():

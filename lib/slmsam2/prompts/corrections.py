@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from slmsam2.modeling import Moments
-from slmsam2.planes import crossing_planes, sketched_planes
+from slmsam2.planes import box_of, crossing_planes, sketched_planes
 from slmsam2.prompts.marks import Marks, Prompt, is_empty
 from slmsam2.prompts.planes import Across, Given, Planes, masks_across
 
@@ -67,18 +67,17 @@ def corrected_planes(
     Returns:
         Dimension -> ascending indices; None when most of it differs: then it is no edited proposal but a new beginning.
     """
-    there = np.flatnonzero(came.any(axis=(1, 2)) | returned.any(axis=(1, 2)))
-    came, returned = came[there], returned[there]
-    seen = came | ~covered[there]
+    box = box_of(came | returned)
+    came, covered, returned = (each[box] for each in (came, covered, returned))
+    seen = came | ~covered
     differs, proposed = (came ^ returned) & seen, returned & seen
-    if _is_mostly(proposed, differs):
-        planes = crossing_planes(differs, structure=came | returned)
-        if planes is not None:
-            return {along: there[found].tolist() if along == 0 else found for along, found in planes.items()}
-    changed = differs.any(axis=(1, 2))
-    if not _is_mostly(proposed.any(axis=(1, 2)), changed):
-        return None
-    return {0: there[changed].tolist()}
+    planes = crossing_planes(differs, structure=came | returned) if _is_mostly(proposed, differs) else None
+    if planes is None:
+        changed = differs.any(axis=(1, 2))
+        if not _is_mostly(proposed.any(axis=(1, 2)), changed):
+            return None
+        planes = {0: np.flatnonzero(changed).tolist()}
+    return {along: [box[along].start + index for index in found] for along, found in planes.items()}
 
 
 def _is_mostly(proposed: np.ndarray, differs: np.ndarray) -> bool:
