@@ -49,9 +49,7 @@ def crossing_planes(
     if _cover(np.argwhere(quiet), most) is None:  # a whole structure is known at little cost
         return None
     planes = _cover(np.argwhere(mask), most)
-    if planes is None:
-        return None
-    if _has_line(mask, planes):
+    if planes is None or _has_line(mask, planes):
         return None
     if any(_beside(planes.get(dimension, [])) for dimension in (1, 2)):
         whole = mask if structure is None else structure[shown]

@@ -60,8 +60,8 @@ export function plan({ structures, named, direction, limit, along = null }, touc
 }
 
 /**
- * The axis to go along: one along which as many structures as can be have slices that they are on; of such ones that of the propagation
- * before, else the series' own if all have some, else the one painted along last.
+ * The axis to go along: one along which as many structures as can be have slices that they are on; of such ones that of
+ * the propagation before, else the series' own if all have some, else the one painted along last.
  * @param {number[]} values of structures
  * @param {import('./touched.js').Touched} touched
  * @param {Axis|null} before

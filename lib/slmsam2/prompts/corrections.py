@@ -67,11 +67,12 @@ def corrected_planes(
     Returns:
         Dimension -> ascending indices; None when most of it differs: then it is no edited proposal but a new beginning.
     """
-    box = box_of(came | returned)
-    came, covered, returned = (each[box] for each in (came, covered, returned))
+    either = came | returned
+    box = box_of(either)
+    came, covered, returned, either = (each[box] for each in (came, covered, returned, either))
     seen = came | ~covered
     differs, proposed = (came ^ returned) & seen, returned & seen
-    planes = crossing_planes(differs, structure=came | returned) if _is_mostly(proposed, differs) else None
+    planes = crossing_planes(differs, structure=either) if _is_mostly(proposed, differs) else None
     if planes is None:
         changed = differs.any(axis=(1, 2))
         if not _is_mostly(proposed.any(axis=(1, 2)), changed):
