@@ -6,7 +6,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from slmsam2.prompts import Known, Marks, corrected_planes, given_in, with_marks, without_marks
+from slmsam2.prompts import (
+    Known,
+    Marks,
+    chosen_in,
+    corrected_in,
+    corrected_planes,
+    painted_in,
+    with_marks,
+    without_marks,
+)
 from slmsam2.server.memory import MOST_STEPS, Key, Memory
 from slmsam2.volume import Exemplar, SliceView, Volume
 
@@ -40,12 +49,12 @@ def test_slices_that_differ_are_corrections(returned):
     assert corrected_planes(returned, NOWHERE, returned) == {0: []}
 
 
-def test_when_most_slices_differ_it_is_a_new_beginning(returned, known):
+def test_when_most_slices_differ_it_is_a_new_beginning(returned):
     came = NOWHERE.copy()
     came[4] = returned[4]
     assert corrected_planes(came, NOWHERE, returned) is None
     came[3, 0, 0] = True
-    assert list(given_in(came, NOWHERE, known, None).slices) == [3, 4]
+    assert list(painted_in(came).slices) == [3, 4]
 
 
 def test_what_is_painted_over_is_no_correction(returned, known):
@@ -54,7 +63,7 @@ def test_what_is_painted_over_is_no_correction(returned, known):
     hidden[5, 3:5] = True
     assert corrected_planes(came, hidden, returned) == {0: []}
     came[5, 8, 9] = False
-    prompts = given_in(came, hidden, known, None).slices
+    prompts = corrected_in(came, hidden, known, {0: [5]}).slices
     assert list(prompts) == [4, 5]
     assert prompts[5][3, 4]  # under what lies over it, it is as it was
     assert not prompts[5][8, 9]
@@ -64,7 +73,7 @@ def test_earlier_prompts_stay_and_later_ones_replace_them(returned, known):
     came = returned.copy()
     came[4, 3] = False
     came[6] = False
-    prompts = given_in(came, NOWHERE, known, None).slices
+    prompts = corrected_in(came, NOWHERE, known, {0: [4, 6]}).slices
     assert list(prompts) == [4, 6]
     np.testing.assert_array_equal(prompts[4], came[4])
     assert not prompts[6].any()
@@ -73,16 +82,19 @@ def test_earlier_prompts_stay_and_later_ones_replace_them(returned, known):
 def test_when_the_only_painted_slice_is_erased_the_rest_counts(returned, known):
     came = returned.copy()
     came[4] = False
-    prompts = given_in(came, NOWHERE, known, None).slices
+    prompts = corrected_in(came, NOWHERE, known, {0: [4]}).slices
     assert sorted(prompts) == [2, 3, 4, 5, 6, 7]
     assert not prompts[4].any()
 
 
-def test_named_slices_and_nothing_else(returned, known):
-    prompts = given_in(returned, NOWHERE, known, {0: [9, 3]}).slices
+def test_named_slices_and_nothing_else(returned):
+    prompts = chosen_in(returned, {0: [9, 3]}).slices
     assert list(prompts) == [3, 9]
     assert not prompts[9].any()
-    assert list(given_in(returned, NOWHERE, None, None).slices) == [2, 3, 4, 5, 6, 7]
+
+
+def test_all_that_is_painted(returned):
+    assert list(painted_in(returned).slices) == [2, 3, 4, 5, 6, 7]
 
 
 def test_marks_correct_the_mask_under_them(returned):

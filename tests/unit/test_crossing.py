@@ -9,7 +9,7 @@ import torch
 from slmsam2.engine.crossing import (
     Crossings,
     beyond_ends,
-    crossings_of,
+    crossing_of,
     lines_of,
     lines_on,
     mix,
@@ -67,12 +67,11 @@ def test_found_where_it_is_in_every_orientation(structure, affine, dimension):
     height, width = other.slice_shape
     region = Region(1, height - 1, 2, width, (height, width))
     plane = np.flatnonzero(other.to_stack(structure).any(axis=(1, 2)))[2]
-    prompts = {3: {int(plane): other.to_stack(structure)[plane]}}
-    ((value, crossing),) = crossings_of(
+    prompts = {int(plane): other.to_stack(structure)[plane]}
+    crossing = crossing_of(
         propagated(other, region, structure), region, prompts, range(other.num_slices), view, dimension, None
     )
     places = [np.arange(size, dtype=float) for size in (view.num_slices, *view.slice_shape)]
-    assert value == 3
     assert dice(crossing.at(places) > 0, view.to_stack(structure)) > 0.95
     row = int(np.argmax(crossing.weights))
     assert other.stack_index(view.stored_index(row, dimension)) == plane
@@ -93,8 +92,8 @@ def test_planes_that_were_left_out_are_between_the_others(structure, affine):
         few.iou[planes],
         few.agreement[planes],
     )
-    prompts = {3: {2: other.to_stack(structure)[planes[2]]}}
-    ((_, crossing),) = crossings_of(few, whole, prompts, planes, view, 1, None)
+    prompts = {2: other.to_stack(structure)[planes[2]]}
+    crossing = crossing_of(few, whole, prompts, planes, view, 1, None)
     places = [np.arange(size, dtype=float) for size in (view.num_slices, *view.slice_shape)]
     assert dice(crossing.at(places) > 0, view.to_stack(structure)) > 0.85
     given = view.stack_index(other.stored_index(planes[2]), 1)
@@ -115,13 +114,11 @@ def test_the_better_one_counts_more(structure):
     other = view.across(1)
     height, width = other.slice_shape
     whole = Region(0, height, 0, width, (height, width))
-    planes = {3: {7: other.to_stack(structure)[7]}}
-    found = dict(
-        crossings_of(
-            propagated(other, whole, structure), whole, planes, range(other.num_slices), view, 1, None
-        ),
+    planes = {7: other.to_stack(structure)[7]}
+    found = crossing_of(
+        propagated(other, whole, structure), whole, planes, range(other.num_slices), view, 1, None
     )
-    crossings = Crossings({}, {3: [found[3]]}, None)
+    crossings = Crossings({}, {3: [found]}, None)
     height, width = view.slice_shape
     region = Region(0, height, 0, width, (height, width))
     wrong = propagated(view, region, np.zeros_like(structure), score=3.0)
@@ -146,11 +143,9 @@ def test_other_planes_do_not_lead_where_it_may_not_go(structure, settings, reach
     view = SliceView(SHAPE, np.eye(4), 2)
     other = view.across(1)
     regions = [Region(0, v.slice_shape[0], 0, v.slice_shape[1], v.slice_shape) for v in (view, other)]
-    planes = {3: {7: other.to_stack(structure)[7]}}
-    found = dict(
-        crossings_of(
-            propagated(other, regions[1], structure), regions[1], planes, range(SHAPE[1]), view, 1, None
-        ),
+    planes = {7: other.to_stack(structure)[7]}
+    found = crossing_of(
+        propagated(other, regions[1], structure), regions[1], planes, range(SHAPE[1]), view, 1, None
     )
     result = propagated(view, regions[0], structure)
     result.visited[:] = False
@@ -160,7 +155,7 @@ def test_other_planes_do_not_lead_where_it_may_not_go(structure, settings, reach
         result,
         regions[0],
         {3: {8: view.to_stack(structure)[8]}},
-        Crossings({}, {3: [found[3]]}),
+        Crossings({}, {3: [found]}),
         1.0,
         settings,
     )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from slmsam2.planes import box_of, crossing_planes, sketched_planes
-from slmsam2.prompts import Known, Marks, corrected_planes, given_in
+from slmsam2.prompts import Known, Marks, chosen_in, corrected_in, corrected_planes, painted_in
 from slmsam2.volume import painted_axis
 
 pytestmark = pytest.mark.unit
@@ -31,6 +31,11 @@ def on(planes):
     for dimension, indices in planes.items():
         np.moveaxis(mask, dimension, 0)[indices] = True
     return mask
+
+
+def edited(came, covered, known):
+    """What an edited proposal gives."""
+    return corrected_in(came, covered, known, corrected_planes(came, covered, known.returned))
 
 
 @pytest.mark.parametrize(
@@ -114,7 +119,7 @@ def test_the_axis_of_a_sketch(block):
 
 
 def test_what_a_sketch_gives(block):
-    said = given_in(block & on({0: [9], 1: [8, 14], 2: [11]}), NOWHERE, None, None)
+    said = painted_in(block & on({0: [9], 1: [8, 14], 2: [11]}))
     assert list(said.slices) == [9]
     assert {along: list(planes) for along, planes in said.across.items()} == {1: [8, 14], 2: [11]}
     np.testing.assert_array_equal(said.slices[9], block[9])
@@ -127,7 +132,7 @@ def test_a_proposal_corrected_in_another_plane(block, known):
     came[:, 8] = False
     came[3:16, 8, 6:20] = True
     assert corrected_planes(came, NOWHERE, block) == {1: [8]}
-    said = given_in(came, NOWHERE, known, None)
+    said = edited(came, NOWHERE, known)
     assert list(said.slices) == [9]
     np.testing.assert_array_equal(said.slices[9], came[9])  # where they cross, what was painted last counts
     np.testing.assert_array_equal(said.across[1][8], came[:, 8])
@@ -137,13 +142,13 @@ def test_corrections_in_several_planes(block, known):
     came = block.copy()
     came[5, 6:12, 8:20] = False
     came[2:18, 10, 25:27] = True
-    said = given_in(came, NOWHERE, known, None)
+    said = edited(came, NOWHERE, known)
     assert list(said.slices) == [9, 5]
     assert list(said.across) == [1]
     again = Known(2, came, came, said.slices, across=said.across)
     came = came.copy()
     came[6:16, 5:9, 13] = False
-    said = given_in(came, NOWHERE, again, None)
+    said = edited(came, NOWHERE, again)
     assert {along: list(planes) for along, planes in said.across.items()} == {1: [10], 2: [13]}
     np.testing.assert_array_equal(said.across[1][10], came[:, 10])
 
@@ -153,7 +158,7 @@ def test_what_lies_over_a_plane_hides_it(block, known):
     came[4:9, 8, 8:12] = False
     covered[4:9, 8, 8:12] = True
     came[10:16, 8, 20:25] = False
-    said = given_in(came, covered, known, None)
+    said = edited(came, covered, known)
     assert said.across[1][8][5, 9]
     assert not said.across[1][8][12, 22]
 
@@ -163,9 +168,9 @@ def test_what_lies_over_a_plane_hides_it_for_as_long_as_it_does(block):
     covered[4:9, 8, 8:12] = True
     shown = block & ~covered  # as it was sent back, and comes: another structure has these voxels
     known = Known(2, shown, shown, given, across={1: {8: block[:, 8]}})
-    said = given_in(shown, covered, known, None)
+    said = edited(shown, covered, known)
     np.testing.assert_array_equal(said.across[1][8], block[:, 8])
-    free = given_in(shown, NOWHERE, known, None)  # the other one was erased
+    free = edited(shown, NOWHERE, known)  # the other one was erased
     np.testing.assert_array_equal(free.across[1][8], shown[:, 8])
 
 
@@ -177,7 +182,7 @@ def test_painted_again_where_it_was_hidden_on_a_slice(block):
     covered, came = block & ~shown, shown.copy()
     covered[9, 8] = False
     came[:, 8, :20] = True
-    said = given_in(came, covered | came, known, None)
+    said = edited(came, covered | came, known)
     assert said.slices[9][8, :20].all()
     assert said.slices[9][6, 8]
     assert list(said.across) == [1]
@@ -196,10 +201,10 @@ def test_marks_under_a_plane_stay(block):
     known = Known(2, block, block, {9: marks})
     came = block.copy()
     came[:, 8] = False
-    assert given_in(came, NOWHERE, known, None).slices[9] is marks
+    assert edited(came, NOWHERE, known).slices[9] is marks
 
 
 def test_planes_that_are_named(block):
-    said = given_in(block, NOWHERE, None, {0: [9, 5], 2: [11]})
+    said = chosen_in(block, {0: [9, 5], 2: [11]})
     assert list(said.slices) == [5, 9]
     np.testing.assert_array_equal(said.across[2][11], block[:, :, 11])

@@ -8,7 +8,7 @@ given.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -153,37 +153,34 @@ def planes_between(
     return sorted({*range(0, count, stride), *given})
 
 
-def crossings_of(
+def crossing_of(
     propagation: Propagation,
     region: Region,
-    prompts: Mapping[int, Mapping[int, np.ndarray]],
+    prompts: Mapping[int, np.ndarray],
     planes: Sequence[int],
     view: SliceView,
     dimension: int,
     calibration: Calibration | None,
-) -> Iterator[tuple[int, Crossing]]:
-    """What a propagation along another dimension found.
+) -> Crossing:
+    """What the propagation of one structure along another dimension found.
 
     Args:
-        propagation, region: of planes of ``view.across(dimension)``; its objects are label values.
-        prompts: value -> {number among these planes: mask}, as propagated.
+        propagation, region: of planes of ``view.across(dimension)``, and of that structure alone.
+        prompts: {number among these planes: mask}, as propagated.
         planes: which ones they are, ascending slices of that view.
         view: the stack.
-
-    Yields:
-        Value, crossing.
     """
     other = view.across(dimension)
+    (value,) = propagation.objects
     ranges = tuple(_range_in(view, other, region, each) for each in range(3))
     along = np.array([view.stack_index(other.stored_index(plane), dimension) for plane in planes])
     places = other.spacing[0] * np.array(planes)
-    for column, value in enumerate(propagation.objects):
-        logits = propagation.low_res[:, column].clamp(-BLEND_LIMIT, BLEND_LIMIT).numpy()
-        facts = _counting(propagation, value, prompts[value], places, calibration)
-        confidence, weights = (each[np.argsort(along)] for each in facts)
-        turned = view.to_stack(other.to_stored(logits))
-        is_new = bool(propagation.redone[value])
-        yield value, Crossing(dimension, turned, np.sort(along), ranges, confidence, weights, is_new)
+    facts = _counting(propagation, value, prompts, places, calibration)
+    confidence, weights = (each[np.argsort(along)] for each in facts)
+    logits = propagation.low_res[:, 0].clamp(-BLEND_LIMIT, BLEND_LIMIT).numpy()
+    turned = view.to_stack(other.to_stored(logits))
+    is_new = bool(propagation.redone[value])
+    return Crossing(dimension, turned, np.sort(along), ranges, confidence, weights, is_new)
 
 
 def mix(

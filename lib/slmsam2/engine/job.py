@@ -11,7 +11,7 @@ import numpy as np
 
 from slmsam2.engine.cleaning import Cleaning, clean
 from slmsam2.engine.confidence import read_calibration
-from slmsam2.engine.crossing import DIMENSIONS, Crossing, Crossings, crossings_of, planes_between
+from slmsam2.engine.crossing import DIMENSIONS, Crossing, Crossings, crossing_of, planes_between
 from slmsam2.engine.kin import follow_each_other
 from slmsam2.engine.labels import write_labels
 from slmsam2.engine.progress import Progress, Runs
@@ -186,10 +186,10 @@ def _crossings(
             others=_others(job, view),
         )
         runs.next()
-        for _, crossing in crossings_of(
-            found.propagation, found.region, numbered, planes, job.view, along, calibration
-        ):
-            crossings.setdefault(value, []).append(crossing)
+        crossing = crossing_of(
+            found.propagation, found.region, numbered[value], planes, job.view, along, calibration
+        )
+        crossings.setdefault(value, []).append(crossing)
     return Crossings(job.across, crossings, calibration)
 
 

@@ -2,8 +2,10 @@
 
 from slmsam2.prompts.corrections import (
     Known,
+    chosen_in,
+    corrected_in,
     corrected_planes,
-    given_in,
+    painted_in,
     with_marks,
     without_marks,
 )
@@ -33,10 +35,11 @@ __all__ = [
     "Planes",
     "Prompt",
     "all_named",
+    "chosen_in",
+    "corrected_in",
     "corrected_planes",
     "counts_by_order",
     "extent_of",
-    "given_in",
     "is_empty",
     "kin_of",
     "label_names",
@@ -44,6 +47,7 @@ __all__ = [
     "masks_across",
     "named_pairs",
     "named_values",
+    "painted_in",
     "painted_structures",
     "prompts_from_label",
     "with_marks",

@@ -86,25 +86,22 @@ def _is_mostly(proposed: np.ndarray, differs: np.ndarray) -> bool:
     return bool((proposed & ~differs).sum() > UNCHANGED * proposed.sum())
 
 
-def given_in(came: np.ndarray, covered: np.ndarray, known: Known | None, chosen: Planes | None) -> Given:
-    """What a label gives of one structure.
+def chosen_in(came: np.ndarray, chosen: Planes) -> Given:
+    """What a label, bool (S, H, W), gives of a structure on the planes that were named, and nothing else."""
+    slices: dict[int, Prompt] = {index: came[index] for index in sorted(set(chosen.get(0, ())))}
+    return Given(slices, masks_across(came, chosen))
 
-    Planes that were ``chosen`` are taken as they are, and nothing else. Of an edited proposal, what was corrected joins
-    what was given before; if that leaves only empty slices, and in any other label, all that is painted counts.
+
+def corrected_in(came: np.ndarray, covered: np.ndarray, known: Known, corrected: Planes) -> Given:
+    """What an edited proposal gives: what was corrected joins what was given before.
+
+    If that leaves only empty slices, all that is there counts.
 
     Args:
         came, covered: see :func:`corrected_planes`.
         known: what is remembered of the structure.
+        corrected: which planes were.
     """
-    if chosen is not None:
-        return Given(
-            {index: came[index] for index in sorted(set(chosen.get(0, ())))}, masks_across(came, chosen)
-        )
-    if known is None or known.returned.shape != came.shape:
-        return _painted(came)
-    corrected = corrected_planes(came, covered, known.returned)
-    if corrected is None:
-        return _painted(came)
     changed: dict[int, Prompt] = {
         index: came[index] | (known.returned[index] & covered[index]) for index in corrected.get(0, ())
     }
@@ -135,8 +132,8 @@ def _corrected(prompt: Prompt, came: np.ndarray, covered: np.ndarray) -> Prompt:
     return prompt if isinstance(prompt, Marks) else np.where(covered & ~came, prompt, came)
 
 
-def _painted(came: np.ndarray) -> Given:
-    """All that is painted, by the planes that it was painted in."""
+def painted_in(came: np.ndarray) -> Given:
+    """All that is painted of a structure, bool (S, H, W), by the planes that it was painted in."""
     planes = sketched_planes(came)
     if planes is None or 0 not in planes:
         return Given(_slices_of(came))

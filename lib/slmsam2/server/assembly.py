@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 
@@ -21,10 +21,12 @@ from slmsam2.prompts import (
     Marks,
     Planes,
     Prompt,
+    chosen_in,
+    corrected_in,
     corrected_planes,
     extent_of,
-    given_in,
     is_empty,
+    painted_in,
     with_marks,
     without_marks,
 )
@@ -41,6 +43,8 @@ from slmsam2.volume import (
     default_axis,
     painted_axis,
 )
+
+Corrected = Callable[[str], Planes | None]  # of a structure's name, see _corrections
 
 SLICE_AXIS = 2  # 3D Slicer and OHIF count the slices of a 2D request along k
 
@@ -75,7 +79,8 @@ def assemble(request: Request) -> tuple[Job, dict[str, int]]:
         PromptError: nothing says where a structure is, or slices do not exist.
     """
     covered = _covered(request.painted)
-    axis = _axis(request, covered)
+    corrected = _corrections(request, covered)
+    axis = _axis(request, corrected)
     view = SliceView(request.image.shape, request.image.affine, axis)
     only = _only_slice(request, view)
     settings = _settings(request, view, only)
@@ -85,7 +90,7 @@ def assemble(request: Request) -> tuple[Job, dict[str, int]]:
         known = {}  # such a request says all itself: its answer is the same for everybody
     prompts: dict[int, dict[int, Prompt]] = {}
     across: dict[int, Across] = {}
-    for name, given in _given(request, view, known, only, covered).items():
+    for name, given in _given(request, view, known, only, covered, corrected).items():
         slices = in_range(given.slices, settings, view)
         if any(not is_empty(prompt) for prompt in slices.values()):
             value = request.painted.structures[name]
@@ -115,7 +120,28 @@ def assemble(request: Request) -> tuple[Job, dict[str, int]]:
     return job, names
 
 
-def _axis(request: Request, covered: np.ndarray) -> int:
+def _corrections(request: Request, covered: np.ndarray) -> Corrected:
+    """Which planes of what is remembered of a structure come back corrected; None where it is no edited proposal.
+
+    On a large volume that takes some tenths of a second, so it is found when asked for, once for each structure.
+    """
+    painted = request.painted
+
+    @cache
+    def corrected(name: str) -> Planes | None:
+        known = request.known.get(name)
+        if known is None:
+            return None
+        view = SliceView(request.image.shape, request.image.affine, known.axis)
+        came = view.to_stack(painted.label == painted.structures[name])
+        if came.shape != known.returned.shape:
+            return None
+        return corrected_planes(came, view.to_stack(covered), known.returned)
+
+    return corrected
+
+
+def _axis(request: Request, corrected: Corrected) -> int:
     """What was asked for; else that of the proposal that comes back corrected; else the one painted on."""
     parameters, painted = request.parameters, request.painted
     if parameters.axis is not None:
@@ -128,10 +154,7 @@ def _axis(request: Request, covered: np.ndarray) -> int:
         if axis is not None:
             return axis
     for name, known in request.known.items():
-        view = SliceView(request.image.shape, request.image.affine, known.axis)
-        came = view.to_stack(painted.label == painted.structures[name])
-        corrected = corrected_planes(came, view.to_stack(covered), known.returned)
-        if corrected is not None or not painted.label.any():
+        if corrected(name) is not None or not painted.label.any():
             return known.axis
     wanted = where_one_of(painted.label, painted.structures.values())
     return painted_axis(wanted, default_axis(request.image))
@@ -189,7 +212,12 @@ def _settings(request: Request, view: SliceView, only: int | None) -> Settings:
 
 
 def _given(
-    request: Request, view: SliceView, known: Mapping[str, Known], only: int | None, covered: np.ndarray
+    request: Request,
+    view: SliceView,
+    known: Mapping[str, Known],
+    only: int | None,
+    covered: np.ndarray,
+    corrected: Corrected,
 ) -> dict[str, Given]:
     """Structure name -> what is given of it."""
     painted, parameters = request.painted, request.parameters
@@ -203,8 +231,13 @@ def _given(
             shown = facts.returned[only] if facts else stack[only] == value
             said = Given({only: shown} if shown.any() else {})
         elif anything:
-            chosen = _chosen(parameters.prompt_slices, stack, painted, name, view)
-            said = given_in(stack == value, view.to_stack(covered), facts, chosen)
+            came = stack == value
+            if (chosen := _chosen(parameters.prompt_slices, stack, painted, name, view)) is not None:
+                said = chosen_in(came, chosen)
+            elif facts is not None and (planes := corrected(name)) is not None:
+                said = corrected_in(came, view.to_stack(covered), facts, planes)
+            else:
+                said = painted_in(came)
         else:
             said = Given(without_marks(facts.prompts), facts.across) if facts else Given({})
         if name == target:
