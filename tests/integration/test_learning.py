@@ -268,7 +268,7 @@ from slmsam2.training import loop
 from slmsam2.training.labelled import Submission
 from slmsam2.training.workers import Workers
 loop.SAVE_SECONDS = 0.0
-module._prefers_bfloat16 = lambda device: False
+module.has_bfloat16 = lambda device: False
 PLACES = {
     "weights": (module, "save_checkpoint"),
     "registry": (module.Registry, "save"),

@@ -20,9 +20,10 @@ def test_nobody_waits_for_notes_but_who_asks_and_their_order_stays():
     assert written == list(range(20))
 
 
-def test_one_that_fails_does_not_keep_the_next_from_being_written():
+def test_one_that_fails_is_logged_and_the_next_is_written(caplog):
     notes, written = Notes(), []
     notes.add(lambda: 1 / 0)
     notes.add(lambda: written.append(1))
     notes.finish()
     assert written == [1]
+    assert "division by zero" in caplog.text

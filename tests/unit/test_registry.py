@@ -94,9 +94,13 @@ def test_one_training_at_a_time(registry):
         pass
 
 
-def test_a_damaged_registry_is_named(registry):
+@pytest.mark.parametrize(
+    "content",
+    ["{", "[]", '{"format": 1}', '{"format": 1, "versions": [{"name": "x"}], "held_back": {}, "count": 1}'],
+)
+def test_a_damaged_registry_is_named(registry, content):
     publish(registry)
-    (registry.folder / "registry.json").write_text("{")
+    (registry.folder / "registry.json").write_text(content)
     with pytest.raises(ConfigurationError, match=r"registry\.json is damaged"):
         Registry(MODEL, registry.model_dir)
     assert os.path.exists(checkpoint_path(MODEL, registry.model_dir))

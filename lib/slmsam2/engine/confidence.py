@@ -32,8 +32,8 @@ LIKENESS = 1.5  # how much likeness to the shape in other volumes counts, the ot
 # exponent of the confidence that gives the chance that a structure found beyond the prompts is there at all; the rest
 # of the confidence is overlap
 PRESENCE = 1 / 8
-# area of a structure where it goes on unseen, as a share of its area on the nearest prompt: the median at 77 ends that
-# came too early, in 8 volumes, was 0.21
+# area of a structure where it goes on unseen, as a share of its area on the nearest prompt: the median at 76 ends that
+# came too early was 0.21
 AHEAD = 0.2
 # of what slices beyond the outermost prompts lack, the part that came right when one of them was corrected (measured on
 # 32 structures): just beyond it, falling to none at so many times its distance from the prompt; and just before it

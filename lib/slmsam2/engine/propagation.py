@@ -41,7 +41,8 @@ class Propagation:
         stops: per object, "up" and "down" -> where and why that direction ended.
         spans: per object, the slices between its prompts and beyond them.
         redone: per object, the slices that were computed now and not taken from a request before.
-        told_by_others: the objects of which other volumes told ends, areas and shape.
+        told_by_others: the objects of which others like them, in other volumes or in this one, told ends, areas and
+            shape.
         likeness: per object whose shape they told, Dice coefficients with it (S,).
         expected: per object that was found along other dimensions, too, the Dice coefficients (S,) to be expected.
     """

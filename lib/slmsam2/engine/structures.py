@@ -96,7 +96,7 @@ def propagate_structures(
         workspace: what earlier requests left, and later ones may use.
         regions: value -> region of an earlier request, to be kept while all prompts lie in it.
         looks: value -> what the structure looks like in other volumes.
-        others: value -> the structure itself there, along these slices.
+        others: value -> the structure itself there, or what is like it in this volume, along these slices.
         crossings: what was given and found in other planes.
     """
     across = crossings or Crossings()

@@ -123,6 +123,7 @@ def build_model(
         device: where the network lives.
         overrides: dotted keys under ``model``, for instance ``{"image_size": 512}``; they win over the checkpoint's
             own settings.
+        model_dir: where configurations are; see :func:`model_directory`.
         speed: see :mod:`slmsam2.modeling.speed`.
 
     Returns:

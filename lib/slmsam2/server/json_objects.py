@@ -24,7 +24,7 @@ def parse_object(what: str, text: str | None) -> dict[str, Any]:
         content = json.loads(text or "{}")
     except (ValueError, RecursionError) as error:
         raise PromptError(
-            f"The {what} of this request are not JSON: {error}. Send one JSON object."
+            f"'{what}' of this request must be JSON, but is not: {error}. Send one JSON object."
         ) from error
     return check_object(what, content)
 
@@ -38,16 +38,16 @@ def check_object(what: str, content: Any) -> dict[str, Any]:
         PromptError: it is no object, is nested too deeply, or has such values in it.
     """
     if not isinstance(content, dict):
-        raise PromptError(f"The {what} of this request must be one JSON object: {{name: value, ...}}.")
+        raise PromptError(f"'{what}' of this request must be one JSON object: {{name: value, ...}}.")
     if _is_deeper(content, DEEPEST):
         raise PromptError(
-            f"The {what} of this request are nested more than {DEEPEST} deep. Send simpler ones."
+            f"'{what}' of this request must not be nested more than {DEEPEST} deep. Send something simpler."
         )
     try:
         json.dumps(content, allow_nan=False, ensure_ascii=False).encode()
     except ValueError as error:
         raise PromptError(
-            f"The {what} of this request hold NaN, an infinite number or half a character, which JSON has not."
+            f"'{what}' of this request must not hold NaN, an infinite number or half a character: JSON has none."
         ) from error
     return content
 

@@ -154,7 +154,8 @@ class Memory:
             self._forget_old()
             while self.bytes > self._most_bytes:
                 oldest = next(iter(self._steps))
-                self._steps.pop(oldest)
+                del self._steps[oldest]
+                self._stamps.pop(oldest, None)
             self._note(key, known)
 
     def undo(self, key: Key) -> Before | None:
@@ -184,9 +185,10 @@ class Memory:
         """What a client did on an image, under the image's new name; what is known under that one is older."""
         with self._lock:
             for key in [key for key in self._steps if (key.image, key.client) == (image, client)]:
-                _, steps = self._steps[replace(key, image=to)] = self._steps.pop(key)
+                renamed = replace(key, image=to)
+                self._steps[renamed] = self._steps.pop(key)
                 self.forget(key)
-                self._note(replace(key, image=to), steps[-1].unpack())
+                self._note(renamed, self._steps[renamed][1][-1].unpack())
 
     def forget(self, key: Key) -> None:
         """Start anew with a structure."""

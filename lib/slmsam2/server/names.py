@@ -42,13 +42,13 @@ def check_id(name: str, what: str = "image") -> str:
     plain = decoded(name)
     if _bytes(name) > LONGEST:
         raise PromptError(
-            f"{name[:SHOWN]!r} is too long for an id of an {what}. Give it one of at most {LONGEST} bytes: as "
-            "many plain letters, or a third of that in Chinese."
+            f"{name[:SHOWN]!r} is too long as id of the {what}. Use one of at most {LONGEST} bytes: as many "
+            "plain letters, or a third of that in Chinese."
         )
     if leads_away(name) or "/" in plain or plain.startswith(".") or not plain.strip():
         raise PromptError(
-            f"{name[:SHOWN]!r} is no id of an {what}. Give the id as the list of images (/datastore/?output=all) has "
-            "it: a name without a path."
+            f"{name[:SHOWN]!r} is not a valid {what} id. Give the id as /datastore/?output=all lists it: a name "
+            "without a path."
         )
     return name
 

@@ -34,11 +34,6 @@ class Clicks:
     roi: tuple[tuple[int, int], ...] | None
     slice: int | None
 
-    @property
-    def any(self) -> bool:
-        """Whether something was placed."""
-        return bool(self.foreground or self.background) or self.roi is not None
-
 
 def parse_clicks(request: Mapping[str, Any], shape: tuple[int, int, int]) -> Clicks:
     """Read ``foreground``, ``background``, ``roi`` and ``slice``.

@@ -18,6 +18,7 @@ from slmsam2.files import write_json
 from slmsam2.modeling import SLMSAM2, build_model, checkpoint_path, load_config, save_checkpoint
 from slmsam2.modeling.build import learnt_folder
 from slmsam2.modeling.checkpoint import file_digest
+from slmsam2.modeling.speed import has_bfloat16
 from slmsam2.training.finetune import PRESETS, FineTuner, Preset
 from slmsam2.training.general import SyntheticTask, synthetic_dice
 from slmsam2.training.held_back import Task, assign, lessons_and_tasks, propagation_dice
@@ -250,7 +251,7 @@ class _Learning:
             encoder_at_rest=not preset.train_encoder,
             seed=_number(plan.version),
         )
-        return FineTuner(network, source, preset, plan.steps, self.workers, _prefers_bfloat16(device))
+        return FineTuner(network, source, preset, plan.steps, self.workers, has_bfloat16(device))
 
     def _publish(
         self,
@@ -376,10 +377,3 @@ def _closing(plan: Plan, verdict: Verdict, steps: int) -> str:
 
 def _number(version: str) -> int:
     return int(version.rsplit("-", 1)[1])
-
-
-def _prefers_bfloat16(device: torch.device) -> bool:
-    """Whether bfloat16 is fast there."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()

@@ -1,4 +1,4 @@
-"""The published loss: 20 x focal + dice + IoU head + object score, summed over slices."""
+"""The published loss: 20 x focal + dice + IoU head + object score; a mean over slices, or their sum as published."""
 
 from __future__ import annotations
 

@@ -67,30 +67,30 @@ class Registry:
         self.folder = learnt_folder(model, model_dir)
         self._path = self.folder / "registry.json"
         self._link = published_path(model, model_dir)
-        content = self._read()
-        self.versions = [Version(**entry) for entry in content["versions"]]
-        self.held_back: dict[str, bool] = content["held_back"]
+        self.versions: list[Version] = []
+        self.held_back: dict[str, bool] = {}
         """image id -> whether its label is kept for validation; decided once."""
-        self.count: int = content["count"]
+        self.count = 0
         """Trainings ever begun; each gives a version its number."""
-        self.given: dict[str, str] = content.get("given", {})
+        self.given: dict[str, str] = {}
         """image id -> by which a change of its label is noticed, of all labels there were when learning last began."""
+        if self._path.is_file():
+            self._read()
 
-    def _read(self) -> dict[str, Any]:
-        if not self._path.is_file():
-            return {"versions": [], "held_back": {}, "count": 0, "given": {}}
+    def _read(self) -> None:
         try:
             content = json.loads(self._path.read_text())
-            known = content["format"] == FORMAT
+            if content["format"] != FORMAT:
+                raise ConfigurationError(
+                    f"{self._path} was written by another release; this one reads format {FORMAT}."
+                )
+            self.versions = [Version(**entry) for entry in content["versions"]]
+            self.held_back, self.count = dict(content["held_back"]), int(content["count"])
+            self.given = dict(content.get("given", {}))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ConfigurationError(
-                f"{self._path} is damaged: {error}. Move it away to start anew."
+                f"{self._path} is damaged: {error!r}. Move it away to start anew."
             ) from error
-        if not known:
-            raise ConfigurationError(
-                f"{self._path} was written by another release; this one reads format {FORMAT}."
-            )
-        return content
 
     def save(self) -> None:
         """Write the registry's file."""

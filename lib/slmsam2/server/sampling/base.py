@@ -43,8 +43,7 @@ class Sampling(Strategy):
 
     An image that was handed out in the last minutes, by whatever strategy, is not handed to anybody else. Whoever asks
     again without having submitted gets another image; only when nothing else is left, the one they were handed longest
-    ago. Images that only others have are refused: the later submission would overwrite the earlier one. Nobody gets a
-    damaged one.
+    ago. Images that only others have are refused: two people would do the same work. Nobody gets a damaged one.
 
     Args:
         description: shown to users.
