@@ -1,6 +1,7 @@
 """A GPU finds what the CPU finds, and trains. Skipped where there is none."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -121,7 +122,7 @@ def test_marks_and_a_slice_said_to_be_empty(networks, image, masks, outlined, le
     job = Job(view, given, {1: prompts}, choose_window(image), settings)
     results = []
     for network in networks():
-        monkeypatch.setitem(network.info["inference"], "outline_marks", outlined)
+        monkeypatch.setattr(network, "inference", replace(network.inference, outline_marks=outlined))
         result, _ = solve(network, image, job, {"kidney": 1})
         results.append(result > 0)
         assert not view.to_stack(result)[beyond].any()

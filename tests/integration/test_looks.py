@@ -10,7 +10,7 @@ import torch
 from slmsam2.engine import Settings, Workspace, propagate_frames, propagate_volume
 from slmsam2.engine.features import FeatureCache
 from slmsam2.errors import CheckpointError
-from slmsam2.modeling import build_model, read_checkpoint, save_checkpoint
+from slmsam2.modeling import InferenceSettings, build_model, read_checkpoint, save_checkpoint
 from slmsam2.modeling.checkpoint import mean_content, own_content
 from slmsam2.training import looks as module
 from slmsam2.training.labelled import Case, Structure, Submission, known_slices
@@ -93,7 +93,7 @@ def test_time_is_bounded_and_each_structure_has_its_turn(network, volume, encode
 
 
 def test_a_network_that_does_not_use_them_learns_none(network, volume, monkeypatch):
-    monkeypatch.setitem(network.info, "inference", {})
+    monkeypatch.setattr(network, "inference", InferenceSettings())
     assert learn_looks(lessons_of(volume[1]), network, lambda case: volume) == {}
 
 

@@ -163,7 +163,7 @@ def test_a_mask_that_the_network_hardly_believes_in_is_none(network, frames, squ
         )
     finally:
         set_overlap(network, 4.0)
-    assert network.info["inference"]["least_overlap"] > 0.05
+    assert network.inference.least_overlap > 0.05
     assert result.stops[1]["up"] == Stop(6, "end of the structure")
     assert result.stops[1]["down"] == Stop(4, "end of the structure")
     assert (result.low_res[[4, 6]] < 0).all()

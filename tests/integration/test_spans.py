@@ -1,5 +1,7 @@
 """Each prompt changes the slices up to the next ones and no more; what is known is not computed again."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from slmsam2.engine.features import FeatureCache
 from slmsam2.engine.spans import Span, blend
 from slmsam2.engine.tracker import ObjectTracker
 from slmsam2.errors import ConfigurationError, PromptError
+from slmsam2.modeling import InferenceSettings
 from slmsam2.prompts import Marks
 
 pytestmark = pytest.mark.integration
@@ -118,7 +121,7 @@ def test_one_prompt_encodes_each_slice_once_and_keeps_none(network, frames, squa
     encoded = []
     encode = FeatureCache._encode
     monkeypatch.setattr(FeatureCache, "_encode", lambda self, i: encoded.append(i) or encode(self, i))
-    monkeypatch.setitem(network.info["inference"], "appearance", True)
+    monkeypatch.setattr(network, "inference", replace(network.inference, appearance=True))
     features = FeatureCache(network, frames, max_bytes=0)
     propagate_frames(network, frames, {1: {5: square}}, out_size=(40, 50), features=features)
     assert sorted(encoded) == list(range(12))
@@ -162,12 +165,12 @@ def test_an_empty_slice_ends_the_structure(network, frames, square):
 @pytest.fixture
 def clicked_network(network, monkeypatch):
     """A network that has learnt clicks."""
-    monkeypatch.setitem(network.info["inference"], "outline_marks", False)
+    monkeypatch.setattr(network, "inference", replace(network.inference, outline_marks=False))
     return network
 
 
 def test_without_having_learnt_clicks_a_network_gets_the_outline(network, frames, square):
-    assert network.info["inference"]["outline_marks"]
+    assert network.inference.outline_marks
     tracker = ObjectTracker(network, FeatureCache(network, frames))
     with torch.no_grad():
         out = tracker.mark(0, click(outside=[(20, 20)], base=square))
@@ -280,7 +283,7 @@ def test_progress_of_a_known_run_is_told_too(network, frames, square):
 
 
 def test_a_region_of_an_earlier_report_is_kept_while_it_suits(network, monkeypatch):
-    monkeypatch.setitem(network.info, "inference", {"crop_margin": 0.75})
+    monkeypatch.setattr(network, "inference", InferenceSettings(crop_margin=0.75))
     image = np.random.default_rng(0).normal(0, 1, (90, 100, 4)).astype(np.float32)
     label = np.zeros(image.shape, np.uint8)
     label[40:50, 40:50, 1] = 1

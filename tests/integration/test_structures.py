@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from slmsam2.engine import Settings, structures
+from slmsam2.engine.regions import region_around
 from slmsam2.engine.structures import propagate_structures
+from slmsam2.modeling import InferenceSettings
 from slmsam2.volume import Window
 
 pytestmark = pytest.mark.integration
@@ -42,8 +44,10 @@ def run(network, stack, monkeypatch):
     """Propagates {value: {slice: mask}} with a given margin."""
 
     def propagate(prompts, margin, progress=None):
-        monkeypatch.setitem(network.info, "inference", {"crop_margin": margin})
-        return propagate_structures(network, stack, WINDOW, prompts, (1.0, 1.0, 1.0), Settings(), progress)
+        monkeypatch.setattr(network, "inference", InferenceSettings(crop_margin=margin))
+        return propagate_structures(
+            network, stack, WINDOW, prompts, (1.0, 1.0, 1.0), Settings(), progress=progress
+        )
 
     return propagate
 
@@ -56,7 +60,7 @@ def test_without_a_margin_all_share_whole_slices(run, painted, seen_sizes):
 
 
 def test_a_network_may_be_shown_more_contrast(network, stack, painted, monkeypatch):
-    monkeypatch.setitem(network.info, "inference", {"contrast": 1.25})
+    monkeypatch.setattr(network, "inference", InferenceSettings(contrast=1.25))
     windows, make = [], structures.Frames
     monkeypatch.setattr(
         structures,
@@ -87,7 +91,7 @@ def test_the_largest_prompt_decides_on_the_region_while_all_lie_in_it(run, paint
         for prompts in ({1: painted}, {1: painted, 2: smaller}, {1: painted, 2: far})
     )
     assert beside == alone
-    assert apart == structures.region_around([painted, far], (1.0, 1.0), 0.75)
+    assert apart == region_around([painted, far], (1.0, 1.0), 0.75)
 
 
 def test_a_structure_at_the_edge_is_followed_in_a_wider_region(run, painted, seen_sizes, monkeypatch):
@@ -102,7 +106,7 @@ def test_a_structure_at_the_edge_is_followed_in_a_wider_region(run, painted, see
 
 def test_what_counts_as_cut_off(run, painted):
     found = run({1: {1: painted}}, margin=None)[0].propagation
-    region = structures.region_around([painted], (1.0, 1.0), 0.75)
+    region = region_around([painted], (1.0, 1.0), 0.75)
     found.low_res[:] = -5
     assert not structures._is_cut_off(found, region)
     found.low_res[2, 0, :, 0] = 5

@@ -1,6 +1,7 @@
 """Synthetic volumes to judge by, and synthetic clips among those that are learnt from."""
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +69,7 @@ def test_lessons_are_shown_at_the_networks_contrast(network, monkeypatch):
     label = np.ones(image.shape, np.uint8)
     shown = []
     monkeypatch.setattr(lessons, "make_view", lambda *args, window, **more: shown.append(window))
-    monkeypatch.setitem(network.info["inference"], "contrast", 2.0)
+    monkeypatch.setattr(network, "inference", replace(network.inference, contrast=2.0))
     lesson_source = source(network, 0.0)
     monkeypatch.setattr(lesson_source, "_load", lambda case: (image, label))
     lesson_source._view(0, 0)

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from slmsam2.modeling import Moments
+from slmsam2.modeling import InferenceSettings, Moments
 from slmsam2.modeling.checkpoint import write_looks
 from slmsam2.server import looks as module
 from slmsam2.server import shelf as shelf_module
@@ -33,8 +33,8 @@ def shelf(tmp_path):
 @pytest.fixture
 def network():
     """What is asked of one."""
-    info = {"version": "learned/1", "inference": {"appearance": True}}
-    return SimpleNamespace(info=info, looks={}, device=torch.device("cpu"))
+    info, settings = {"version": "learned/1"}, InferenceSettings(appearance=True)
+    return SimpleNamespace(info=info, inference=settings, looks={}, device=torch.device("cpu"))
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def test_other_weights_know_nothing_of_it(shelf, network, put):
 
 def test_a_model_that_uses_no_looks_gets_none(shelf, network, put):
     put("a", liver=looks_of(1))
-    network.info["inference"] = {}
+    network.inference = InferenceSettings()
     assert shelf.of(network, None) == {}
 
 

@@ -1,5 +1,6 @@
 """Structures of a pixel or two are learnt like others: each clip begins with one, on a slice that is known."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,7 @@ def clips_of(network, monkeypatch):
     known = np.arange(12) != HELD_BACK
     structure = Structure("duct", 1, 2, np.count_nonzero(label, axis=(0, 1)), known)
     case = Case(Submission("a", Path("image"), Path("label")), "digest", {"duct": structure})
-    monkeypatch.setitem(network.info["inference"], "crop_margin", None)
+    monkeypatch.setattr(network, "inference", replace(network.inference, crop_margin=None))
 
     def draw(distortion, variants, count):
         settings = ClipSettings(4, 1, variants, 0.3, 0.2, PromptSettings(), distortion)

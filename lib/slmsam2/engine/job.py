@@ -19,7 +19,7 @@ from slmsam2.engine.propagation import Prompts
 from slmsam2.engine.regions import Region
 from slmsam2.engine.report import structure_reports, suggested_slice
 from slmsam2.engine.settings import Settings
-from slmsam2.engine.structures import Found, propagate_structures
+from slmsam2.engine.structures import Context, Found, propagate_structures
 from slmsam2.engine.workspace import Workspace
 from slmsam2.modeling import SLMSAM2, Moments
 from slmsam2.prompts import Across
@@ -131,7 +131,7 @@ def _found(
     view = job.view
     others = _others(job, view)
     runs = Runs(progress, 1)
-    crossings = _crossings(network, volume, job, runs, workspace) if job.across else None
+    crossings = _crossings(network, volume, job, runs, workspace) if job.across else Crossings()
     found = propagate_structures(
         network,
         view.to_stack(volume.array),
@@ -139,12 +139,9 @@ def _found(
         job.prompts,
         view.spacing,
         job.settings,
-        runs.report,
-        workspace,
-        job.regions,
-        job.looks,
-        others,
-        crossings,
+        Context(job.regions, job.looks or {}, others, crossings),
+        progress=runs.report,
+        workspace=workspace,
     )
     if job.together:
         follow_each_other(found, job.prompts, names, view, others.keys())
@@ -181,9 +178,9 @@ def _crossings(
             numbered,
             (view.spacing[0] * len(stack) / len(planes), *view.spacing[1:]),
             Settings(stop_after=job.settings.stop_after),
-            runs.report,
-            workspace,
-            others=_others(job, view),
+            Context(others=_others(job, view)),
+            progress=runs.report,
+            workspace=workspace,
         )
         runs.next()
         crossing = crossing_of(

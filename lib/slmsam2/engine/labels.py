@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -56,37 +56,63 @@ def write_labels(
     beyond = {value: beyond_ends(planes, prompts[value], given.shape) for value, planes in across.items()}
     untouched = {value: settings.untouched(masks, len(given)) for value, masks in prompts.items()}
     for index in range(len(given)):
-        if given[index].any():
-            redone = [value for value in prompts if index not in untouched[value]]
-            result[index] = np.where(np.isin(given[index], redone), 0, given[index])
-        of_slice = {value: masks[index] for value, masks in prompts.items() if index in masks}
-        painted = {value: mask for value, mask in of_slice.items() if isinstance(mask, np.ndarray)}
-        for value, mask in painted.items():
-            result[index][mask & _left(result[index], given[index], value)] = value
+        here = {value: masks[index] for value, masks in prompts.items() if index in masks}
         lines = {
             value: lines_on(index, planes, given.shape)
             for value, planes in across.items()
-            if value not in painted
+            if not isinstance(here.get(value), np.ndarray)
         }
-        for value, (_, inside) in lines.items():
-            if index not in untouched[value]:
-                result[index][inside & _left(result[index], given[index], value)] = value
-        best = np.zeros(given.shape[1:], np.float32)  # a structure needs a positive logit
+        redone = [value for value in prompts if index not in untouched[value]]
+        _write_given(result[index], given[index], here, lines, redone)
         free = result[index] == 0
-        for part in found:
-            visited = part.visited(index)
-            for value, logits in part.slice_logits(index).items() if visited else ():
-                if value in visited and value not in painted:
-                    if value in before and index not in part.propagation.redone[value]:
-                        _keep_mask(logits, before[value][index])
-                    if value in within:
-                        _keep_within(logits, within[value])
-                    _keep_marks(logits, of_slice.get(value))
-                    if value in lines:
-                        logits[lines[value][0] | beyond[value]] = -np.inf
-                    wins = free & (logits > best)
-                    result[index][wins] = value
-                    best[wins] = logits[wins]
+        best = np.zeros(given.shape[1:], np.float32)  # a structure needs a positive logit
+        for value, logits, is_new in _logits_on(found, index):
+            if isinstance(here.get(value), np.ndarray):
+                continue
+            if value in before and not is_new:
+                _keep_mask(logits, before[value][index])
+            if value in within:
+                _keep_within(logits, within[value])
+            _keep_marks(logits, here.get(value))
+            if value in lines:
+                logits[lines[value][0] | beyond[value]] = -np.inf
+            wins = free & (logits > best)
+            result[index][wins] = value
+            best[wins] = logits[wins]
+
+
+def _write_given(
+    result: np.ndarray,
+    given: np.ndarray,
+    prompts: Mapping[int, Prompt],
+    lines: Mapping[int, tuple[np.ndarray, np.ndarray]],
+    redone: Collection[int],
+) -> None:
+    """Write what came with the request, and what was painted, into one slice.
+
+    Args:
+        result, given: integers (H, W); the first is all 0.
+        prompts: value -> what was given on this slice.
+        lines: value -> the rows and columns that were given in other planes, and where the structure is on them.
+        redone: values of the structures that may change here.
+    """
+    if given.any():
+        result[:] = np.where(np.isin(given, list(redone)), 0, given)
+    for value, prompt in prompts.items():
+        if isinstance(prompt, np.ndarray):
+            result[prompt & _left(result, given, value)] = value
+    for value, (_, inside) in lines.items():
+        if value in redone:
+            result[inside & _left(result, given, value)] = value
+
+
+def _logits_on(found: Sequence[Found], index: int) -> Iterator[tuple[int, np.ndarray, bool]]:
+    """Value, mask logits (H, W) and whether these were computed now, of the structures that came to a slice."""
+    for part in found:
+        if visited := part.visited(index):
+            for value, logits in part.slice_logits(index).items():
+                if value in visited:
+                    yield value, logits, index in part.propagation.redone[value]
 
 
 def _left(result: np.ndarray, given: np.ndarray, value: int) -> np.ndarray:

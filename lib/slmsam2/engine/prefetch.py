@@ -17,7 +17,7 @@ SHARE = 0.5  # of the workspace's features that one volume may take before anybo
 def sees_whole_slices(network: SLMSAM2) -> bool:
     """Whether a network's features can be known before something is painted: they can when it looks at whole slices,
     and not at a region around what was painted."""
-    return network.info["inference"].get("crop_margin") is None
+    return network.inference.crop_margin is None
 
 
 def encode_ahead(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -17,18 +16,33 @@ from slmsam2.engine.interpolation import fill, taper, widen
 from slmsam2.engine.others import follow_others
 from slmsam2.engine.progress import Progress, Runs
 from slmsam2.engine.propagation import Prompts, Propagation, propagate_frames
-from slmsam2.engine.regions import Region, region_around, twice_as_wide, whole_slices
+from slmsam2.engine.region_choice import choose_region
+from slmsam2.engine.regions import Region, twice_as_wide
 from slmsam2.engine.settings import Settings
-from slmsam2.engine.tracker import ObjectTracker
 from slmsam2.engine.workspace import Workspace
-from slmsam2.errors import PromptError
-from slmsam2.modeling import SLMSAM2, Moments
+from slmsam2.modeling import SLMSAM2, InferenceSettings, Moments
 from slmsam2.modeling.logits import peaks
-from slmsam2.prompts import Marks, Prompt, extent_of
 from slmsam2.volume import Frames, Sections, Window
 
 SMOOTHED_LIMIT = 1.5  # mask logits count as this much at most when they are smoothed
 SMOOTHED_OUTSIDE = 2.2  # the surest outside a mask, before it is cut off to that
+
+
+@dataclass(frozen=True, eq=False)
+class Context:
+    """What is known of structures beside their prompts: label value -> ...
+
+    Attributes:
+        regions: region of an earlier request, to be kept while all prompts lie in it.
+        looks: what the structure looks like in other volumes.
+        others: the structure itself there, or what is like it in this volume, along these slices.
+        crossings: what was given and found in other planes.
+    """
+
+    regions: Mapping[int, Region] = field(default_factory=dict)
+    looks: Mapping[int, Moments] = field(default_factory=dict)
+    others: Mapping[int, Sequence[Sections]] = field(default_factory=dict)
+    crossings: Crossings = field(default_factory=Crossings)
 
 
 @dataclass(frozen=True)
@@ -72,12 +86,10 @@ def propagate_structures(
     prompts: Prompts,
     spacing: tuple[float, float, float],
     settings: Settings,
+    context: Context | None = None,
+    *,
     progress: Progress | None = None,
     workspace: Workspace | None = None,
-    regions: Mapping[int, Region] | None = None,
-    looks: Mapping[int, Moments] | None = None,
-    others: Mapping[int, Sequence[Sections]] | None = None,
-    crossings: Crossings | None = None,
 ) -> list[Found]:
     """Propagate each structure.
 
@@ -92,22 +104,17 @@ def propagate_structures(
         stack: (S, H, W), real numbers.
         prompts: {value: {slice: bool (H, W), or marks}}.
         spacing: between slices, between rows and between columns, in mm.
+        context: what else is known of them.
         progress: called with (slices done, slices to do as known so far).
         workspace: what earlier requests left, and later ones may use.
-        regions: value -> region of an earlier request, to be kept while all prompts lie in it.
-        looks: value -> what the structure looks like in other volumes.
-        others: value -> the structure itself there, or what is like it in this volume, along these slices.
-        crossings: what was given and found in other planes.
     """
-    across = crossings or Crossings()
-    inference = network.info["inference"]
-    margin = inference.get("crop_margin")
-    window = window.with_contrast(inference.get("contrast", 1.0))
+    context = context or Context()
+    window = window.with_contrast(network.inference.contrast)
     waiting: dict[Region, list[int]] = {}
     for value, given in prompts.items():
-        earlier = (regions or {}).get(value)
-        lines = lines_of(across.given.get(value, {}), stack.shape)
-        region = _region(network, stack, window, given, lines, spacing[1:], margin, earlier, workspace)
+        lines = lines_of(context.crossings.given.get(value, {}), stack.shape)
+        earlier = context.regions.get(value)
+        region = choose_region(network, stack, window, given, lines, spacing[1:], earlier, workspace)
         waiting.setdefault(region, []).append(value)
     found: list[Found] = []
     counter = Runs(progress, len(waiting))
@@ -126,13 +133,13 @@ def propagate_structures(
             settings=settings,
             features=features,
             progress=counter.report,
-            looks=looks,
+            looks=context.looks,
         )
         counter.next()
-        _refine(result, inference)
-        if others:
-            follow_others(result, others, result.mask_spacing(spacing))
-        mix(result, region, prompts, across, spacing[0], settings)
+        _refine(result, network.inference)
+        if context.others:
+            follow_others(result, context.others, result.mask_spacing(spacing))
+        mix(result, region, prompts, context.crossings, spacing[0], settings)
         if not region.is_whole and _is_cut_off(result, region):
             waiting.setdefault(twice_as_wide(region, spacing[1:]), []).extend(values)
             counter.runs += 1
@@ -141,74 +148,15 @@ def propagate_structures(
     return found
 
 
-def _refine(result: Propagation, inference: Mapping[str, Any]) -> None:
+def _refine(result: Propagation, inference: InferenceSettings) -> None:
     """Interpolate and smooth what the network said, as far as its settings ask for it, in place."""
-    interpolated = inference.get("interpolation", False)
-    if interpolated:
+    if inference.interpolation:
         fill(result)
-    if "smoothing" in inference:
-        smooth(result, inference["smoothing"])
-    if interpolated:
+    if inference.smoothing is not None:
+        smooth(result, inference.smoothing)
+    if inference.interpolation:
         widen(result)
         taper(result)
-
-
-def _region(
-    network: SLMSAM2,
-    stack: np.ndarray,
-    window: Window,
-    prompts: Mapping[int, Prompt],
-    lines: np.ndarray,
-    spacing: tuple[float, float],
-    margin: float | None,
-    earlier: Region | None,
-    workspace: Workspace | None,
-) -> Region:
-    """The region to look at one structure in: an earlier one, else that around its largest prompt, if all lie in it.
-
-    Args:
-        lines: bool (H, W), where the structure was given in other planes, on any slice.
-    """
-    extents = {index: extent_of(prompt) for index, prompt in prompts.items()}
-    if margin is None:
-        return whole_slices(next(iter(extents.values())))
-    if earlier is not None and all(map(earlier.holds, (lines, *extents.values()))):
-        return earlier
-    if not any(_tells_size(prompt) for prompt in prompts.values()):
-        for index, prompt in prompts.items():
-            extents[index] = extents[index] | _found_alone(network, stack[index], window, prompt, workspace)
-    shown = [mask for mask in extents.values() if mask.any()]
-    if not shown:
-        raise PromptError(
-            "What was marked lies outside the image. Click on the structure, or draw a box around it."
-        )
-    region = region_around([max(shown, key=np.count_nonzero)], spacing, margin)
-    shown.append(lines)
-    return region if all(map(region.holds, shown)) else region_around(shown, spacing, margin)
-
-
-def _tells_size(prompt: Prompt) -> bool:
-    """Whether a prompt says how large the structure is: clicks alone do not."""
-    if isinstance(prompt, Marks):
-        return prompt.box is not None or (prompt.base is not None and bool(prompt.base.any()))
-    return bool(prompt.any())
-
-
-@torch.no_grad()
-def _found_alone(
-    network: SLMSAM2, pixels: np.ndarray, window: Window, prompt: Prompt, workspace: Workspace | None
-) -> np.ndarray:
-    """The mask, bool (H, W), that the first of some clicks gives on the whole slice (H, W), without any other.
-
-    The others would move the region that is looked at, and with it all that was found.
-    """
-    if not isinstance(prompt, Marks) or not prompt.any:
-        return np.zeros(pixels.shape, bool)
-    frames = Frames(pixels[None], window, network.image_size)
-    features = FeatureCache(network, frames, workspace=workspace)
-    logits = ObjectTracker(network, features).look(0, prompt.beginning)
-    size = torch.nn.functional.interpolate(logits, pixels.shape, mode="bilinear", align_corners=False)
-    return (size[0, 0] > 0).cpu().numpy()
 
 
 def smooth(result: Propagation, sigma: float) -> None:

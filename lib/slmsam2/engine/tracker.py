@@ -41,10 +41,10 @@ class ObjectTracker:
     ):
         self._model = model
         self._features = features
-        self.least_overlap: float = model.info["inference"].get("least_overlap", 0.0)
+        self.least_overlap: float = model.inference.least_overlap
         """See :func:`found_on`."""
-        self._marks_outlined: bool = model.info["inference"].get("outline_marks", False)
-        self._by_appearance: bool = model.info["inference"].get("appearance", False)
+        self._marks_outlined: bool = model.inference.outline_marks
+        self._by_appearance: bool = model.inference.appearance
         self._looks = looks
         self._appearances = {} if appearances is None else appearances
         self.bank: MemoryBank = {

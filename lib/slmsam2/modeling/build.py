@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from slmsam2.devices import usable_device
 from slmsam2.errors import ConfigurationError
 from slmsam2.modeling.checkpoint import WEIGHT_SETTINGS, Checkpoint, load_weights, read_checkpoint
+from slmsam2.modeling.inference import InferenceSettings
 from slmsam2.modeling.network import SLMSAM2
 from slmsam2.modeling.speed import QUALITY, has_bfloat16, scaled_size, speed_settings
 
@@ -152,7 +153,7 @@ def build_model(
         network.looks = {name: one.to(device) for name, one in loaded.looks.items()}
     network.stride = faster.get("stride", 1)
     network.info = _describe(config, network, loaded)
-    network.info["inference"] = dict(settings.get("inference", {}))
+    network.inference = InferenceSettings.read(settings.get("inference", {}))
     network.info["learning"] = OmegaConf.to_container(settings.get("learning", OmegaConf.create()))
     network.info["confidence"] = _confidence_settings(network.info["model"], model_dir)
     half = faster.get("encoder") == "bfloat16" and has_bfloat16(device)

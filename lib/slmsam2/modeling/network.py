@@ -11,6 +11,7 @@ from sam2.modeling.sam2_base import SAM2Base
 from sam2.modeling.sam2_utils import get_1d_sine_pe
 from torch import Tensor, nn
 
+from slmsam2.modeling.inference import InferenceSettings
 from slmsam2.modeling.moments import Moments
 from slmsam2.modeling.motion import Motion, thumbnails
 
@@ -76,6 +77,7 @@ class SLMSAM2(SAM2Base):
         self._looked_at: tuple[tuple[int, int], ...] = ()
         self._closed = False
         self.info: dict[str, Any] = {}
+        self.inference = InferenceSettings()
         self.looks: dict[str, Moments] = {}
         """What structures look like in image features, by name, as learnt from labels."""
 

@@ -165,7 +165,7 @@ class ClipSource:
     def _view(self, chosen: int, variant: int) -> tuple[View, FeatureCache]:
         kept = self._views.pop((chosen, variant), None)
         if kept is None:
-            lesson, inference = self._lessons[chosen], self._network.info["inference"]
+            lesson = self._lessons[chosen]
             generator = torch.Generator().manual_seed(lesson.seed + variant)
             plain = variant == PLAIN_LOOK
             distortion = PLAIN if plain else Distortion.draw(self._settings.distortion, generator)
@@ -178,7 +178,7 @@ class ClipSource:
                 loaded,
                 window=self._windows[chosen],
                 image_size=self._network.image_size,
-                margin=inference.get("crop_margin"),
+                margin=self._network.inference.crop_margin,
                 distortion=distortion,
                 generator=generator,
                 others=self._settings.structures - 1,
@@ -226,7 +226,7 @@ def window_of(lesson: Lesson, loaded: tuple[Volume, np.ndarray], network: SLMSAM
     """The intensities that inference would show the network of a structure, of whose case all is ``loaded``."""
     structure = lesson.structure
     window = choose_window(loaded[0], loaded[1] == structure.value, structure.axis)
-    return window.with_contrast(network.info["inference"].get("contrast", 1.0))
+    return window.with_contrast(network.inference.contrast)
 
 
 def _weights(lessons: Sequence[Lesson], replay: float) -> Tensor:

@@ -25,7 +25,7 @@ LEAST_SLICES = 8  # of a lesson; later lessons are left out when there are too m
 
 def uses_looks(network: SLMSAM2) -> bool:
     """Whether its masks are corrected by appearance."""
-    return bool(network.info["inference"].get("appearance", False))
+    return network.inference.appearance
 
 
 @torch.no_grad()
@@ -82,7 +82,7 @@ def _of_slices(
         loaded,
         window=window_of(lesson, loaded, network),
         image_size=network.image_size,
-        margin=network.info["inference"].get("crop_margin"),
+        margin=network.inference.crop_margin,
         distortion=PLAIN,
         generator=Generator().manual_seed(lesson.seed),
     )
