@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import os
 import sys
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from slmsam2.engine import load_model
 from slmsam2.engine.confidence import FACTS, Calibration
 from slmsam2.errors import SlmSam2Error
 from slmsam2.evaluation.calibration import Samples, fit, joined, synthetic_samples
+from slmsam2.files import write_whole
 from slmsam2.modeling import SLMSAM2, confidence_path
 
 
@@ -69,9 +69,7 @@ def calibrate(args: argparse.Namespace, model: SLMSAM2) -> None:
 
 def check(samples: Samples, calibration: Calibration) -> dict[str, float]:
     """How well a calibration does on samples it was not fitted on."""
-    coefficients = np.where(samples.found[:, None], calibration.found, calibration.empty)
-    logit = coefficients[:, 0] + (coefficients[:, 1:] * samples.facts).sum(axis=1)
-    expected = 1 / (1 + np.exp(-logit))
+    expected = calibration.expected(samples.facts, samples.found)
     return {
         "slices": len(samples.dice),
         "spearman": round(float(spearmanr(expected, samples.dice).statistic), 3),
@@ -91,13 +89,11 @@ def write(
         "found": list(calibration.found),
         "empty": list(calibration.empty),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
     comment = (
         "# Expected Dice of a slice (slmsam2.engine.confidence), made by scripts/calibrate_confidence.py\n"
     )
-    partial.write_text(comment + yaml.safe_dump(content, sort_keys=False))
-    os.replace(partial, path)
+    text = comment + yaml.safe_dump(content, sort_keys=False)
+    write_whole(path, lambda stream: stream.write(text.encode()))
 
 
 if __name__ == "__main__":

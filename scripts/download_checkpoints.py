@@ -162,11 +162,8 @@ def resumes_at(answer: httpx.Response, have: int) -> bool:
 
 
 def sha256(path: Path) -> str:
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def by_hand(source: Source, folder: Path) -> str:

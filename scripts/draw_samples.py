@@ -17,8 +17,9 @@ from matplotlib.figure import Figure
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
+from slmsam2.figures import save_figure
 from slmsam2.modeling import load_config
-from slmsam2.normalisation import IMAGENET_MEAN, IMAGENET_STD
+from slmsam2.normalisation import grey_of
 from slmsam2.synthesis import Clip, LabelMaps, mapped_clips, synthetic_clips
 from slmsam2.training.pretrain import Stage
 
@@ -49,8 +50,7 @@ def main() -> int:
         clip = mapped_clips(*size, LabelMaps(args.label_maps, torch.device("cpu")), **given)
     else:
         clip = synthetic_clips(*size, **given)
-    args.output.parent.mkdir(parents=True, exist_ok=True)
-    sheet(clip).savefig(args.output, dpi=100)
+    save_figure(sheet(clip), args.output, dpi=100)
     print(args.output)
     return 0
 
@@ -60,7 +60,7 @@ def sheet(clip: Clip) -> Figure:
     volumes, slices = clip.frames.shape[:2]
     figure = Figure(figsize=(1.6 * slices, 1.6 * volumes))
     panels = figure.subplots(volumes, slices, squeeze=False, gridspec_kw={"wspace": 0.02, "hspace": 0.02})
-    grey = clip.frames[:, :, 0] * IMAGENET_STD[0] + IMAGENET_MEAN[0]
+    grey = grey_of(clip.frames)
     for volume in range(volumes):
         for index in range(slices):
             panel = panels[volume, index]

@@ -1,6 +1,5 @@
 """Contact sheets: what was painted, what came out and, where known, what it should be, on a row of slices."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from slmsam2.errors import ConfigurationError
+from slmsam2.files import staged_path
 from slmsam2.volume import SliceView, Volume
 
 COLOURS = {"painted": "gold", "result": "darkorange", "reference": "deepskyblue"}
@@ -68,7 +68,7 @@ def contact_sheet(
     for row, cells in zip(rows, axes, strict=True):
         _draw_row(row, cells, view, view.to_stack(volume.array), window)
     figure.legend(handles=_legend(rows), loc="outside lower center", ncols=3, frameon=False)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def choose_slices(present: np.ndarray, painted: Sequence[int], columns: int) -> list[int]:
@@ -156,11 +156,8 @@ def _legend(rows: Sequence[SheetRow]) -> list[Line2D]:
     return [Line2D([], [], color=COLOURS[kind], linewidth=3, label=text) for kind, text in shown.items()]
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path, dpi: int = 120) -> None:
+    """Write a figure, whole or not at all; its folder is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
-    try:
-        figure.savefig(partial, dpi=120)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with staged_path(path) as temporary:
+        figure.savefig(temporary, dpi=dpi)

@@ -15,7 +15,7 @@ from typing import IO, Any
 
 from slmsam2.errors import StorageError
 
-_TEMPORARY = re.compile(r"\..+\.\d+-\d+")
+_TEMPORARY = re.compile(r"\..+\.\d+-\d+(\.[a-z.]+)?")
 
 
 @contextlib.contextmanager
@@ -30,10 +30,7 @@ def staged(path: Path, write: Callable[[IO[bytes]], Any]) -> Iterator[Callable[[
         What moves the file into place; what is not moved is removed at the end.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    short = hashlib.sha256(path.name.encode(errors="surrogatepass")).hexdigest()[
-        :16
-    ]  # a name may have all the bytes there are
-    temporary = path.with_name(f".{short}.{os.getpid()}-{threading.get_ident()}")
+    temporary = _beside(path)
 
     def put_in_place() -> None:
         os.replace(temporary, path)
@@ -47,6 +44,36 @@ def staged(path: Path, write: Callable[[IO[bytes]], Any]) -> Iterator[Callable[[
         yield put_in_place
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def staged_path(path: Path, ending: str | None = None) -> Iterator[Path]:
+    """The same for libraries that write a file by its name: it is flushed and moved into place at the end.
+
+    Args:
+        path: the file; its folder must be there.
+        ending: by which the library knows the format; None: the last of the path's.
+
+    Yields:
+        The temporary name, which has the ending.
+    """
+    ending = path.suffix if ending is None else ending
+    temporary = _beside(path, ending)
+    try:
+        yield temporary
+        with temporary.open("rb+") as stream:
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+        flush_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _beside(path: Path, ending: str = "") -> Path:
+    """A temporary name beside a file, which :func:`is_temporary` knows."""
+    # a name may have all the bytes there are
+    short = hashlib.sha256(path.name.encode(errors="surrogatepass")).hexdigest()[:16]
+    return path.with_name(f".{short}.{os.getpid()}-{threading.get_ident()}{ending}")
 
 
 def write_whole(path: Path, write: Callable[[IO[bytes]], Any]) -> None:

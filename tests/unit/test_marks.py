@@ -41,7 +41,7 @@ def test_the_first_click_comes_first_wherever_the_slice_is_cut_and_however_it_is
 def test_of_strokes_the_middle_comes_first():
     marks = Marks(pixels((4, 7), (10, 12), (16, 17)), pixels((0, 0)))
     assert np.argwhere(marks.beginning.inside).tolist() == [[10, 12]]
-    assert not Marks(NOTHING, pixels((0, 0))).beginning.any
+    assert not Marks(NOTHING, pixels((0, 0))).beginning.says_where
 
 
 def test_a_stroke_is_thinned_out_and_keeps_its_ends():

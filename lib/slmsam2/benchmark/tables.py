@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from slmsam2.benchmark.growth import Growth
 from slmsam2.benchmark.runs import FIRST, Cost, GpuCost
+from slmsam2.figures import save_figure
 
 
 def markdown(costs: Sequence[Cost]) -> str:
@@ -55,7 +56,7 @@ def write_cost_figure(path: Path, costs: Sequence[Cost]) -> None:
     axes.set_ylim(len(costs) - 0.4, -0.6)  # the first on top
     axes.set(xscale="log", xlabel="milliseconds per slice" if on_gpu else "CPU seconds per slice")
     axes.grid(axis="x", alpha=0.3)
-    figure.savefig(path, dpi=120)
+    save_figure(figure, path)
 
 
 def write_growth_figure(path: Path, growth: Sequence[Growth]) -> None:
@@ -70,4 +71,4 @@ def write_growth_figure(path: Path, growth: Sequence[Growth]) -> None:
     for axes in (left, right):
         axes.set_ylim(0, 1.1 * axes.dataLim.ymax)
         axes.grid(alpha=0.3)
-    figure.savefig(path, dpi=120)
+    save_figure(figure, path)

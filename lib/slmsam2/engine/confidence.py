@@ -77,6 +77,12 @@ class Calibration:
     found: tuple[float, ...]
     empty: tuple[float, ...]
 
+    def expected(self, facts: np.ndarray, found: np.ndarray) -> np.ndarray:
+        """Dice coefficients (n) to be expected of slices with these facts (n, len(FACTS)); found there, or not."""
+        chosen = np.where(found[:, None], self.found, self.empty)
+        expected: np.ndarray = 1 / (1 + np.exp(-(chosen[:, 0] + (chosen[:, 1:] * facts).sum(axis=1))))
+        return expected
+
 
 def read_calibration(settings: Mapping[str, Any] | None) -> Calibration | None:
     """The calibration in a model's settings; None when it has none for the facts that are looked at here."""
@@ -147,9 +153,7 @@ def expected_dice(facts: SliceFacts, calibration: Calibration | None) -> np.ndar
         present = 1 / (1 + np.exp(-10 * facts.facts[:, 0]))
         sureness = np.where(facts.found, present * facts.facts[:, 1], 1 - present)
     else:
-        found, empty = (np.array(c) for c in (calibration.found, calibration.empty))
-        chosen = np.where(facts.found[:, None], found, empty)
-        sureness = 1 / (1 + np.exp(-(chosen[:, 0] + (chosen[:, 1:] * facts.facts).sum(axis=1))))
+        sureness = calibration.expected(facts.facts, facts.found)
     if facts.likeness is not None:
         sureness = (sureness + LIKENESS * facts.likeness) / (1 + LIKENESS)
     overlap = facts.facts[:, 1]

@@ -17,6 +17,7 @@ from slmsam2.engine.settings import Order, Settings, Stop
 from slmsam2.engine.spans import Span, SpanTracker, Tracked, blend, slices_to_visit, spans_between
 from slmsam2.engine.tracker import absent_logits
 from slmsam2.errors import ConfigurationError, PromptError
+from slmsam2.metrics import dice
 from slmsam2.modeling import SLMSAM2, Moments
 from slmsam2.modeling.network import SliceOutput
 from slmsam2.prompts import Marks, Prompt, is_empty
@@ -166,14 +167,9 @@ def _store_tracked(result: Propagation, column: int, tracked: Tracked) -> None:
             if both:
                 _store(result, index, column, blend(index, span, both))
             if len(both) == 2:
-                result.agreement[index, column] = _agreement(*both)
-
-
-def _agreement(one: SliceOutput, other: SliceOutput) -> float:
-    """Dice coefficient of the masks of two outputs; two empty ones agree."""
-    a, b = one["pred_masks"] > 0, other["pred_masks"] > 0
-    total = int(a.sum()) + int(b.sum())
-    return 2.0 * int((a & b).sum()) / total if total else 1.0
+                result.agreement[index, column] = dice(
+                    *((way["pred_masks"] > 0).cpu().numpy() for way in both)
+                )
 
 
 def _store(result: Propagation, index: int, column: int, out: SliceOutput) -> None:
@@ -201,12 +197,16 @@ def _empty_result(
 def _check_prompts(prompts: Prompts, num_slices: int, settings: Settings) -> None:
     low, high = settings.bounds(num_slices)
     if not 0 <= low <= high < num_slices:
-        raise PromptError(f"The slice range {low} to {high} does not fit a volume of {num_slices} slices.")
+        raise PromptError(
+            f"The slice range {low} to {high} does not fit a volume of {num_slices} slices: choose one in it."
+        )
     if not prompts or not all(_says_where(marked) for marked in prompts.values()):
         raise PromptError("Nothing is painted: paint the structure on at least one slice and try again.")
     outside = sorted({s for painted in prompts.values() for s in painted if not low <= s <= high})
     if outside:
-        raise PromptError(f"Painted slices {outside} are outside the slice range {low} to {high}.")
+        raise PromptError(
+            f"Painted slices {outside} are outside the slice range {low} to {high}: widen it, or leave them out."
+        )
 
 
 def _says_where(prompts: Mapping[int, Prompt]) -> bool:

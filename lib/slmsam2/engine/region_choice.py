@@ -74,7 +74,7 @@ def _found_alone(
 
     The others would move the region that is looked at, and with it all that was found.
     """
-    if not isinstance(prompt, Marks) or not prompt.any:
+    if not isinstance(prompt, Marks) or not prompt.says_where:
         return np.zeros(pixels.shape, bool)
     frames = Frames(pixels[None], window, network.image_size)
     features = FeatureCache(network, frames, workspace=workspace)

@@ -126,7 +126,7 @@ class SpanTracker:
         marked = {index: prompt for index, prompt in prompts.items() if isinstance(prompt, Marks)}
         for index in sorted(prompts.keys() - marked.keys()):
             self._settle(index, prompts[index], None)
-        for index, marks in sorted(marked.items(), key=lambda item: not item[1].any):
+        for index, marks in sorted(marked.items(), key=lambda item: not item[1].says_where):
             self._settle(index, marks, self._prior(index) if marks.base is None else None)
         result = self._result
         result.prompted = dict(self._outputs)

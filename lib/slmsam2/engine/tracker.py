@@ -74,7 +74,7 @@ class ObjectTracker:
             return self._outlined(index, marks, prior)
         points = self._points(marks)
         out: SliceOutput | None = None
-        with self._taken_as_present(marks.any):
+        with self._taken_as_present(marks.says_where):
             if prior is None:
                 first = 2 if points["point_labels"][0, 0] == BOX_CORNERS[0] else 1
                 part = {key: value[:, :first] for key, value in points.items()}
@@ -85,7 +85,7 @@ class ObjectTracker:
                 logits = prior.clamp(-LOGIT_LIMIT, LOGIT_LIMIT)[None, None].to(self._model.device)
                 out = self._step(index, points=points, carried=logits, is_prompt=True)
         out = cast(SliceOutput, out)
-        if marks.any:
+        if marks.says_where:
             out["object_score_logits"] = torch.full_like(out["object_score_logits"], PRESENT_SCORE)
         return self._condition(index, out)
 

@@ -96,8 +96,9 @@ def propagate_volume(
 
     Returns:
         The label volume, integers (I, J, K) on the image's own grid, painted slices verbatim; and a report, ready
-        for JSON: axis, window, suggested_slice, structures (see :func:`structure_reports`), model, version, speed,
-        looks and shapes (names of the structures known from others), latencies in seconds.
+        for JSON: axis, window (the lowest and the highest intensity shown), suggested_slice, structures (see
+        :func:`structure_reports`), model, version, speed, looks and shapes (names of the structures known from others),
+        latencies in seconds.
 
     Raises:
         SlmSam2Error: a subclass that says what was wrong with the image, the label, a parameter or the model.

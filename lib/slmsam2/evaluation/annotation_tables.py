@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
 from slmsam2.evaluation.annotator import Round, SliceScore
+from slmsam2.figures import save_figure
 
 STYLES = {
     "worst": ("the truly worst slice", "tab:green", "--"),
@@ -80,4 +81,4 @@ def write_annotation_figure(path: Path, rounds: Sequence[Round], corrections: in
     axes.set_xticks(range(corrections + 1))
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right")
-    figure.savefig(path, dpi=120)
+    save_figure(figure, path)

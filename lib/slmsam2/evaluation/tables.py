@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from slmsam2.evaluation.scores import Score
+from slmsam2.figures import save_figure
 
 STYLES = {
     "slm_sam2": ("SLM-SAM 2", "o", "darkorange"),
@@ -83,4 +84,4 @@ def write_figure(path: Path, scores: Sequence[Score]) -> None:
         panel.grid(axis="x", alpha=0.3)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8)
-    figure.savefig(path, dpi=120)
+    save_figure(figure, path)

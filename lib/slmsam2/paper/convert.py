@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from slmsam2.errors import VolumeError
-from slmsam2.files import write_json, write_whole
+from slmsam2.files import staged_path, write_json, write_whole
 from slmsam2.paper.layout import IMAGES, LOSSLESS_IMAGES, MASKS, Entry, read_list
 from slmsam2.paper.pictures import as_words, palette_of, shown_as_bytes, write_images, write_masks
 from slmsam2.paper.sidecar import Sidecar, read_sidecar, write_sidecar
@@ -260,17 +258,14 @@ def _intensities(entry: Entry, stack: SliceStack, sidecar: Sidecar) -> tuple[np.
 
 
 def _write_nifti(path: Path, array: np.ndarray, grid: Volume) -> None:
-    """Write voxels (I, J, K) of any real type, under a temporary name first."""
+    """Write voxels (I, J, K) of any real type as .nii.gz, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{uuid.uuid4().hex}{''.join(path.suffixes[-2:])}")
     array = array.astype(np.uint8) if array.dtype.kind == "b" else array
     try:
-        nifti_image(array, grid).to_filename(temporary)
-        os.replace(temporary, path)
+        with staged_path(path, ".nii.gz") as temporary:
+            nifti_image(array, grid).to_filename(temporary)
     except (OSError, ValueError) as error:
         raise VolumeError(f"'{path}' cannot be written: {error}.") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def label_names_of(datastore: Path) -> dict[str, dict[str, int]]:

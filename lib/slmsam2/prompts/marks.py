@@ -34,7 +34,7 @@ class Marks:
     loose: bool = False
 
     @property
-    def any(self) -> bool:
+    def says_where(self) -> bool:
         """Whether anything says where the structure is."""
         based = self.base is not None and bool(self.base.any())
         return bool(self.inside.any()) or self.box is not None or based
@@ -112,7 +112,7 @@ Prompt = np.ndarray | Marks
 
 def is_empty(prompt: Prompt) -> bool:
     """Whether a prompt says that the structure is not on the slice."""
-    return not prompt.any if isinstance(prompt, Marks) else not prompt.any()
+    return not prompt.says_where if isinstance(prompt, Marks) else not prompt.any()
 
 
 def extent_of(prompt: Prompt) -> np.ndarray:

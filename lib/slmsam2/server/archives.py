@@ -197,7 +197,9 @@ class _Bounded:
         data = self._content.read(length)
         self._left -= len(data)
         if self._left < 0:
-            raise VolumeError("There is more in it than it says, or than is allowed. Pack it anew.")
+            raise VolumeError(
+                "The archive holds more data than it declares, or than is allowed. Create it again."
+            )
         return data
 
 

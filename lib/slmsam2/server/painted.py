@@ -123,7 +123,7 @@ def read_saved(path: Path, image: Volume) -> Volume:
             f"The raw label (.bin) has {voxels.size} bytes; the image ({shape} voxels) needs "
             f"{image.array.size}, one byte per voxel, x fastest."
         )
-    return Volume(voxels.reshape(image.shape, order="F").astype(np.int32), image.affine, None, path)
+    return Volume(voxels.reshape(image.shape, order="F"), image.affine, None, path)
 
 
 def _one_per_name(label: np.ndarray, info: Iterable[Any]) -> np.ndarray:

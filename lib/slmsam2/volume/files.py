@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import logging
 import os
-import uuid
 from pathlib import Path
 
 import numpy as np
 
 from slmsam2.errors import GridError, StorageError, VolumeError
+from slmsam2.files import staged_path
 from slmsam2.volume.grid import label_on_grid
 from slmsam2.volume.nifti import nifti_image, read_nifti
 from slmsam2.volume.pictures import by_slice, is_picture, pictures_in, read_pictures
@@ -149,21 +149,18 @@ def write_label(
     suffix = _suffix(path)
     if suffix not in (*_NIFTI_SUFFIXES, *_WRITTEN_ITK_SUFFIXES):
         raise VolumeError(f"A label cannot be written as '{path.name}': use .nii, .nii.gz, .nrrd or .mha.")
-    temporary = path.with_name(f".{uuid.uuid4().hex}{suffix}")
     try:
-        if suffix in _NIFTI_SUFFIXES:
-            nifti_image(array, like).to_filename(temporary)
-        else:
-            from slmsam2.volume.itk import write_itk
+        with staged_path(path, suffix) as temporary:
+            if suffix in _NIFTI_SUFFIXES:
+                nifti_image(array, like).to_filename(temporary)
+            else:
+                from slmsam2.volume.itk import write_itk
 
-            write_itk(temporary, array, like, compress=compress)
-        os.replace(temporary, path)
+                write_itk(temporary, array, like, compress=compress)
     except (OSError, RuntimeError) as error:
         raise StorageError(
             f"'{path.name}' cannot be written. Check the folder and its free space."
         ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _suffix(path: Path) -> str:
