@@ -4,8 +4,8 @@
     python scripts/simulate_annotator.py --volumes ../shared/volumes --benchmark tuning --output output/annotator
 
 Paints the largest slice of each structure from its reference, then corrects one slice after another: the one that
-the report suggests, a random one of those that show the proposal or the reference, the one that is truly worst, or the
-truly worst one of another plane.
+the report suggests, the one of another plane that it suggests, a random one of those that show the proposal or the
+reference, the one that is truly worst, or the truly worst one of another plane.
 Writes rounds.csv, slices.csv and annotator.png and prints the means, the rank correlation of confidence and true Dice,
 and what a correction costs.
 """

@@ -83,7 +83,7 @@ def test_voxels_painted_for_another_structure_are_never_overwritten(network, pha
 def test_report(network, phantom):
     volume, label = phantom
     names = {"liver": 3, "spleen": 9}
-    _, report = propagate_volume(volume, label, model=network, label_names=names)
+    result, report = propagate_volume(volume, label, model=network, label_names=names)
     liver = report["structures"]["liver"]
     assert list(report["structures"]) == ["liver", "spleen"]
     assert liver["value"] == 3
@@ -94,6 +94,10 @@ def test_report(network, phantom):
     assert liver["gain"].keys() == liver["confidence"].keys()
     assert max(liver["gain"], key=liver["gain"].get) == liver["suggested_slice"]
     assert report["suggested_slice"] != PAINTED
+    across = report["suggested_across"]
+    assert across in [each["suggested_across"] for each in report["structures"].values()]
+    assert across["axis"] != report["axis"]
+    assert np.take(result, across["slice"], across["axis"]).any()
     assert set(report["latencies"]) == {"load", "encode", "propagate", "total"}
     json.dumps(report)
 
@@ -256,6 +260,7 @@ def test_very_short_volumes(network, phantom, slices):
     assert np.array_equal(result[..., 0], painted[..., 0])
     assert report["axis"] == 2
     assert (report["suggested_slice"] is None) == (slices == 1)
+    assert report["suggested_across"] is None
 
 
 def test_a_clip_of_pictures(network, tmp_path):

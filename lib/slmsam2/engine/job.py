@@ -17,7 +17,7 @@ from slmsam2.engine.labels import write_labels
 from slmsam2.engine.progress import Progress, Runs
 from slmsam2.engine.propagation import Prompts
 from slmsam2.engine.regions import Region
-from slmsam2.engine.report import structure_reports, suggested_slice
+from slmsam2.engine.report import structure_reports, suggestions
 from slmsam2.engine.settings import Settings
 from slmsam2.engine.structures import Context, Found, propagate_structures
 from slmsam2.engine.workspace import Workspace
@@ -229,7 +229,7 @@ def _report(
     return {
         "axis": job.view.axis,
         "window": [job.window.low, job.window.high],
-        "suggested_slice": suggested_slice(reports),
+        **suggestions(reports),
         "model": network.info["model"],
         "version": network.info["version"],
         "speed": network.info["speed"],

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from slmsam2.engine.confidence import Calibration, expected_dice, gains, slice_facts
-from slmsam2.engine.propagation import Prompts, Propagation
+from slmsam2.engine.propagation import Prompts
 from slmsam2.engine.structures import Found
+from slmsam2.engine.suggestion import plane_across
 from slmsam2.prompts import Across, Prompt
 from slmsam2.volume import SliceView
 
@@ -41,13 +42,14 @@ def structure_reports(
         redone: the slices computed for this request, the others being as before; region: [top, bottom, left, right] of
         the part of the (canonically turned) slices that was looked at; confidence: slice -> 0..1;
         gain: slice -> what correcting it should bring, see :func:`slmsam2.engine.confidence.gains`;
-        suggested_slice and expected_gain: the slice where that is most, and how much.
+        suggested_slice and expected_gain: the slice where that is most, and how much; suggested_across: the plane of
+        another stored axis that shows most of what is expected to be wrong, its "axis" and "slice", or None.
     """
     parts = {value: part for part in found for value in part.propagation.objects}
     return {
         name: _structure_report(parts[value], prompts[value], result, value, view)
-        | {"painted_across": _stored(across.get(value, {}) if across else {}, view)}
-        | _sureness(parts[value].propagation, prompts[value], value, view, calibration)
+        | {"painted_across": _stored((across or {}).get(value, {}), view)}
+        | _sureness(parts[value], prompts[value], value, view, calibration, (across or {}).get(value, {}))
         for name, value in names.items()
     }
 
@@ -91,26 +93,32 @@ def _stored(across: Across, view: SliceView) -> dict[int, list[int]]:
 
 
 def _sureness(
-    propagation: Propagation,
+    part: Found,
     prompts: Mapping[int, Prompt],
     value: int,
     view: SliceView,
     calibration: Calibration | None,
+    across: Across,
 ) -> dict[str, Any]:
+    propagation = part.propagation
     facts = slice_facts(propagation, value, prompts)
     confidence = expected_dice(facts, calibration)
     gain = gains(facts, confidence)
     best = int(gain.argmax())
     stored = [view.stored_index(int(index)) for index in facts.slices]
+    masks = propagation.low_res[facts.slices, propagation.objects.index(value)].numpy() > 0
+    plane = plane_across(masks, 1 - confidence, part.region, view.spacing[1:], across)
     return {
         "confidence": {index: round(float(sure), 4) for index, sure in zip(stored, confidence, strict=True)},
         "gain": {index: round(float(some), 6) for index, some in zip(stored, gain, strict=True)},
         "suggested_slice": stored[best] if gain[best] > 0 else None,
         "expected_gain": round(float(gain[best]), 4),
+        "suggested_across": plane
+        and {"axis": view.order[plane[0]], "slice": view.stored_index(plane[1], plane[0])},
     }
 
 
-def suggested_slice(reports: dict[str, dict[str, Any]]) -> int | None:
-    """The slice whose correction should help most, whichever structure it is for."""
-    best = max(reports.values(), key=lambda report: report["expected_gain"], default=None)
-    return None if best is None else best["suggested_slice"]
+def suggestions(reports: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """suggested_slice and suggested_across of the structure that a correction should help most."""
+    best: dict[str, Any] = max(reports.values(), key=lambda report: report["expected_gain"], default={})
+    return {name: best.get(name) for name in ("suggested_slice", "suggested_across")}

@@ -14,6 +14,7 @@ from slmsam2.figures import save_figure
 
 STYLES = {
     "worst": ("the truly worst slice", "tab:green", "--"),
+    "suggested-across": ("the suggested slice of another plane", "tab:blue", "-"),
     "across": ("the truly worst slice of another plane", "tab:blue", "--"),
     "suggested": ("the suggested slice", "darkorange", "-"),
     "random": ("a random slice", "dimgrey", ":"),

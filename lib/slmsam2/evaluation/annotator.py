@@ -77,6 +77,14 @@ def suggested(
     return None if index is None else (task.axis, index)
 
 
+def suggested_across(
+    _task: Task, proposal: Proposal, _given: list[Plane], _random: np.random.Generator
+) -> Plane | None:
+    """The plane of another axis that the report suggests."""
+    plane = proposal.report["suggested_across"]
+    return None if plane is None else (plane["axis"], plane["slice"])
+
+
 def at_random(
     task: Task, proposal: Proposal, given: list[Plane], random: np.random.Generator
 ) -> Plane | None:
@@ -112,6 +120,7 @@ def _worst(task: Task, proposal: Proposal, given: list[Plane], axes: list[int]) 
 
 STRATEGIES: dict[str, Choice] = {
     "suggested": suggested,
+    "suggested-across": suggested_across,
     "random": at_random,
     "worst": truly_worst,
     "across": worst_across,
