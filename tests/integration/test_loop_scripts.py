@@ -42,7 +42,13 @@ def test_simulate_annotator(volumes, tmp_path, capsys):
     arguments = ["--volumes", str(volumes), "--corrections", "2", "--output", str(tmp_path / "out")]
     assert script("simulate_annotator").main(arguments) == 0
     rounds = list(csv.DictReader((tmp_path / "out" / "rounds.csv").open()))
-    assert {row["strategy"] for row in rounds} == {"suggested", "suggested-across", "random", "worst", "across"}
+    assert {row["strategy"] for row in rounds} == {
+        "suggested",
+        "suggested-across",
+        "random",
+        "worst",
+        "across",
+    }
     for strategy in ("suggested", "suggested-across", "worst", "across"):
         reached = [float(row["dice"]) for row in rounds if row["strategy"] == strategy]
         assert len(reached) == 3

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from slmsam2.engine.numbering import in_range
 from slmsam2.engine.settings import Settings
-from slmsam2.engine.volume import in_range
 from slmsam2.errors import PromptError
 from slmsam2.prompts import Known, Marks
 from slmsam2.server.assembly import Request, assemble

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import os
 import time
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from slmsam2.engine.cleaning import Cleaning
 from slmsam2.engine.job import Job, solve
 from slmsam2.engine.kin import exemplars_of_kin
+from slmsam2.engine.numbering import Direction, in_range, most_named, slice_settings, stack_planes
 from slmsam2.engine.progress import Progress
 from slmsam2.engine.regions import Region
-from slmsam2.engine.settings import STOP_AFTER, Order, Settings
+from slmsam2.engine.settings import STOP_AFTER, Order
 from slmsam2.engine.workspace import Workspace
 from slmsam2.errors import ConfigurationError, GridError, PromptError, VolumeError
 from slmsam2.modeling import QUALITY, SLMSAM2, build_model, checkpoint_path
 from slmsam2.planes import sketched_planes
-from slmsam2.prompts import Across, Prompt, is_empty, masks_across, painted_structures, prompts_from_label
+from slmsam2.prompts import Across, Prompt, masks_across, painted_structures, prompts_from_label
 from slmsam2.values import where_one_of
 from slmsam2.volume import (
     SliceView,
@@ -38,7 +38,6 @@ from slmsam2.volume import (
 )
 
 Source = str | Path | Volume | np.ndarray
-Direction = Literal["both", "forward", "backward"]
 
 
 def propagate_volume(
@@ -144,14 +143,6 @@ def propagate_volume(
         across=across,
     )
     return solve(network, volume, job, names, progress=progress, workspace=workspace, start=start)
-
-
-def most_named(slices: Iterable[Mapping[int, Sequence[int]]], default: int) -> int | None:
-    """The axis that most slices are named along, of several `default` if it is one; None where none are named."""
-    counts: Counter[int] = Counter()
-    for by_axis in slices:
-        counts.update({axis: len(listed) for axis, listed in by_axis.items()})
-    return max(+counts, key=lambda axis: (counts[axis], axis == default), default=None)
 
 
 def axis_and_window(
@@ -277,37 +268,6 @@ def _not_of_others(
     return {dimension: planes for dimension, planes in said.items() if planes}
 
 
-def stack_planes(slices: Mapping[int, Sequence[int]], view: SliceView) -> dict[int, list[int]]:
-    """Slices that a user names, by stored axis, as slices (0), rows (1) and columns (2) of the stack.
-
-    Raises:
-        PromptError: there is no such axis or slice.
-    """
-    unknown = sorted(set(slices) - {0, 1, 2})
-    if unknown:
-        raise PromptError(f"There is no axis {unknown[0]!r}: choose 0, 1 or 2.")
-    named = {dimension: slices.get(axis, ()) for dimension, axis in enumerate(view.order)}
-    return {
-        dimension: [stack_slice(index, view, dimension) for index in listed]
-        for dimension, listed in named.items()
-        if listed
-    }
-
-
-def stack_slice(stored: int, view: SliceView, dimension: int = 0) -> int:
-    """Number in the stack of a slice that a user names; of a row (1) or column (2) of one along another axis.
-
-    Raises:
-        PromptError: there is no such slice.
-    """
-    length = (view.num_slices, *view.slice_shape)[dimension]
-    if not isinstance(stored, (int, np.integer)) or not 0 <= stored < length:
-        raise PromptError(
-            f"There is no slice {stored!r}: along axis {view.order[dimension]} slices are 0 to {length - 1}."
-        )
-    return view.stack_index(stored, dimension)
-
-
 def _regions(
     regions: Mapping[str, Sequence[int]] | None, names: dict[str, int], view: SliceView
 ) -> dict[int, Region]:
@@ -324,58 +284,3 @@ def _check_region(edges: Sequence[int], shape: tuple[int, int]) -> None:
         raise PromptError(
             f"{list(edges)} is no region of slices of {shape[0]} x {shape[1]} pixels. Give it as the report did."
         )
-
-
-def in_range(prompts: Mapping[int, Prompt], settings: Settings, view: SliceView) -> dict[int, Prompt]:
-    """A structure's prompts on the slices that its propagation may go to.
-
-    Raises:
-        PromptError: none of these says where the structure is, but others do.
-    """
-    low, high = settings.bounds(view.num_slices)
-    inside = {index: prompt for index, prompt in prompts.items() if low <= index <= high}
-    outside = sorted(view.stored_index(index) for index, prompt in prompts.items() if not is_empty(prompt))
-    if outside and all(map(is_empty, inside.values())):
-        first, last = sorted(map(view.stored_index, (low, high)))
-        raise PromptError(
-            f"The slices {first} to {last} are asked for, but the structure is painted on {_listed(outside)} only. "
-            "Paint it on one of those, or ask for more slices."
-        )
-    return inside
-
-
-def _listed(slices: Sequence[int], most: int = 10) -> str:
-    shown = ", ".join(map(str, slices[:most]))
-    return f"{shown} and {len(slices) - most} more" if len(slices) > most else shown
-
-
-def slice_settings(
-    view: SliceView,
-    direction: Direction,
-    first_slice: int | None,
-    last_slice: int | None,
-    stop_after: int | None,
-    order: Order,
-) -> Settings:
-    """Turn directions and ranges of the stored axis into those of the stack."""
-    if direction not in ("both", "forward", "backward"):
-        raise ConfigurationError(f"Unknown direction {direction!r}: use 'both', 'forward' or 'backward'.")
-    if stop_after is not None and (not isinstance(stop_after, int) or stop_after < 1):
-        raise ConfigurationError("stop_after must be a number of slices, 1 or more.")
-    ranged = first_slice is not None or last_slice is not None
-    ends = [
-        stack_slice(0 if first_slice is None else first_slice, view),
-        stack_slice(view.num_slices - 1 if last_slice is None else last_slice, view),
-    ]
-    if first_slice is not None and last_slice is not None and first_slice > last_slice:
-        raise PromptError(f"first_slice {first_slice} comes after last_slice {last_slice}: exchange them.")
-    reversed_axis = view.stack_index(0) != 0
-    forward, backward = direction != "backward", direction != "forward"
-    return Settings(
-        order=order,
-        up=backward if reversed_axis else forward,
-        down=forward if reversed_axis else backward,
-        first=min(ends) if ranged else None,
-        last=max(ends) if ranged else None,
-        stop_after=stop_after,
-    )

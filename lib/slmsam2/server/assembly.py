@@ -10,9 +10,9 @@ import numpy as np
 
 from slmsam2.engine.boxes import clearest_slice
 from slmsam2.engine.job import Job
+from slmsam2.engine.numbering import in_range, most_named, slice_settings, stack_planes, stack_slice
 from slmsam2.engine.regions import Region
 from slmsam2.engine.settings import STOP_AFTER, Settings
-from slmsam2.engine.volume import in_range, most_named, slice_settings, stack_planes, stack_slice
 from slmsam2.errors import PromptError
 from slmsam2.prompts import (
     Across,

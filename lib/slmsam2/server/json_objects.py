@@ -23,9 +23,7 @@ def parse_object(what: str, text: str | None) -> dict[str, Any]:
     try:
         content = json.loads(text or "{}")
     except (ValueError, RecursionError) as error:
-        raise PromptError(
-            f"'{what}' of this request must be JSON, but is not: {error}. Send one JSON object."
-        ) from error
+        raise PromptError(f"'{what}' of this request is not JSON: {error}. Send one JSON object.") from error
     return check_object(what, content)
 
 

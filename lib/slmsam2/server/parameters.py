@@ -11,7 +11,7 @@ from typing import Any, cast
 import numpy as np
 
 from slmsam2.engine import Cleaning
-from slmsam2.engine.volume import Direction
+from slmsam2.engine.numbering import Direction
 from slmsam2.errors import ConfigurationError, PromptError
 from slmsam2.modeling import QUALITY, SPEEDS
 from slmsam2.server.names import check_tag
