@@ -11,40 +11,30 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import signal
-import socket
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from monailabel.client import MONAILabelClient
-from monailabel.client.client import MONAILabelClientException
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
+from local_server import REPOSITORY, ServerError, running_server
+
+sys.path.insert(0, str(REPOSITORY / "lib"))
 
 from slmsam2.errors import SlmSam2Error
 from slmsam2.figures import SheetRow, contact_sheet
 from slmsam2.metrics import dice, largest_slice, only_slice, repeat_slice
 from slmsam2.volume import Volume, default_axis, read_label, read_volume, write_label
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 STUDY = REPOSITORY / "data" / "ts_ct_abdomen_3mm"
 STRUCTURES = ("liver", "spleen", "kidney_right")
 IMAGE_ID = "ct_abdomen"
-START_LIMIT = 180  # seconds
-
-
-class DemoError(Exception):
-    """The server did not do its part; the message says what happened and where to look."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +68,7 @@ def main() -> int:
     try:
         with tempfile.TemporaryDirectory(prefix="slmsam2_demo_") as scratch:
             demonstrate(args, Path(scratch))
-    except (DemoError, SlmSam2Error) as error:
+    except (ServerError, SlmSam2Error) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
     return 0
@@ -118,74 +108,6 @@ def demonstrate(args: argparse.Namespace, scratch: Path) -> None:
     print(f"\nContact sheet: {sheet}\nVolumes, scores and the server's log: {args.output}")
 
 
-@contextmanager
-def running_server(studies: Path, model: str, log: Path, **conf: object) -> Iterator[str]:
-    """The server as users start it, on a free port of this machine; its URL. Stopped whatever happens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = ["monailabel", "start_server", "--app", "apps/slmsam2", "--studies", str(studies)]
-    command += ["--host", "127.0.0.1", "--port", str(port), "--conf", "model", model]
-    command += [text for name, value in conf.items() for text in ("--conf", name, str(value))]
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    print(f"Starting the server (10 to 60 s): {' '.join(command)}", flush=True)
-    with log.open("w") as stream:
-        process = subprocess.Popen(
-            command,
-            cwd=REPOSITORY,
-            env=os.environ | {"PATH": path},
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    try:
-        url = f"http://127.0.0.1:{port}"
-        wait_for(url, process, log)
-        yield url
-    except MONAILabelClientException as error:
-        raise DemoError(f"the server answered: {error.msg}\nIts log: {log}") from error
-    except ConnectionError as error:
-        raise DemoError(f"the connection to the server broke ({error}).\n{end_of(log)}") from error
-    finally:
-        stop(process)
-
-
-def wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    """Return once the server answers /info/.
-
-    Raises:
-        DemoError: it ended, or took too long; with the end of its log.
-    """
-    deadline = time.monotonic() + START_LIMIT
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise DemoError(
-                f"the server ended while starting (exit code {process.returncode}).\n{end_of(log)}"
-            )
-        try:
-            MONAILabelClient(url).info()
-            return
-        except ConnectionError:
-            time.sleep(0.5)
-    raise DemoError(f"the server did not answer within {START_LIMIT} s.\n{end_of(log)}")
-
-
-def stop(process: subprocess.Popen[bytes]) -> None:
-    """End the server and what it started."""
-    for how in (signal.SIGTERM, signal.SIGKILL):
-        if process.poll() is None:
-            os.killpg(process.pid, how)
-            try:
-                process.wait(15)
-            except subprocess.TimeoutExpired:
-                continue
-
-
-def end_of(log: Path) -> str:
-    lines = log.read_text(errors="replace").splitlines()[-20:]
-    return "\n".join([f"The end of {log}:", *lines])
-
-
 def ask(
     client: MONAILabelClient,
     image: Volume,
@@ -206,7 +128,7 @@ def ask(
     shutil.move(file, returned)
     result = read_label(returned)
     if result.shape != image.shape or not np.allclose(result.affine, image.affine, atol=1e-4):
-        raise DemoError(f"the returned volume {returned} is not on the image's grid.")
+        raise ServerError(f"the returned volume {returned} is not on the image's grid.")
     return Answer(result.array == reply["label_names"][name], reply["report"], seconds)
 
 

@@ -42,7 +42,7 @@ import nibabel as nib
 import numpy as np
 from monailabel.client import MONAILabelClient
 
-from demo import DemoError, running_server
+from local_server import ServerError, running_server
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
@@ -69,7 +69,7 @@ def main() -> int:
     args.output.mkdir(parents=True, exist_ok=True)
     try:
         rows = measure_real(args) if args.learn_from else measure(args)
-    except (SlmSam2Error, DemoError, OSError) as error:
+    except (SlmSam2Error, ServerError, OSError) as error:
         print(f"learning_curve: {error}", file=sys.stderr)
         return 2
     print_rows(rows)
@@ -127,7 +127,7 @@ class Team:
         """Submit labels, and wait until the server knows what their structures look like.
 
         Raises:
-            DemoError: it does not learn that.
+            ServerError: it does not learn that.
         """
         for label in labels:
             params = {"label_info": [{"name": name, "idx": value} for name, value in label.names.items()]}
@@ -136,21 +136,21 @@ class Team:
         deadline = time.monotonic() + LOOKS_SECONDS
         while not Counter(self.client.info()["looks"]) >= wanted:
             if time.monotonic() > deadline:
-                raise DemoError(f"the server has not learnt what {', '.join(wanted)} look like")
+                raise ServerError(f"the server has not learnt what {', '.join(wanted)} look like")
             time.sleep(LOOK_SECONDS)
 
     def train(self) -> str:
         """Train on what was submitted. Returns how long that took.
 
         Raises:
-            DemoError: it failed.
+            ServerError: it failed.
         """
         self.client.train_start("slmsam2", {"minutes": self.minutes})
         while (status := self.client.train_status()["status"]) not in ("DONE", "ERROR"):
             time.sleep(LOOK_SECONDS)
         figures = self.client.info()["train_stats"]["slmsam2"]
         if status == "ERROR":
-            raise DemoError(f"the training failed: {figures.get('message')}")
+            raise ServerError(f"the training failed: {figures.get('message')}")
         print(f"{figures['message']} ({figures['total_time']})", flush=True)
         return str(figures["total_time"])
 

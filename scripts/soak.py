@@ -34,7 +34,8 @@ import requests
 from monailabel.client import MONAILabelClient
 from monailabel.client.client import MONAILabelClientException
 
-from demo import IMAGE_ID, REPOSITORY, STUDY, DemoError, running_server
+from demo import IMAGE_ID, STUDY
+from local_server import REPOSITORY, ServerError, running_server
 
 sys.path.insert(0, str(REPOSITORY / "lib"))
 
@@ -216,7 +217,7 @@ def main() -> int:
             address(args, Path(scratch)) as url,
         ):
             notes, seconds = soak(args, url, Path(scratch))
-    except DemoError as error:
+    except ServerError as error:
         print(f"soak: {error}", file=sys.stderr)
         return 1
     print_table(args.annotators, notes, seconds)
