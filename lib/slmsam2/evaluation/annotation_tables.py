@@ -69,17 +69,20 @@ def write_annotation_figure(path: Path, rounds: Sequence[Round], corrections: in
     """Mean Dice after each number of corrections, with the middle half of the structures."""
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
+    lowest = 1.0
     for strategy in dict.fromkeys(one.strategy for one in rounds):
         label, colour, line = STYLES[strategy]
         reached = dice_by_corrections(rounds, strategy, corrections)
+        lowest = min(lowest, reached.mean(axis=0).min())
         steps = np.arange(corrections + 1)
-        axes.plot(steps, reached.mean(axis=0), line, color=colour, marker="o", label=f"corrected: {label}")
+        axes.plot(steps, reached.mean(axis=0), line, color=colour, marker="o", label=label)
         if strategy == "suggested":
             axes.fill_between(
                 steps, *np.percentile(reached, [25, 75], axis=0), color=colour, alpha=0.15, linewidth=0
             )
-    axes.set(xlabel="corrected slices, beside the one painted first", ylabel="mean Dice", ylim=(0.4, 1))
+    axes.set(xlabel="corrected slices, beside the one painted first", ylabel="mean Dice")
+    axes.set_ylim(max(np.floor(10 * lowest) / 10 - 0.1, 0), 1)
     axes.set_xticks(range(corrections + 1))
     axes.grid(alpha=0.3)
-    axes.legend(loc="lower right")
+    axes.legend(loc="lower right", title="corrected", fontsize=9)
     save_figure(figure, path)
