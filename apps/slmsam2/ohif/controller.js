@@ -6,7 +6,7 @@ import { Propagation } from './propagation.js';
 import { Saving } from './saving.js';
 import { NO_VIEWPORT, confirmed, doneAgain, found, notAsked, takenBack, toCheck } from './sentences.js';
 import { POINTS } from './session.js';
-import { checkName, checkStructures } from './structures.js';
+import { checkName, checkStructures, nextValue } from './structures.js';
 import { Watching } from './watching.js';
 
 const MODEL = 'slmsam2';
@@ -121,9 +121,7 @@ export class Controller extends EventTarget {
   /** @param {string} name empty: one is made up */
   addStructure(name) {
     this.#try(() => {
-      const values = this.structures.map(each => each.value);
-      const value = Math.max(0, ...values) + 1;
-      if (value > 254) throw new Error('There are 254 structures: that is as many as a label map holds.');
+      const value = nextValue(this.structures);
       checkName(this.structures, name, value);
       this.viewer.addStructure(this.#id, value, name || `Structure ${value}`);
     });

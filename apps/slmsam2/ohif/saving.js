@@ -2,7 +2,7 @@
 import { drop, keptOf } from './kept.js';
 import { readLabels } from './nifti.js';
 import { UNSAVED } from './sentences.js';
-import { checkStructures } from './structures.js';
+import { checkStructures, nextValue } from './structures.js';
 import { valuesIn } from './touched.js';
 
 const DOUBLE = 600; // ms in which a second press is still the first one
@@ -74,7 +74,7 @@ export class Saving {
       if (String(dims) !== String(session.labelmap.dims)) throw new Error('The saved label does not fit this series.');
       check(); // it may have been painted meanwhile
       controller.clicking.forget();
-      session.replace(this.#withOwnValues(data, saved.structures));
+      session.replace(this.#withOwnValues(session, data, saved.structures));
       const names = saved.structures.map(each => each.name).join(', ');
       controller.say(`Loaded: ${names}. These slices count as yours: Propagate fills only the others.`);
     });
@@ -125,13 +125,15 @@ export class Saving {
     if (!session.unsaved) drop(session.series, following.kept, left);
   }
 
-  /** Saved structures under the values that this label map has for their names; unknown names are added. */
-  #withOwnValues(labels, saved) {
-    const { controller } = this;
+  /** Saved structures under the values that a session's label map has for their names; unknown names are added. */
+  #withOwnValues({ labelmap: { id: segmentation } }, labels, saved) {
+    const { viewer } = this.controller;
     const own = new Uint8Array(256);
     for (const { name, id } of saved) {
-      if (!controller.structures.some(each => each.name === name)) controller.addStructure(name);
-      own[id] = controller.structures.find(each => each.name === name).value;
+      const structures = viewer.structures(segmentation);
+      const known = structures.find(each => each.name === name);
+      own[id] = known?.value ?? nextValue(structures);
+      if (!known) viewer.addStructure(segmentation, own[id], name);
     }
     return labels.map(value => own[value]);
   }

@@ -17,6 +17,17 @@ export function firstStructures(info) {
 
 /**
  * @param {Structure[]} structures
+ * @returns {number} the value of the next one
+ * @throws {Error} with a sentence for the user: there is none left
+ */
+export function nextValue(structures) {
+  const value = Math.max(0, ...structures.map(each => each.value)) + 1;
+  if (value > 254) throw new Error('There are 254 structures: that is as many as a label map holds.');
+  return value;
+}
+
+/**
+ * @param {Structure[]} structures
  * @param {string} name
  * @param {number} [value] of the structure that is to have it; none: a new one
  * @throws {Error} with a sentence for the user: another structure has this name

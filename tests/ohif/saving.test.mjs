@@ -1,0 +1,46 @@
+import assert from 'node:assert/strict';
+import { mock, test } from 'node:test';
+
+globalThis.window = { addEventListener() {}, removeEventListener() {}, location: { search: '' } };
+mock.method(console, 'error', () => {});
+const { visit } = await import('./visit.mjs');
+const { later, niftiOf } = await import('./made_up.mjs');
+
+/** A server that sends a saved label when it is told to. */
+function sending(structures, values) {
+  const server = {
+    savedLabel: () => new Promise(resolve => {
+      server.arrive = () => resolve({ file: niftiOf([2, 1, 2], values), structures });
+    }),
+  };
+  return server;
+}
+
+test('a saved label goes into the segmentation it was asked for, under that one\'s names', async () => {
+  const server = sending([{ name: 'tumour', id: 1 }], [1, 0, 0, 1]);
+  const { controller, viewer, segmentations, leave, look } = await visit(new Map(), { server });
+  const loading = controller.saving.load();
+  await later();
+  viewer.active = null; // the user goes on in another one while it comes
+  await viewer.addSegmentation(null, [{ value: 1, name: 'a' }, { value: 2, name: 'b' }], 'Other');
+  await look();
+  server.arrive();
+  await loading;
+  leave();
+  assert.deepEqual(segmentations.map(({ structures, images }) =>
+    [structures.map(each => each.name), images.flatMap(pixels => [...pixels])]),
+  [[['spleen', 'tumour'], [2, 0, 0, 2]], [['a', 'b'], [0, 0, 0, 0]]]);
+});
+
+test('a saved label comes in though no series is shown any more', async () => {
+  const server = sending([{ name: 'spleen', id: 4 }, { name: 'tumour', id: 1 }], [1, 0, 0, 4]);
+  const { controller, viewer, structures, leave, look, shown } = await visit(new Map(), { server });
+  const loading = controller.saving.load();
+  await later();
+  viewer.activeSeries = () => null;
+  await look();
+  server.arrive();
+  await loading;
+  leave();
+  assert.deepEqual([structures.map(each => each.name), shown()], [['spleen', 'tumour'], [2, 0, 0, 1]]);
+});
