@@ -44,3 +44,16 @@ test('a saved label comes in though no series is shown any more', async () => {
   leave();
   assert.deepEqual([structures.map(each => each.name), shown()], [['spleen', 'tumour'], [2, 0, 0, 1]]);
 });
+
+test('until a label has arrived it counts as not submitted', async () => {
+  let arrive;
+  const saveLabel = () => new Promise(resolve => { arrive = resolve; });
+  const { controller, images, leave } = await visit(new Map(), { server: { saveLabel } });
+  images[0].set([1, 1]);
+  const submitted = controller.saving.submit();
+  const onItsWay = controller.unsaved;
+  arrive();
+  await submitted;
+  assert.deepEqual([onItsWay, controller.unsaved], [true, false]);
+  leave();
+});

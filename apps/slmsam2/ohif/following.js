@@ -45,7 +45,7 @@ export class Following {
 
   /** Whether anything is not submitted. */
   get unsaved() {
-    return this.kept.size > 0 || [...this.sessions.values()].some(session => session.unsaved);
+    return this.kept.size > 0 || [...this.sessions.values()].some(each => each.unsaved || each.submitting);
   }
 
   /** Leave everything as it is: nothing is asked about, and nothing comes back. */
