@@ -57,3 +57,21 @@ test('until a label has arrived it counts as not submitted', async () => {
   assert.deepEqual([onItsWay, controller.unsaved], [true, false]);
   leave();
 });
+
+test('while a saved label is on its way nothing is propagated', async () => {
+  let arrive;
+  const savedLabel = () => new Promise(resolve => { arrive = () => resolve(null); });
+  const { controller, images, leave } = await visit(new Map(), { server: { savedLabel, infer: () => assert.fail() } });
+  images[1].set([1, 1]);
+  controller.session.notice();
+  controller.session.unsaved = false; // as after Submit
+  const loading = controller.saving.load();
+  await later();
+  assert.equal(controller.canPropagate, false);
+  await controller.propagate(); // the key
+  assert.equal(controller.propagation, null);
+  arrive();
+  await loading;
+  assert.equal(controller.canPropagate, true);
+  leave();
+});

@@ -71,7 +71,7 @@ export class Controller extends EventTarget {
   }
 
   get canPropagate() {
-    return Boolean(this.session && this.info?.models?.[MODEL] && !this.propagation);
+    return Boolean(this.session && this.info?.models?.[MODEL] && !this.#replaces);
   }
 
   get canUndo() {
@@ -148,7 +148,7 @@ export class Controller extends EventTarget {
   async propagate() {
     const { scope, direction, limit } = this.choice;
     const { session } = this;
-    if (!session || this.propagation) return;
+    if (!session || this.#replaces) return;
     const named = this.structures;
     this.propagation = new Propagation(this.server, MODEL, progress => {
       this.progress = progress;
@@ -262,6 +262,11 @@ export class Controller extends EventTarget {
     const isShown = this.viewer.showSlice(series, labelmap.grid, axis, slice);
     if (isShown && axis === report.axis) seen.add(slice);
     return isShown;
+  }
+
+  /** Whether a result or a saved label is on its way, beside which no result may come in. */
+  get #replaces() {
+    return this.propagation !== null || this.saving.busy === 'load';
   }
 
   get #id() {

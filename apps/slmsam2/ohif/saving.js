@@ -28,8 +28,8 @@ export class Saving {
   constructor(controller, attempt) {
     this.controller = controller;
     this.attempt = attempt;
-    /** whether a label is on its way to the server or from it */
-    this.busy = false;
+    /** @type {'submit'|'load'|'next'|null} what is under way */
+    this.busy = null;
     /** the action before which the user is asked whether unsaved painting may go, and since when, ms */
     this.asked = NEVER;
   }
@@ -38,7 +38,7 @@ export class Saving {
     const { controller } = this;
     const { session } = controller;
     if (!controller.canSave) return;
-    await this.#alone(async () => {
+    await this.#alone('submit', async () => {
       checkStructures(controller.structures);
       session.notice();
       const present = valuesIn(session.known);
@@ -58,7 +58,7 @@ export class Saving {
     const { controller } = this;
     const { session } = controller;
     if (!controller.canSave || this.#isDouble('load')) return;
-    await this.#alone(async () => {
+    await this.#alone('load', async () => {
       const anyway = this.asked.action === 'load';
       const check = () => {
         session.notice();
@@ -84,7 +84,7 @@ export class Saving {
   async nextSample() {
     const { following, watching, server } = this.controller;
     if (this.#isDouble('next')) return;
-    await this.#alone(async () => {
+    await this.#alone('next', async () => {
       const anyway = this.asked.action === 'next';
       for (const session of following.sessions.values()) session.notice();
       if (following.unsaved && !anyway) {
@@ -139,8 +139,8 @@ export class Saving {
   }
 
   /** Do one of these; no second one meanwhile. */
-  async #alone(action) {
-    this.busy = true;
+  async #alone(name, action) {
+    this.busy = name;
     let question = null;
     await this.attempt(async () => {
       try {
@@ -151,7 +151,7 @@ export class Saving {
       }
     });
     if (question) this.asked = { action: question.action, at: Date.now() };
-    this.busy = false;
+    this.busy = null;
     this.controller.changed();
   }
 }
