@@ -327,3 +327,16 @@ test('of a propagation nothing is taken for structures that were deleted meanwhi
   assert.deepEqual(images.map(pixels => [...pixels]), [[0, 0], [1, 0]]);
   assert.deepEqual(session.report.structures, {});
 });
+
+test('of two presses of Train one counts, and the panel says what it does', async () => {
+  let asked = 0;
+  let arrive;
+  const train = () => new Promise(resolve => { asked += 1; arrive = resolve; });
+  const controller = controllerWith({ train });
+  const first = controller.train();
+  assert.deepEqual([controller.message.text, controller.ordering], ['Training begins…', true]);
+  await controller.train();
+  arrive();
+  await first;
+  assert.deepEqual([asked, controller.message.text, controller.ordering], [1, 'Training has begun.', false]);
+});

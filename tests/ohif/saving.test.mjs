@@ -75,3 +75,18 @@ test('while a saved label is on its way nothing is propagated', async () => {
   assert.equal(controller.canPropagate, true);
   leave();
 });
+
+test('of two presses of Next sample one counts, and the panel says what it does', async () => {
+  let asked = 0;
+  let arrive;
+  const nextSample = () => new Promise(resolve => { asked += 1; arrive = () => resolve(null); });
+  const { controller, leave } = await visit(new Map(), { server: { nextSample } });
+  const first = controller.saving.nextSample();
+  await later();
+  assert.equal(controller.message.text, 'Looking for the next sample…');
+  await controller.saving.nextSample();
+  arrive();
+  await first;
+  assert.deepEqual([asked, controller.message.failed], [1, true]);
+  leave();
+});

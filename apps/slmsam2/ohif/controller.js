@@ -36,6 +36,8 @@ export class Controller extends EventTarget {
     /** @type {{done: number, total: number}} */
     this.progress = { done: 0, total: 0 };
     this.message = { text: '', failed: false };
+    /** whether the server was told to begin or to end a training, and has not answered yet */
+    this.ordering = false;
     /** @type {{scope: 'all'|'active', direction: import('./request.js').Direction, limit: number|null}} */
     this.choice = { scope: 'all', direction: 'both', limit: null };
     /** of the tools: radius of brush and eraser, mm; intensities that the threshold brush takes */
@@ -211,17 +213,18 @@ export class Controller extends EventTarget {
     this.say(`${confirmed(slice)} ${this.#goToNext()}`);
   }
 
-  async train() {
-    await this.#try(async () => {
+  train() {
+    return this.#order('Training begins…', async () => {
       await this.server.train(this.watching.training.trainer);
       this.say('Training has begun.');
     });
-    await this.watching.look();
   }
 
-  async stopTraining() {
-    await this.#try(() => this.server.stopTraining());
-    await this.watching.look();
+  stopTraining() {
+    return this.#order('Training ends…', async () => {
+      await this.server.stopTraining();
+      this.say('');
+    });
   }
 
   /**
@@ -271,6 +274,17 @@ export class Controller extends EventTarget {
 
   get #id() {
     return this.session.labelmap.id;
+  }
+
+  /** Begin or end a training, one order at a time. */
+  async #order(sentence, action) {
+    if (this.ordering) return;
+    this.ordering = true;
+    this.say(sentence);
+    await this.#try(action);
+    await this.watching.look();
+    this.ordering = false;
+    this.changed();
   }
 
   /** Do something; what goes wrong is shown as its sentence. */

@@ -83,13 +83,14 @@ export class Saving {
   /** Unsaved painting is left behind only when this is called again. */
   async nextSample() {
     const { following, watching, server } = this.controller;
-    if (this.#isDouble('next')) return;
+    if (this.busy || this.#isDouble('next')) return;
     await this.#alone('next', async () => {
       const anyway = this.asked.action === 'next';
       for (const session of following.sessions.values()) session.notice();
       if (following.unsaved && !anyway) {
         throw new Question('next', `${UNSAVED} Submit it, or press Next sample again to leave it.`);
       }
+      this.controller.say('Looking for the next sample…');
       const [strategy] = Object.keys(watching.info?.strategies ?? { random: {} });
       const sample = await server.nextSample(strategy);
       if (!sample) throw new Error('Every image has a label: there is no next one.');
