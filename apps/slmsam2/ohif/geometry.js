@@ -5,7 +5,9 @@
  * @typedef {object} Grid the voxels of a series
  * @property {import('./touched.js').Dims} dims
  * @property {Vector} origin centre of voxel (0, 0, 0), mm
- * @property {[Vector, Vector, Vector]} steps from one voxel to the next along i, j and k, mm
+ * @property {[Vector, Vector, Vector]} steps from one voxel to the next along i, j and k, mm; along k on the average
+ * @property {Vector[]} positions centre of voxel (0, 0) of each slice, mm
+ * @property {string[]} sources name of each slice's image
  */
 
 export const add = (a, b) => /** @type {Vector} */ (a.map((x, n) => x + b[n]));

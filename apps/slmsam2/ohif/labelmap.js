@@ -23,8 +23,7 @@ export class Labelmap {
     /** the slices' label images, k = 0, 1, ... */
     this.images = order.map(n => images[n].imageId);
     /** @type {import('./geometry.js').Grid} */
-    this.grid = gridOf(order.map(n => images[n].plane));
-    this.sources = this.images.map(imageId => this.#source(imageId));
+    this.grid = { ...gridOf(order.map(n => images[n].plane)), sources: this.images.map(imageId => this.#source(imageId)) };
   }
 
   get dims() {
@@ -114,7 +113,7 @@ export class Labelmap {
   }
 }
 
-/** @returns {import('./geometry.js').Grid} of slices in the order of k */
+/** @returns {Omit<import('./geometry.js').Grid, 'sources'>} of slices in the order of k */
 function gridOf(planes) {
   const [first] = planes;
   const last = planes[planes.length - 1];
@@ -124,6 +123,7 @@ function gridOf(planes) {
   return {
     dims: [first.columns, first.rows, planes.length],
     origin: first.position,
+    positions: planes.map(each => each.position),
     steps: [scale(first.alongColumns, first.spacing[0]), scale(first.alongRows, first.spacing[1]), scale(normal, step)],
   };
 }

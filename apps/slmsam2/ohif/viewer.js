@@ -1,5 +1,5 @@
 // What the panel needs of OHIF: the series that is shown, its viewports, its segmentation, its tools.
-import { add, axisAlong, dot, scale, subtract, toVoxel, toWorld } from './geometry.js';
+import { axisOf, show, sliceOf } from './shown.js';
 
 const LABELMAP = 'Labelmap';
 const NAME = 'SLM-SAM 2'; // of a segmentation that is made here
@@ -164,7 +164,7 @@ export class Viewer {
    */
   currentSlice(series, grid, axis) {
     const viewport = this.#viewportAlong(series, grid, axis);
-    return viewport && Math.round(toVoxel(this.#centre(viewport), grid)[axis]);
+    return viewport ? sliceOf(viewport, grid, axis) : null;
   }
 
   /**
@@ -173,37 +173,11 @@ export class Viewer {
    */
   showSlice(series, grid, axis, slice) {
     const viewport = this.#viewportAlong(series, grid, axis);
-    if (!viewport) return false;
-    const voxel = toVoxel(this.#centre(viewport), grid);
-    voxel[axis] = slice;
-    this.#moveTo(viewport, toWorld(voxel, grid));
-    return true;
+    return Boolean(viewport) && show(viewport, grid, axis, slice);
   }
 
   #viewportAlong(series, grid, axis) {
-    return this.viewportsOf(series).find(viewport => axisAlong(viewport.getCamera().viewPlaneNormal, grid) === axis);
-  }
-
-  /** @returns {import('./geometry.js').Vector} a point of the plane that is shown, mm */
-  #centre(viewport) {
-    if (viewport.type !== 'stack') return Array.from(viewport.getCamera().focalPoint);
-    const plane = this.cornerstone.metaData.get('imagePlaneModule', viewport.getCurrentImageId());
-    return Array.from(plane.imagePositionPatient);
-  }
-
-  #moveTo(viewport, world) {
-    const { viewPlaneNormal, focalPoint, position } = viewport.getCamera();
-    if (viewport.type === 'stack') {
-      const distances = viewport.getImageIds().map(imageId => {
-        const plane = this.cornerstone.metaData.get('imagePlaneModule', imageId);
-        return Math.abs(dot(subtract(world, Array.from(plane.imagePositionPatient)), viewPlaneNormal));
-      });
-      viewport.setImageIdIndex(distances.indexOf(Math.min(...distances)));
-      return;
-    }
-    const shift = scale(viewPlaneNormal, dot(subtract(world, focalPoint), viewPlaneNormal));
-    viewport.setCamera({ focalPoint: add(focalPoint, shift), position: add(position, shift) });
-    viewport.render();
+    return this.viewportsOf(series).find(viewport => axisOf(viewport, grid) === axis);
   }
 
   /** @param {string} toolName for the left mouse button, in all viewports */
