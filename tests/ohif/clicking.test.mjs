@@ -3,7 +3,7 @@ import { mock, test } from 'node:test';
 
 import { Controller } from '../../apps/slmsam2/ohif/controller.js';
 import { Session } from '../../apps/slmsam2/ohif/session.js';
-import { labelmapOf, niftiOf } from './made_up.mjs';
+import { labelmapOf, later, niftiOf } from './made_up.mjs';
 
 const DIMS = [4, 1, 3];
 const INFO = { models: { slmsam2: {}, slmsam2_slice: { type: 'deepgrow' } } };
@@ -93,7 +93,7 @@ test('undo takes back points that are not answered yet, and nothing else; the ne
   await click(0);
   const late = click(1);
   assert.equal(controller.clicking.waiting, 1);
-  await new Promise(resolve => setTimeout(resolve)); // it is under way
+  await later(); // it is under way
   controller.undo();
   arrive([4, 5]);
   await late;
@@ -113,7 +113,7 @@ test('what is painted while points are under way stays', async () => {
   paint(1, [1, 0, 0, 0]);
   session.notice();
   const drawn = click(1);
-  await new Promise(resolve => setTimeout(resolve)); // it is under way
+  await later(); // it is under way
   paint(1, [1, 0, 0, 1]);
   arrive([5, 6]);
   await drawn;
@@ -125,7 +125,7 @@ test('a click without a structure says what is missing', async () => {
   const { controller, session, click } = placing(() => assert.fail());
   controller.viewer.structures = () => [];
   await click(0);
-  await new Promise(resolve => setTimeout(resolve));
+  await later();
   assert.equal(controller.message.text, 'Add a structure first.');
   session.stop();
 });
@@ -142,5 +142,42 @@ test('what was painted since the points is taken back before them', async () => 
   assert.deepEqual([slice(1), session.touched.slices(1, 2)], [[1, 1, 0, 0], [1]]);
   controller.undo();
   assert.deepEqual([slice(1), session.touched.byValue.size], [[0, 0, 0, 0], 0]);
+  session.stop();
+});
+
+test('what a propagation finds on a slice while points are under way gives way to what they draw', async () => {
+  let arrive;
+  const answers = [new Promise(resolve => { arrive = resolve; }), [5, 6]];
+  const { session, asked, click, slice, paint } = placing(() => answers.shift());
+  paint(0, [1, 1, 0, 0]);
+  session.notice();
+  const drawn = click(2);
+  await later(); // it is under way
+  const liver = { value: 1, painted: [0], first: 0, last: 2, confidence: { 1: 0.5 }, gain: { 1: 0.1 } };
+  session.accept(new Uint8Array(12).fill(1), { axis: 2, ranges: new Map([[1, [0, 2]]]) }, { liver });
+  paint(1, [1, 1, 1, 2]); // since then
+  arrive([6]);
+  await drawn;
+  assert.deepEqual([slice(1), slice(2)], [[0, 0, 1, 2], [1, 1, 1, 1]]);
+  await click(1); // of the same points
+  assert.equal(asked[1].labels, null);
+  assert.deepEqual(slice(1), [0, 1, 1, 2]);
+  session.stop();
+});
+
+test('points and what was painted between them are taken back one after the other', async () => {
+  const answers = [[4], [4, 5], [4, 5, 6]];
+  const { controller, session, click, slice, paint } = placing(() => answers.shift());
+  await click(0);
+  paint(1, [1, 0, 0, 2]);
+  await click(1);
+  await click(2);
+  assert.deepEqual(slice(1), [1, 1, 1, 2]);
+  const states = [];
+  while (controller.canUndo) {
+    controller.undo();
+    states.push(slice(1));
+  }
+  assert.deepEqual(states, [[1, 0, 0, 2], [1, 0, 0, 0], [0, 0, 0, 0]]);
   session.stop();
 });

@@ -85,16 +85,21 @@ export class Clicking {
   async #ask(session, clicked, placing, forgotten) {
     if (forgotten.over) return;
     session.notice();
-    const asked = session.sliceNow(clicked);
-    placing.before ??= asked;
+    placing.before ??= session.sliceNow(clicked);
     const { dims } = session.labelmap;
     const structure = this.controller.structures.find(each => each.value === clicked.value);
     if (!structure) return; // deleted meanwhile
     const { params, labels } = pointRequest(clicked, structure.name, placing.before, dims);
-    const { file } = await this.controller.server.infer(this.model, session.uid, params, labels);
-    const { data } = await readLabels(file);
-    if (forgotten.over) return;
-    session.notice();
-    session.draw(drawnOn(session.known, data, dims, clicked, asked), clicked, placing.before);
+    const asked = session.sliceNow(clicked);
+    session.drawing.add(asked);
+    try {
+      const { file } = await this.controller.server.infer(this.model, session.uid, params, labels);
+      const { data } = await readLabels(file);
+      if (forgotten.over) return;
+      session.notice();
+      session.draw(drawnOn(session.known, data, dims, clicked, asked), clicked, placing);
+    } finally {
+      session.drawing.delete(asked);
+    }
   }
 }

@@ -1,5 +1,5 @@
 // What was done, step by step, to be taken back and done again.
-import { applied, reverted } from './merge.js';
+import { applied, joined, reverted } from './merge.js';
 
 const MOST_STEPS = 200;
 const MOST_VOXELS = 5e7; // changed in all steps: 6 bytes each
@@ -40,8 +40,9 @@ export class History {
   /** @param {Step} step */
   add(step) {
     const { last } = this;
-    if (last && step.part && last.part === step.part) step.before = this.done.pop().before;
-    this.done.push(step);
+    const isOne = last && step.part && last.part === step.part;
+    if (isOne) this.done.pop();
+    this.done.push(isOne ? { ...step, before: last.before, change: joined(last.change, step.change) } : step);
     this.undone = [];
     let voxels = this.done.reduce((sum, { change }) => sum + change.voxels.length, 0);
     while (this.done.length > MOST_STEPS || (voxels > MOST_VOXELS && this.done.length > 1)) {

@@ -86,6 +86,24 @@ export function reverted(labels, change) {
 }
 
 /**
+ * @param {Change} first
+ * @param {Change} second made after it
+ * @returns {Change} both
+ */
+export function joined(first, second) {
+  const states = new Map(Array.from(first.voxels, (voxel, n) => [voxel, [first.before[n], first.after[n]]]));
+  second.voxels.forEach((voxel, n) => {
+    states.set(voxel, [states.get(voxel)?.[0] ?? second.before[n], second.after[n]]);
+  });
+  const values = [...states.values()];
+  return {
+    voxels: Uint32Array.from(states.keys()),
+    before: Uint8Array.from(values, ([before]) => before),
+    after: Uint8Array.from(values, ([, after]) => after),
+  };
+}
+
+/**
  * @param {Dims} dims
  * @param {(voxel: number, ijk: [number, number, number]) => void} visit the same array each time
  */

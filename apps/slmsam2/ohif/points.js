@@ -96,6 +96,17 @@ export function drawnOn(labels, drawn, dims, { value, axis, slice }, asked) {
 }
 
 /**
+ * What a propagation found meanwhile on a slice that is being drawn is not what was painted since: it gives way to the
+ * drawing.
+ * @param {Before} asked the slice as it was when the server was asked; changed
+ * @param {Uint8Array} before the label map before the propagation
+ * @param {Uint8Array} after and with it
+ */
+export function giveWay({ voxels, values }, before, after) {
+  voxels.forEach((voxel, n) => { if (values[n] === before[voxel]) values[n] = after[voxel]; });
+}
+
+/**
  * Listen for clicks on the series' viewports.
  * @param {import('./viewer.js').Viewer} viewer
  * @param {any} series

@@ -3,6 +3,7 @@ import { NO_REPORT } from './confidence.js';
 import { History } from './history.js';
 import { applied, merge } from './merge.js';
 import { pointer } from './pointer.js';
+import { giveWay } from './points.js';
 import { mainAxis } from './request.js';
 import { changedVoxels, difference, equal, filled, sliceVoxels, Touched, valuesAt } from './touched.js';
 
@@ -36,6 +37,8 @@ export class Session {
     /** @type {Set<number>} slices that were looked at since the last propagation */
     this.seen = new Set();
     this.unsaved = false;
+    /** @type {Set<import('./points.js').Before>} slices that the server draws by points, as they were when it was asked */
+    this.drawing = new Set();
     /** whether it is on its way to the server */
     this.submitting = false;
     this.changed = changed;
@@ -76,8 +79,10 @@ export class Session {
   accept(result, wanted, structures) {
     this.notice();
     const before = this.facts;
-    const change = merge(this.known, result, this.labelmap.dims, wanted, this.given);
-    this.#show(applied(this.known, change));
+    const { known } = this;
+    const change = merge(known, result, this.labelmap.dims, wanted, this.given);
+    this.#show(applied(known, change));
+    this.drawing.forEach(asked => giveWay(asked, known, this.known));
     this.report = { axis: wanted.axis, structures };
     this.axis = wanted.axis;
     this.seen = new Set();
@@ -211,7 +216,7 @@ export class Session {
    * first of them is one step.
    * @param {import('./merge.js').Change} change
    * @param {import('./points.js').Clicked} clicked
-   * @param {import('./points.js').Before} start the slice before the first of them
+   * @param {object} start the same for all points placed one after the other
    */
   draw(change, { value, axis, slice }, start) {
     if (change.voxels.length === 0) return;
@@ -221,9 +226,7 @@ export class Session {
     this.touched = this.touched.with({ axis, slices: new Map([[value, new Set([slice])]]) });
     this.#goAlong([value]);
     this.unsaved = true;
-    const isOneStep = this.history.last?.part === start;
-    const since = { voxels: start.voxels, before: start.values, after: valuesAt(this.known, start.voxels) };
-    this.#did(POINTS, slice, isOneStep ? since : change, before, start);
+    this.#did(POINTS, slice, change, before, start);
     this.changed();
   }
 
