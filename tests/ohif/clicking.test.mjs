@@ -3,7 +3,7 @@ import { mock, test } from 'node:test';
 
 import { Controller } from '../../apps/slmsam2/ohif/controller.js';
 import { Session } from '../../apps/slmsam2/ohif/session.js';
-import { labelmapOf, later, niftiOf } from './made_up.mjs';
+import { hanging, labelmapOf, later, niftiOf } from './made_up.mjs';
 
 const DIMS = [4, 1, 3];
 const INFO = { models: { slmsam2: {}, slmsam2_slice: { type: 'deepgrow' } } };
@@ -11,17 +11,18 @@ mock.method(console, 'error', () => {});
 
 /**
  * A controller in whose session points are placed, with a server that draws what is told.
- * @param {(labels: Uint8Array|null) => Promise<number[]>|number[]} answer voxels that the server draws
+ * @param {(labels: Uint8Array|null, signal: AbortSignal) => Promise<number[]>|number[]} answer voxels that the server draws
  */
 function placing(answer) {
   let listener;
   globalThis.window = { addEventListener: (_, added) => { listener = added; }, removeEventListener() {} };
   const { labelmap, images } = labelmapOf(DIMS);
   const asked = [];
-  const infer = async (model, uid, params, labels) => {
+  const cancelled = [];
+  const infer = async (model, uid, params, labels, signal) => {
     asked.push({ model, params, labels: labels && [...labels] });
     const file = niftiOf(DIMS);
-    for (const voxel of await answer(labels)) new Uint8Array(file, 352)[voxel] = 1;
+    for (const voxel of await answer(labels, signal)) new Uint8Array(file, 352)[voxel] = 1;
     return { params: {}, file };
   };
   const shown = k => ({
@@ -33,7 +34,7 @@ function placing(answer) {
   const controller = new Controller({
     structures: () => [{ value: 1, name: 'liver', active: true, color: [] }],
     viewportsOf: () => [shown(slice)],
-  }, { infer });
+  }, { infer, cancel: async id => { cancelled.push(id); } });
   controller.watching.info = INFO;
   const session = new Session({ SeriesInstanceUID: '1.2' }, labelmap, () => {});
   controller.session = session;
@@ -46,7 +47,7 @@ function placing(answer) {
     press(x, k, shiftKey);
     return controller.clicking.last;
   };
-  return { controller, session, asked, click, slice: k => [...images[k]], paint: (k, values) => images[k].set(values) };
+  return { controller, session, asked, cancelled, click, slice: k => [...images[k]], paint: (k, values) => images[k].set(values) };
 }
 
 test('points correct what is painted on the slice, and undo brings it back', async () => {
@@ -179,5 +180,19 @@ test('points and what was painted between them are taken back one after the othe
     states.push(slice(1));
   }
   assert.deepEqual(states, [[1, 0, 0, 2], [1, 0, 0, 0], [0, 0, 0, 0]]);
+  session.stop();
+});
+
+test('undo ends points though the server does not answer, and the next ones are drawn', async () => {
+  const answers = [(_, signal) => hanging(signal), () => [6]];
+  const { controller, session, asked, cancelled, click, slice } = placing((...sent) => answers.shift()(...sent));
+  const drawn = click(0);
+  await later(); // it is under way
+  controller.undo();
+  await drawn;
+  assert.deepEqual([controller.clicking.waiting, cancelled], [0, [asked[0].params.request_id]]);
+  assert.equal(controller.message.text, 'The last drawing by points was taken back.');
+  await click(2);
+  assert.deepEqual(slice(1), [0, 0, 1, 0]);
   session.stop();
 });

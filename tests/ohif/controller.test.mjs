@@ -3,10 +3,11 @@ import { mock, test } from 'node:test';
 
 import { Controller } from '../../apps/slmsam2/ohif/controller.js';
 import { Session } from '../../apps/slmsam2/ohif/session.js';
-import { labelmapOf, niftiOf } from './made_up.mjs';
+import { hanging, labelmapOf, later, niftiOf } from './made_up.mjs';
 
 globalThis.window = { location: { search: '' } };
 mock.method(console, 'error', () => {});
+mock.method(console, 'warn', () => {});
 let now = 1e6;
 let pause = 1000; // ms between presses
 mock.method(Date, 'now', () => { now += pause; return now; });
@@ -190,23 +191,31 @@ test('undo of a propagation brings the confidence of the one before back', async
   assert.equal(session.report, before);
 });
 
-test('a cancel before the server knows of the request is repeated, and no result comes in', async () => {
+test('a cancel ends the propagation at once, and the server is told again in case it did not know of it yet', async () => {
   const cancelled = [];
-  let answer;
+  const sent = [];
   const { controller, shown } = controllerToLoad({
-    infer: () => new Promise(resolve => { answer = () => resolve(foundEverywhere([2, 1, 2])); }),
-    progress: async () => ({ done: 1, total: 2 }),
-    cancel: async () => {
-      cancelled.push(controller.propagation.cancelled);
-      if (cancelled.length === 2) answer();
-    },
+    infer: (model, uid, params, labels, signal) => { sent.push(params.request_id); return hanging(signal); },
+    progress: async () => null,
+    cancel: async id => { cancelled.push(id); throw new Error('The server does not answer.'); },
   });
   const propagated = controller.propagate();
-  controller.cancel();
+  await controller.cancel();
   await propagated;
-  assert.deepEqual(cancelled, [true, true]);
-  assert.deepEqual(shown(), [1, 0, 0, 0]);
+  assert.deepEqual([controller.propagation, controller.canSave, controller.canUndo], [null, true, true]);
   assert.match(controller.message.text, /was cancelled. Nothing has changed/);
+  await later(500);
+  assert.deepEqual([cancelled, shown()], [[sent[0], sent[0]], [1, 0, 0, 0]]);
+});
+
+test('a result that arrives as it is cancelled does not come in', async () => {
+  const { controller, shown } = controllerToLoad({
+    infer: async () => { controller.cancel(); return foundEverywhere([2, 1, 2]); },
+    cancel: async () => {},
+  });
+  await controller.propagate();
+  assert.match(controller.message.text, /was cancelled. Nothing has changed/);
+  assert.deepEqual(shown(), [1, 0, 0, 0]);
 });
 
 test('a segmentation that holds something when its work begins is given as well', async () => {

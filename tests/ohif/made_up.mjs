@@ -51,6 +51,11 @@ export function niftiOf(dims, values = []) {
   return file;
 }
 
+/** A request that hangs until it is given up, as `fetch` does. */
+export function hanging(signal) {
+  return new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
+}
+
 /** After all that is under way now, or some ms later. */
 export function later(ms = 0) {
   return new Promise(resolve => setTimeout(resolve, ms));

@@ -1,4 +1,5 @@
 // Drawing a slice by clicks: each click asks the server anew, one request at a time.
+import { Asking } from './asking.js';
 import { readLabels } from './nifti.js';
 import { drawnOn, isSamePlace, listenForPoints, pointModel, pointRequest, withPoint } from './points.js';
 
@@ -16,8 +17,8 @@ export class Clicking {
     this.clicked = null;
     /** @type {{before: import('./points.js').Before|null}} null until the first of the points is asked for */
     this.placing = { before: null };
-    /** of all points that are under way; `waiting`: how many */
-    this.forgotten = { over: false, waiting: 0 };
+    /** of all points that are under way; `waiting`: how many; `asking`: the one that the server draws */
+    this.forgotten = { over: false, waiting: 0, asking: null };
     /** points that are still to be answered */
     this.waiting = 0;
     this.last = Promise.resolve();
@@ -55,7 +56,8 @@ export class Clicking {
   /** The points that were placed are no longer meant; what is still to be answered of them changes nothing. */
   forget() {
     this.forgotten.over = true;
-    this.forgotten = { over: false, waiting: 0 };
+    this.forgotten.asking?.giveUp();
+    this.forgotten = { over: false, waiting: 0, asking: null };
     this.clicked = null;
   }
 
@@ -92,14 +94,18 @@ export class Clicking {
     const { params, labels } = pointRequest(clicked, structure.name, placing.before, dims);
     const asked = session.sliceNow(clicked);
     session.drawing.add(asked);
+    forgotten.asking = new Asking(this.controller.server);
     try {
-      const { file } = await this.controller.server.infer(this.model, session.uid, params, labels);
+      const { file } = await forgotten.asking.infer(this.model, session.uid, params, labels);
       const { data } = await readLabels(file);
       if (forgotten.over) return;
       session.notice();
       session.draw(drawnOn(session.known, data, dims, clicked, asked), clicked, placing);
+    } catch (error) {
+      if (!forgotten.over) throw error;
     } finally {
       session.drawing.delete(asked);
+      forgotten.asking = null;
     }
   }
 }

@@ -170,9 +170,7 @@ export class Controller extends EventTarget {
   }
 
   cancel() {
-    const cancelled = this.#try(() => this.propagation?.cancel());
-    this.changed(); // it is shown before the server answers
-    return cancelled;
+    return this.propagation?.cancel();
   }
 
   /** What was done last is taken back: a stroke that was not noticed yet, points that are not answered yet. */

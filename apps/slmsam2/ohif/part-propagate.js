@@ -55,9 +55,7 @@ export function propagatePart(controller) {
       running.hidden = !busy;
       if (total) Object.assign(bar, { max: total, value: done });
       else bar.removeAttribute('value');
-      const cancelled = Boolean(controller.propagation?.cancelled);
-      cancel.disabled = cancelled;
-      words.textContent = cancelled ? 'Cancelling…' : total ? `${done} of ${total} slices` : 'waiting…';
+      words.textContent = total ? `${done} of ${total} slices` : 'waiting…';
     },
   };
 }

@@ -1,5 +1,5 @@
 // One propagation: ask, follow, cancel, bring the result in.
-import { newId } from './ids.js';
+import { Asking } from './asking.js';
 import { promptLabels } from './merge.js';
 import { readLabels } from './nifti.js';
 import { nothingPainted, plan } from './request.js';
@@ -18,9 +18,8 @@ export class Propagation {
     this.server = server;
     this.model = model;
     this.report = report;
-    this.id = newId();
+    this.asking = new Asking(server);
     this.running = true;
-    this.cancelled = false;
   }
 
   /**
@@ -35,38 +34,38 @@ export class Propagation {
     session.deleted.clear();
     const { dims } = session.labelmap;
     const { wanted, labels, leftOut } = prompts(session, choice);
-    const asking = this.server.infer(this.model, session.uid, { ...wanted.params, request_id: this.id }, labels);
     this.#follow();
     try {
-      const { params, file } = await asking;
+      const { params, file } = await this.asking.infer(this.model, session.uid, wanted.params, labels);
       const result = await readLabels(file);
       if (String(result.dims) !== String(dims)) {
         const [found, expected] = [result.dims, dims].map(each => each.join(' x '));
         throw new Error(`The result has ${found} voxels, the series has ${expected}: it was not taken.`);
       }
-      if (this.cancelled) throw new Error(CANCELLED);
+      if (this.asking.givenUp) throw new Error(CANCELLED); // just as it arrived
       const left = stillThere(session, wanted, params.report);
       session.accept(result.data, { ...wanted, ranges: left.ranges }, left.structures);
       return { reply: { ...params, report: { ...params.report, structures: left.structures } }, leftOut };
+    } catch (error) {
+      throw this.asking.givenUp ? new Error(CANCELLED) : error;
     } finally {
       this.running = false;
     }
   }
 
-  /** End it. A server that does not know of the request yet is told again when it does; no result comes in. */
+  /** End it, whether the server answers or not; no result comes in. */
   cancel() {
-    this.cancelled = true;
-    return this.server.cancel(this.id);
+    return this.asking.giveUp();
   }
 
   async #follow() {
+    const { id } = this.asking;
     while (this.running) {
       await new Promise(resolve => setTimeout(resolve, POLL));
-      const progress = this.running && await this.server.progress(this.id).catch(() => null);
-      if (!progress || !this.running) continue;
-      if (this.cancelled) await this.server.cancel(this.id).catch(() => {});
-      else this.report(progress);
+      const progress = this.running && await this.server.progress(id).catch(() => null);
+      if (progress && this.running) this.report(progress);
     }
+    if (this.asking.givenUp) await this.asking.giveUp(); // once more: it may not have known of it before
   }
 }
 
