@@ -32,6 +32,7 @@ function placing(answer) {
   });
   let slice = 1;
   const controller = new Controller({
+    hasSegmentation: () => true,
     structures: () => [{ value: 1, name: 'liver', active: true, color: [] }],
     viewportsOf: () => [shown(slice)],
   }, { infer, cancel: async id => { cancelled.push(id); } });
@@ -194,5 +195,45 @@ test('undo ends points though the server does not answer, and the next ones are 
   assert.equal(controller.message.text, 'The last drawing by points was taken back.');
   await click(2);
   assert.deepEqual(slice(1), [0, 0, 1, 0]);
+  session.stop();
+});
+
+test('points that wait are asked for under the names of their own series', async () => {
+  const { controller, session, asked, click } = placing(() => [4]);
+  click(0);
+  const second = click(0, 2);
+  const { structures } = controller.viewer;
+  controller.viewer.structures = id => (id === 'a' ? structures() : [{ value: 1, name: 'tumour', active: true, color: [] }]);
+  controller.session = { labelmap: { id: 'b' } }; // the user goes on in another viewport
+  await second;
+  assert.deepEqual(asked.map(each => each.params.label), ['liver', 'liver']);
+  session.stop();
+});
+
+test('of points that wait on one slice only the last request is made', async () => {
+  let arrive;
+  const answers = [new Promise(resolve => { arrive = resolve; }), [4, 5, 6]];
+  const { controller, session, asked, click, slice } = placing(() => answers.shift());
+  click(0);
+  await later(); // it is under way
+  click(1);
+  click(2);
+  const last = click(3, 1, true);
+  arrive([4]);
+  await last;
+  assert.deepEqual(asked.map(each => each.params.foreground.length), [1, 3]);
+  assert.deepEqual([slice(1), controller.clicking.waiting], [[1, 1, 1, 0], 0]);
+  session.stop();
+});
+
+test('points on a structure that is deleted meanwhile draw nothing', async () => {
+  let arrive;
+  const { controller, session, click, slice } = placing(() => new Promise(resolve => { arrive = resolve; }));
+  const drawn = click(0);
+  await later(); // it is under way
+  controller.viewer.structures = () => [];
+  arrive([4]);
+  await drawn;
+  assert.deepEqual(slice(1), [0, 0, 0, 0]);
   session.stop();
 });

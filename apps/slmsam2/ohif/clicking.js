@@ -15,8 +15,11 @@ export class Clicking {
     this.attempt = attempt;
     /** @type {import('./points.js').Clicked|null} */
     this.clicked = null;
-    /** @type {{before: import('./points.js').Before|null}} null until the first of the points is asked for */
-    this.placing = { before: null };
+    /**
+     * The points of one place; `before`: null until the first of them is asked for.
+     * @type {{before: import('./points.js').Before|null, newest: import('./points.js').Clicked|null}}
+     */
+    this.placing = { before: null, newest: null };
     /** of all points that are under way; `waiting`: how many; `asking`: the one that the server draws */
     this.forgotten = { over: false, waiting: 0, asking: null };
     /** points that are still to be answered */
@@ -68,8 +71,8 @@ export class Clicking {
       return;
     }
     const placed = { ...point, value: activeStructure.value };
-    if (!isSamePlace(this.clicked, placed)) this.placing = { before: null };
-    this.clicked = withPoint(this.clicked, placed);
+    if (!isSamePlace(this.clicked, placed)) this.placing = { before: null, newest: null };
+    this.clicked = this.placing.newest = withPoint(this.clicked, placed);
     const { clicked, placing, forgotten } = this;
     this.waiting += 1;
     forgotten.waiting += 1;
@@ -84,12 +87,19 @@ export class Clicking {
     }));
   }
 
+  /** @returns {import('./structures.js').Structure|undefined} of the series that was clicked; it may be deleted meanwhile */
+  #structure({ labelmap: { id } }, { value }) {
+    const { viewer } = this.controller;
+    return viewer.hasSegmentation(id) ? viewer.structures(id).find(each => each.value === value) : undefined;
+  }
+
+  /** Points that were placed since on the same slice go along with the last of them: it alone is asked for. */
   async #ask(session, clicked, placing, forgotten) {
-    if (forgotten.over) return;
+    if (forgotten.over || placing.newest !== clicked) return;
     session.notice();
     placing.before ??= session.sliceNow(clicked);
     const { dims } = session.labelmap;
-    const structure = this.controller.structures.find(each => each.value === clicked.value);
+    const structure = this.#structure(session, clicked);
     if (!structure) return; // deleted meanwhile
     const { params, labels } = pointRequest(clicked, structure.name, placing.before, dims);
     const asked = session.sliceNow(clicked);
@@ -98,7 +108,7 @@ export class Clicking {
     try {
       const { file } = await forgotten.asking.infer(this.model, session.uid, params, labels);
       const { data } = await readLabels(file);
-      if (forgotten.over) return;
+      if (forgotten.over || !this.#structure(session, clicked)) return;
       session.notice();
       session.draw(drawnOn(session.known, data, dims, clicked, asked), clicked, placing);
     } catch (error) {
