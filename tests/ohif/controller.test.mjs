@@ -250,7 +250,7 @@ test('a yes holds for one loading', async () => {
 test('why there is no connection is said, and the last word counts', async () => {
   const controller = controllerWith({ info: async () => { throw Object.assign(new Error('Log in first.'), { status: 401 }); } });
   await controller.train();
-  assert.deepEqual([controller.info, controller.watching.lost], [null, 'Log in first.']);
+  assert.deepEqual([controller.canSave, controller.watching.lost], [false, 'Log in first.']);
   controller.server.info = async () => { throw Object.assign(new Error('gone'), { status: 0 }); };
   await controller.train();
   assert.match(controller.watching.lost, /does not answer/);

@@ -4,7 +4,7 @@ import { mock, test } from 'node:test';
 globalThis.window = { addEventListener() {}, removeEventListener() {}, location: { search: '' } };
 mock.method(console, 'error', () => {});
 const { visit } = await import('./visit.mjs');
-const { later, niftiOf } = await import('./made_up.mjs');
+const { hanging, later, niftiOf } = await import('./made_up.mjs');
 
 /** A server that sends a saved label when it is told to. */
 function sending(structures, values) {
@@ -88,5 +88,34 @@ test('of two presses of Next sample one counts, and the panel says what it does'
   arrive();
   await first;
   assert.deepEqual([asked, controller.message.failed], [1, true]);
+  leave();
+});
+
+test('a propagation is cancelled when the mode is left', async () => {
+  const cancelled = [];
+  const server = {
+    infer: (model, uid, params, labels, signal) => hanging(signal), cancel: async id => { cancelled.push(id); },
+  };
+  const { controller, images, leave } = await visit(new Map(), { server });
+  images[0].set([1, 1]);
+  const propagated = controller.propagate();
+  leave();
+  await propagated;
+  assert.equal(cancelled.length, 1);
+});
+
+test('a series that is opened while the server is away for a moment has its structures', async () => {
+  let away = false;
+  const info = async () => {
+    if (away) throw Object.assign(new Error('gone'), { status: 0 });
+    return { models: { slmsam2: {} }, labels: ['spleen', 'liver'] };
+  };
+  const { controller, viewer, segmentations, leave, look } = await visit(new Map(), { server: { info } });
+  away = true;
+  await controller.watching.look();
+  assert.deepEqual([controller.canPropagate, controller.canSave, controller.watching.connected], [false, false, false]);
+  viewer.active = null; // another series
+  await look();
+  assert.deepEqual(segmentations.at(-1).structures.map(each => each.name), ['spleen', 'liver']);
   leave();
 });

@@ -48,6 +48,7 @@ export class Controller extends EventTarget {
   start() {
     const end = this.following.start(this.watching.look()); // the first segmentation takes the server's structures
     return () => {
+      this.cancel();
       this.watching.stop();
       this.clicking.end();
       this.clicking.forget();
@@ -56,6 +57,7 @@ export class Controller extends EventTarget {
     };
   }
 
+  /** @returns {any|null} the server's last /info/ */
   get info() {
     return this.watching.info;
   }
@@ -73,7 +75,7 @@ export class Controller extends EventTarget {
   }
 
   get canPropagate() {
-    return Boolean(this.session && this.info?.models?.[MODEL] && !this.#replaces);
+    return Boolean(this.session && this.watching.connected && this.info.models?.[MODEL] && !this.#replaces);
   }
 
   get canUndo() {
@@ -96,7 +98,7 @@ export class Controller extends EventTarget {
   }
 
   get canSave() {
-    return Boolean(this.session && this.info && !this.propagation && !this.saving.busy);
+    return Boolean(this.session && this.watching.connected && !this.propagation && !this.saving.busy);
   }
 
   get unsaved() {

@@ -6,7 +6,7 @@ import { NO_STRUCTURE } from './clicking.js';
 
 /**
  * Those of a new segmentation: the ones the server knows, or one to begin with.
- * @param {any} info the server's /info/; null: not connected
+ * @param {any} info the server's /info/; null: there was none yet
  * @returns {Structure[]}
  */
 export function firstStructures(info) {
