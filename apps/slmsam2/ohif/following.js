@@ -6,6 +6,7 @@ import { Session } from './session.js';
 import { firstStructures } from './structures.js';
 
 const CALM = 30; // ms: OHIF changes several things at once
+const PATIENCE = 5000; // ms that the server has to name its structures
 
 export class Following {
   /**
@@ -19,20 +20,24 @@ export class Following {
     this.kept = kept;
     /** @type {Map<string, Session>} by the segmentation's id */
     this.sessions = new Map();
+    /** @type {string|null} the series that was worked on last */
+    this.uid = null;
     this.timer = 0;
     this.stopped = false;
+    /** whether nothing was looked for yet: the server is asked for its structures first */
+    this.waiting = true;
     /** what is under way; one after the other, or a series would get two segmentations */
     this.syncing = Promise.resolve();
   }
 
   /**
-   * @param {Promise<void>} ready what is awaited before the first segmentation is made
+   * @param {Promise<void>} ready what is awaited, for a while, before the first segmentation is made
    * @returns {() => void} ends it, and keeps what is not submitted
    */
   start(ready) {
     const { viewer } = this.controller;
     const stop = viewer.onChange(() => this.#syncSoon());
-    this.syncing = ready;
+    this.syncing = Promise.race([ready, new Promise(resolve => setTimeout(resolve, PATIENCE))]);
     this.#syncSoon();
     return () => {
       this.stopped = true;
@@ -69,27 +74,50 @@ export class Following {
   }
 
   async #sync() {
-    const { controller } = this;
-    const { viewer } = controller;
+    this.waiting = false;
+    this.#leaveGone();
+    const series = this.controller.viewer.activeSeries();
+    /** @type {Session|null} */
+    let session = null;
+    let isBack = false;
+    try {
+      isBack = series !== null && await this.#bringBack(series);
+      session = series && await this.#sessionOf(series);
+    } finally { // a series that cannot be opened leaves none to go on with
+      if (!this.stopped) this.#goOn(session, isBack);
+    }
+  }
+
+  /** End the work on segmentations that were deleted, or whose voxels OHIF has dropped; of the latter it comes back. */
+  #leaveGone() {
+    const { viewer } = this.controller;
     for (const [id, session] of this.sessions) {
-      if (viewer.hasSegmentation(id)) continue;
-      session.stop();
+      if (viewer.hasSegmentation(id) && session.labelmap.isThere) continue;
+      leave(session, viewer, this.kept);
       this.sessions.delete(id);
     }
-    const series = viewer.activeSeries();
-    const isBack = series && await this.#bringBack(series);
-    const id = series && await viewer.segmentationOf(series, firstStructures(controller.info));
-    if (this.stopped) return;
-    if (id) this.#begin(id, series);
-    const session = this.sessions.get(id) ?? null;
+  }
+
+  /** @returns {Promise<Session|null>} of the segmentation that the user paints into; null: there is none yet */
+  async #sessionOf(series) {
+    const { viewer, info } = this.controller;
+    const id = await viewer.segmentationOf(series, firstStructures(info));
+    return id && !this.stopped ? this.#begin(id, series) : null;
+  }
+
+  /** The panel is on this session from now on. */
+  #goOn(session, isBack) {
+    const { controller } = this;
     const isOther = session !== controller.session;
     controller.session = session;
     if (isOther) {
       controller.clicking.end();
       controller.say(isBack ? BACK : this.#moved(session));
     }
+    if (session && session.uid !== this.uid) controller.choice = { ...controller.choice, limit: null }; // of the one before
+    this.uid = session?.uid ?? this.uid;
     session?.notice(); // what was deleted of a structure, before the structure is forgotten
-    if (session) this.#forgetDeleted(id);
+    if (session) this.#forgetDeleted(session.labelmap.id);
     controller.changed();
   }
 

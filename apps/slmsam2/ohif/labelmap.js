@@ -19,11 +19,19 @@ export class Labelmap {
     this.tools = tools;
     const images = this.#imageIds().map(imageId => ({ imageId, plane: this.#plane(imageId) }));
     const [{ plane }] = images;
+    if (images.some(each => each.plane.columns !== plane.columns || each.plane.rows !== plane.rows)) {
+      throw new Error('The images of this series differ in size: they are no volume. Open another series.');
+    }
     const order = sliceOrder(images.map(each => each.plane.position), plane.alongColumns, plane.alongRows);
     /** the slices' label images, k = 0, 1, ... */
     this.images = order.map(n => images[n].imageId);
     /** @type {import('./geometry.js').Grid} */
     this.grid = { ...gridOf(order.map(n => images[n].plane)), sources: this.images.map(imageId => this.#source(imageId)) };
+  }
+
+  /** Whether OHIF still holds its voxels: a full cache drops images. */
+  get isThere() {
+    return this.images.every(imageId => this.cornerstone.cache.getImage(imageId));
   }
 
   get dims() {
@@ -96,7 +104,9 @@ export class Labelmap {
   }
 
   #pixels(imageId) {
-    return this.cornerstone.cache.getImage(imageId).voxelManager.getScalarData();
+    const image = this.cornerstone.cache.getImage(imageId);
+    if (!image) throw new Error('OHIF no longer holds this label: it needed the memory. Open the series again.');
+    return image.voxelManager.getScalarData();
   }
 
   #plane(imageId) {

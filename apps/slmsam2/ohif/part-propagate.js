@@ -26,10 +26,14 @@ export function propagatePart(controller) {
     };
   };
   [scope, direction, limit].forEach(input => input.addEventListener('change', choose));
-  const { choice: chosen } = controller; // from before the panel was away
-  scope.value = chosen.scope;
-  direction.value = chosen.direction;
-  limit.value = chosen.limit ?? '';
+  let drawn = null;
+  const showChoice = () => { // from before the panel was away, or for another series
+    if (controller.choice === drawn) return;
+    drawn = controller.choice;
+    scope.value = drawn.scope;
+    direction.value = drawn.direction;
+    limit.value = drawn.limit ?? '';
+  };
   const go = actionButton('propagate', 'Find the structure on the other slices (P)', 'Propagate', () => controller.propagate());
   const undo = actionButton('undo', 'Take back what was done last (U, or Ctrl+Z)', 'Undo', () => controller.undo());
   const redo = actionButton('redo', 'Do again what was taken back (Shift+U, or Ctrl+Shift+Z)', 'Redo',
@@ -45,6 +49,7 @@ export function propagatePart(controller) {
       element('div.slmsam2-row.slmsam2-even', {}, scope, direction), element('label.slmsam2-row', {}, 'Up to slice', limit),
       ...resting, running),
     update() {
+      showChoice();
       const busy = Boolean(controller.propagation);
       const { done, total } = controller.progress;
       go.disabled = !controller.canPropagate;

@@ -57,7 +57,7 @@ export class Session {
   /** Take note of what the user has changed since the last look. */
   notice() {
     clearTimeout(this.timer);
-    if (this.labelmap.holds(this.known)) return;
+    if (!this.labelmap.isThere || this.labelmap.holds(this.known)) return; // what was seen last is what there is
     const labels = this.labelmap.read();
     const found = difference(this.known, labels, this.labelmap.dims);
     const before = this.facts;
