@@ -286,7 +286,7 @@ test('the next slice to check is one of the plane that was propagated, and confi
   assert.equal(controller.message.text, 'liver, 20 % sure: correct it, or press Slice is right.');
   controller.confirmSlice();
   assert.deepEqual([session.touched.slices(1, 2), shown.at(-1)], [[0, 3], [2, 2]]);
-  assert.match(controller.message.text, /^Slice 3 is yours. liver, 80 % sure: correct/);
+  assert.match(controller.message.text, /^Slice 3 is yours: liver. liver, 80 % sure: correct/);
   controller.confirmSlice();
   images[1].set([0, 0]); // as if it had not been found there
   session.known.set([0, 0], 2);
@@ -295,7 +295,7 @@ test('the next slice to check is one of the plane that was propagated, and confi
   assert.equal(controller.message.text, 'No liver found, 90 % sure: paint it, or press Slice is right.');
   controller.confirmSlice();
   assert.deepEqual(session.touched.slices(1, 2), [0, 1, 2, 3]);
-  assert.equal(controller.message.text, 'Slice 1 is yours. You have looked at every slice.');
+  assert.equal(controller.message.text, 'Slice 1 is yours: liver. You have looked at every slice.');
   assert.equal(controller.canConfirm, false);
 });
 
@@ -348,4 +348,60 @@ test('of two presses of Train one counts, and the panel says what it does', asyn
   arrive();
   await first;
   assert.deepEqual([asked, controller.message.text, controller.ordering], [1, 'Training has begun.', false]);
+});
+
+/** A controller on a label map of 4 x 1 x 3 voxels with two structures; the server answers with these reports. */
+function controllerOfTwo(...reports) {
+  const dims = [4, 1, 3];
+  const { labelmap, images } = labelmapOf(dims);
+  const session = new Session({ SeriesInstanceUID: '1.2', imageIds: [0, 1, 2] }, labelmap, () => {});
+  session.stop();
+  const infer = async () => ({ params: { report: { structures: reports.shift() }, latencies: { total: 1 } }, file: niftiOf(dims) });
+  const controller = controllerWith({ infer });
+  controller.session = session;
+  const structures = [1, 2].map(value => ({ value, name: ['liver', 'spleen'][value - 1], active: value === 1, color: [] }));
+  Object.assign(controller.viewer, { structures: () => structures, showSlice: () => true, currentSlice: () => 1 });
+  return { controller, session, images, structures };
+}
+
+const foundOn1 = (value, sure, gain) =>
+  ({ value, painted: [0], first: 0, last: 2, confidence: { 1: sure }, gain: { 1: gain } });
+
+test('Slice is right names all structures that it confirms', async () => {
+  const both = { liver: foundOn1(1, 0.3, 0.5), spleen: foundOn1(2, 0.35, 0.1) };
+  const { controller, session, images } = controllerOfTwo(both);
+  images[0].set([1, 1, 2, 2]);
+  await controller.propagate();
+  controller.nextToCheck();
+  assert.equal(controller.message.text, 'No liver found, 30 % sure: paint it, or press Slice is right (for spleen, too).');
+  assert.deepEqual(controller.toConfirm, ['liver', 'spleen']);
+  controller.confirmSlice();
+  assert.match(controller.message.text, /^Slice 1 is yours: liver, spleen\./);
+  assert.deepEqual([1, 2].map(value => session.touched.has(value, 2, 1)), [true, true]);
+});
+
+test('a structure that is propagated alone leaves what is known of the others, along the same axis', async () => {
+  const { controller, session, images, structures } = controllerOfTwo(
+    { liver: foundOn1(1, 0.3, 0.5) }, { spleen: foundOn1(2, 0.9, 0.1) }, { spleen: { ...foundOn1(2, 0.8, 0.1), confidence: {} } });
+  images[0].set([1, 1, 0, 0]);
+  await controller.propagate();
+  images[0].set([1, 1, 2, 2]);
+  structures.forEach(each => { each.active = each.value === 2; });
+  controller.choice = { ...controller.choice, scope: 'active' };
+  await controller.propagate();
+  assert.deepEqual(controller.confidences, [{ slice: 1, confidence: 0.3 }]);
+  controller.nextToCheck();
+  assert.match(controller.message.text, /liver found, 30 % sure/);
+  session.report = { ...session.report, axis: 0 };
+  await controller.propagate();
+  assert.deepEqual(Object.keys(session.report.structures), ['2']);
+});
+
+test('a structure that was renamed after the propagation is asked about by its name', async () => {
+  const { controller, images, structures } = controllerOfTwo({ liver: foundOn1(1, 0.3, 0.5) });
+  images[0].set([1, 1, 0, 0]);
+  await controller.propagate();
+  structures[0].name = 'lobe';
+  controller.nextToCheck();
+  assert.match(controller.message.text, /^No lobe found/);
 });

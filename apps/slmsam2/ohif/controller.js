@@ -93,8 +93,14 @@ export class Controller extends EventTarget {
 
   /** Whether something was found on the slice that is shown, and is not given there. */
   get canConfirm() {
+    return this.toConfirm.length > 0;
+  }
+
+  /** @returns {string[]} names of the structures that `confirmSlice` is about: all found on this slice, and not given */
+  get toConfirm() {
     const { session, currentSlice } = this;
-    return session !== null && currentSlice !== null && !this.propagation && session.openAt(currentSlice).length > 0;
+    if (!session || currentSlice === null || this.propagation) return [];
+    return this.#namesOf(session.openAt(currentSlice));
   }
 
   get canSave() {
@@ -207,10 +213,10 @@ export class Controller extends EventTarget {
   /** What is drawn on the slice that is shown is right; then on to the next one. */
   confirmSlice() {
     if (!this.canConfirm) return;
-    const slice = this.currentSlice;
+    const { currentSlice: slice, toConfirm } = this;
     this.clicking.forget();
     this.session.confirm(slice);
-    this.say(`${confirmed(slice)} ${this.#goToNext()}`);
+    this.say(`${confirmed(slice, toConfirm)} ${this.#goToNext()}`);
   }
 
   train() {
@@ -252,11 +258,17 @@ export class Controller extends EventTarget {
     const { given } = session;
     const next = nextToCheck(structures, session.seen, (value, slice) => given.has(value, axis, slice));
     if (next === null) return 'You have looked at every slice.';
-    const { name, slice } = next;
-    const { value, confidence } = structures[name];
+    const { value, slice } = next;
     session.axis = axis;
     if (!this.#shows(slice)) return NO_VIEWPORT;
-    return toCheck(name, confidence[slice], session.isOn(value, axis, slice));
+    const [name] = this.#namesOf([value]);
+    const others = this.#namesOf(session.openAt(slice).filter(each => each !== value));
+    return toCheck(name, structures[value].confidence[slice], session.isOn(value, axis, slice), others);
+  }
+
+  /** @returns {string[]} the names that structures have now */
+  #namesOf(values) {
+    return this.structures.filter(each => values.includes(each.value)).map(each => each.name);
   }
 
   /** Go to a slice; one of the plane that was propagated counts as looked at. Whether any viewport shows it. */

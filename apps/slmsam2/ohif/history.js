@@ -1,15 +1,17 @@
 // What was done, step by step, to be taken back and done again.
-import { applied, joined, reverted } from './merge.js';
+import { withoutThem } from './confidence.js';
+import { applied, joined, reverted, without } from './merge.js';
 
 const MOST_STEPS = 200;
 const MOST_VOXELS = 5e7; // changed in all steps: 6 bytes each
 
 /**
- * @typedef {object} Facts what is known beside the label map; none of it is changed in place
+ * @typedef {object} Facts what is known beside the label map; replaced, not changed in place
  * @property {import('./touched.js').Touched} loaded
  * @property {import('./touched.js').Touched} touched
  * @property {import('./confidence.js').Report} report
  * @property {import('./touched.js').Axis} axis
+ * @property {Set<number>} seen grows until the next propagation
  * @typedef {object} Step
  * @property {string} what it was, for the user
  * @property {number|null} slice that it was on; null: several
@@ -72,8 +74,21 @@ export class History {
     return { step, labels: applied(labels, step.change), facts: step.after };
   }
 
-  clear() {
-    this.done = [];
-    this.undone = [];
+  /**
+   * Structures were deleted: nothing of them comes back; steps of which nothing is left are forgotten.
+   * @param {number[]} gone their values
+   */
+  forget(gone) {
+    [this.done, this.undone] = [this.done, this.undone].map(steps => steps.flatMap(step => {
+      const change = without(step.change, gone);
+      if (change.voxels.length === 0 && step.change.voxels.length > 0) return [];
+      return [{ ...step, change, before: factsWithout(step.before, gone), after: factsWithout(step.after, gone) }];
+    }));
   }
+}
+
+/** @returns {Facts} in which nothing is left of deleted structures */
+function factsWithout(facts, gone) {
+  for (const value of gone) [facts.loaded, facts.touched].forEach(each => each.forget(value));
+  return { ...facts, report: withoutThem(facts.report, gone) };
 }

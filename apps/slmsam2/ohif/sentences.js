@@ -29,17 +29,20 @@ export function doneAgain({ what, slice }) {
  * @param {string} name of the structure
  * @param {number} confidence 0..1
  * @param {boolean} isThere whether it was found there
+ * @param {string[]} others structures that are confirmed with it
  */
-export function toCheck(name, confidence, isThere) {
+export function toCheck(name, confidence, isThere, others) {
   const sure = `${Math.round(100 * confidence)} % sure`;
-  return isThere
-    ? `${name}, ${sure}: correct it, or press Slice is right.`
-    : `No ${name} found, ${sure}: paint it, or press Slice is right.`;
+  const press = `press Slice is right${others.length ? ` (for ${others.join(', ')}, too)` : ''}`;
+  return isThere ? `${name}, ${sure}: correct it, or ${press}.` : `No ${name} found, ${sure}: paint it, or ${press}.`;
 }
 
-/** @param {number} slice */
-export function confirmed(slice) {
-  return `Slice ${slice} is yours.`;
+/**
+ * @param {number} slice
+ * @param {string[]} names of the structures that were confirmed there
+ */
+export function confirmed(slice, names) {
+  return `Slice ${slice} is yours: ${names.join(', ')}.`;
 }
 
 /** @param {{name: string}} structure that was painted in another plane than the one that was propagated */

@@ -1,5 +1,5 @@
 // The work on one segmentation of one series: what was painted, what came back, what can be undone.
-import { NO_REPORT } from './confidence.js';
+import { NO_REPORT, withoutThem } from './confidence.js';
 import { History } from './history.js';
 import { applied, merge } from './merge.js';
 import { pointer } from './pointer.js';
@@ -71,7 +71,7 @@ export class Session {
   }
 
   /**
-   * Bring a result in.
+   * Bring a result in. What is known of other structures along this axis stays known.
    * @param {Uint8Array} result
    * @param {import('./merge.js').Wanted} wanted
    * @param {import('./confidence.js').Structures} structures of the report that came with it
@@ -79,12 +79,15 @@ export class Session {
   accept(result, wanted, structures) {
     this.notice();
     const before = this.facts;
-    const { known } = this;
-    const change = merge(known, result, this.labelmap.dims, wanted, this.given);
-    this.#show(applied(known, change));
-    this.drawing.forEach(asked => giveWay(asked, known, this.known));
-    this.report = { axis: wanted.axis, structures };
-    this.axis = wanted.axis;
+    const { known: labels } = this;
+    const change = merge(labels, result, this.labelmap.dims, wanted, this.given);
+    this.#show(applied(labels, change));
+    this.drawing.forEach(asked => giveWay(asked, labels, this.known));
+    const { axis, ranges } = wanted;
+    const others = this.report.axis === axis ? Object.values(this.report.structures) : [];
+    const known = [...others.filter(({ value }) => !ranges.has(value)), ...Object.values(structures)];
+    this.report = { axis, structures: Object.fromEntries(known.map(each => [each.value, each])) };
+    this.axis = axis;
     this.seen = new Set();
     this.#did('propagation', null, change, before);
   }
@@ -163,16 +166,14 @@ export class Session {
       this.deleted.add(value);
       [this.loaded, this.touched].forEach(each => each.forget(value));
     }
-    const { axis, structures } = this.report;
-    const left = Object.entries(structures).filter(([, { value }]) => values.has(value));
-    this.report = { axis, structures: Object.fromEntries(left) };
-    this.history.clear(); // what it would bring back belongs to nothing
+    this.report = withoutThem(this.report, gone);
+    this.history.forget(gone); // what it would bring back belongs to nothing
   }
 
   /** @returns {import('./history.js').Facts} */
   get facts() {
-    const { loaded, touched, axis, report } = this;
-    return { loaded, touched, axis, report };
+    const { loaded, touched, axis, report, seen } = this;
+    return { loaded, touched, axis, report, seen };
   }
 
   /** @returns {Work} */
