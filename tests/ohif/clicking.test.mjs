@@ -31,10 +31,12 @@ function placing(answer) {
     getCamera: () => ({ viewPlaneNormal: [0, 0, 1] }),
   });
   let slice = 1;
+  let chooseTool;
   const controller = new Controller({
     hasSegmentation: () => true,
     structures: () => [{ value: 1, name: 'liver', active: true, color: [] }],
     viewportsOf: () => [shown(slice)],
+    onTool: listener => { chooseTool = listener; return () => {}; },
   }, { infer, cancel: async id => { cancelled.push(id); } });
   controller.watching.info = INFO;
   const session = new Session({ SeriesInstanceUID: '1.2' }, labelmap, () => {});
@@ -48,7 +50,8 @@ function placing(answer) {
     press(x, k, shiftKey);
     return controller.clicking.last;
   };
-  return { controller, session, asked, cancelled, click, slice: k => [...images[k]], paint: (k, values) => images[k].set(values) };
+  const chosen = () => chooseTool();
+  return { controller, session, asked, cancelled, click, chosen, slice: k => [...images[k]], paint: (k, values) => images[k].set(values) };
 }
 
 test('points correct what is painted on the slice, and undo brings it back', async () => {
@@ -235,5 +238,44 @@ test('points on a structure that is deleted meanwhile draw nothing', async () =>
   arrive([4]);
   await drawn;
   assert.deepEqual(slice(1), [0, 0, 0, 0]);
+  session.stop();
+});
+
+test('points end when a tool is chosen in OHIF\'s toolbar', () => {
+  const { controller, session, chosen } = placing(() => assert.fail());
+  const changes = mock.fn();
+  controller.addEventListener('change', changes);
+  chosen();
+  assert.deepEqual([controller.clicking.active, changes.mock.callCount()], [false, 1]);
+  session.stop();
+});
+
+test('a locked structure is not drawn, and the panel says so', async () => {
+  let arrive;
+  const { controller, session, asked, click, slice } = placing(() => new Promise(resolve => { arrive = resolve; }));
+  const structure = { value: 1, name: 'liver', active: true, locked: false, color: [] };
+  controller.viewer.structures = () => [structure];
+  const drawn = click(0);
+  await later(); // it is under way
+  structure.locked = true;
+  arrive([4]);
+  await drawn;
+  const sentence = "Locked in OHIF's segmentation tab: liver. Unlock it there first.";
+  assert.deepEqual([slice(1), controller.message.text], [[0, 0, 0, 0], sentence]);
+  controller.say('');
+  await click(1);
+  assert.deepEqual([asked.length, controller.message.text], [1, sentence]);
+  session.stop();
+});
+
+test('Undo says that it takes back points that are not answered', async () => {
+  const { controller, session, click, paint } = placing((_, signal) => hanging(signal));
+  paint(0, [1, 0, 0, 0]);
+  session.notice();
+  assert.equal(controller.undoes, 'painting');
+  click(0);
+  assert.equal(controller.undoes, 'drawing by points');
+  controller.undo();
+  assert.equal(controller.undoes, 'painting');
   session.stop();
 });

@@ -23,7 +23,7 @@ function foundEverywhere(dims) {
 /** A controller with a session on which value 1 is painted, and a server that notes what it is asked. */
 function controllerWith(server = {}, session = {}) {
   const structures = [{ value: 1, name: 'liver', active: true, color: [1, 2, 3, 255] }];
-  const controller = new Controller({ structures: () => structures }, {
+  const controller = new Controller({ structures: () => structures, hasSegmentation: () => true }, {
     info: async () => ({ models: { slmsam2: {} }, strategies: { random: {} } }),
     ...server,
   });
@@ -41,7 +41,7 @@ test('what cannot work is off', () => {
   const controller = controllerWith();
   assert.deepEqual([controller.canPropagate, controller.canUndo, controller.canSave], [true, false, true]);
   controller.propagation = {};
-  controller.session.history.last = {};
+  controller.session.history.last = { what: 'painting' };
   assert.deepEqual([controller.canPropagate, controller.canUndo, controller.canSave], [false, false, false]);
   controller.propagation = null;
   assert.equal(controller.canUndo, true);
@@ -301,7 +301,7 @@ test('the next slice to check is one of the plane that was propagated, and confi
 
 test('undo at once takes back a stroke that was not noticed yet', () => {
   const controller = controllerWith({}, { undo: () => ({ what: 'painting', slice: null }) });
-  controller.session.notice = () => { controller.session.history.last = {}; };
+  controller.session.notice = () => { controller.session.history.last = { what: 'painting' }; };
   controller.undo();
   assert.equal(controller.message.text, 'The last painting was taken back.');
 });
@@ -404,4 +404,34 @@ test('a structure that was renamed after the propagation is asked about by its n
   structures[0].name = 'lobe';
   controller.nextToCheck();
   assert.match(controller.message.text, /^No lobe found/);
+});
+
+test('a locked structure is neither propagated nor changed, and the panel says so', async () => {
+  const found = { liver: foundOn1(1, 0.3, 0.5), spleen: foundOn1(2, 0.9, 0.1) };
+  const { controller, session, images, structures } = controllerOfTwo({ liver: found.liver }, found, found);
+  const { infer } = controller.server;
+  const sent = [];
+  controller.server.infer = async (model, uid, params, ...rest) => {
+    sent.push(params.structures);
+    const reply = await infer(model, uid, params, ...rest);
+    new Uint8Array(reply.file, 352).set([0, 0, 0, 0, 1, 1, 2, 2]);
+    return reply;
+  };
+  images[0].set([1, 1, 2, 2]);
+  structures[1].locked = true;
+  await controller.propagate();
+  assert.deepEqual([sent[0], [...images[1]]], [['liver'], [1, 1, 0, 0]]);
+  assert.match(controller.message.text, /^liver: .*spleen was left as it is: it is locked/);
+  controller.choice = { ...controller.choice, scope: 'active' };
+  structures.forEach(each => { each.active = each.value === 2; });
+  await controller.propagate();
+  assert.equal(controller.message.text, "Locked in OHIF's segmentation tab: spleen. Unlock it there first.");
+
+  controller.choice = { ...controller.choice, scope: 'all' };
+  structures[1].locked = false;
+  const propagated = controller.propagate();
+  structures[1].locked = true; // while it is under way
+  await propagated;
+  assert.deepEqual([sent[1], [...images[1]]], [['liver', 'spleen'], [1, 1, 0, 0]]);
+  assert.deepEqual(Object.keys(session.report.structures), ['1']);
 });

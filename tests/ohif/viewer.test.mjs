@@ -32,3 +32,16 @@ test('a segmentation whose images went when its study was left is passed over', 
   assert.equal(await viewerWith([gone], []).segmentationOf(SERIES, []), 'new');
   assert.equal(await viewerWith([gone], ['a']).segmentationOf(SERIES, []), 'gone');
 });
+
+test('a tool for the left mouse button is told, however it was chosen', () => {
+  const viewer = viewerWith([], []);
+  viewer.cornerstone.eventTarget = new EventTarget();
+  let told = 0;
+  const end = viewer.onTool(() => { told += 1; });
+  const activate = mouseButton => viewer.cornerstone.eventTarget.dispatchEvent(Object.assign(
+    new Event('CORNERSTONE_TOOLS_TOOL_ACTIVATED'), { detail: { toolBindingsOptions: { bindings: [{ mouseButton }] } } }));
+  [1, 2, 1].forEach(activate);
+  end();
+  activate(1);
+  assert.equal(told, 2);
+});

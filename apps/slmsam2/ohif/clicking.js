@@ -2,8 +2,7 @@
 import { Asking } from './asking.js';
 import { readLabels } from './nifti.js';
 import { drawnOn, isSamePlace, listenForPoints, pointModel, pointRequest, withPoint } from './points.js';
-
-export const NO_STRUCTURE = 'Add a structure first.';
+import { unlocked } from './structures.js';
 
 export class Clicking {
   /**
@@ -46,7 +45,14 @@ export class Clicking {
     const { session, viewer } = this.controller;
     if (this.active) this.end();
     else if (session && this.model) {
-      this.stop = listenForPoints(viewer, session.series, session.labelmap.grid, point => this.#add(session, point));
+      const stops = [
+        listenForPoints(viewer, session.series, session.labelmap.grid, point => this.attempt(async () => this.#add(session, point))),
+        viewer.onTool(() => {
+          this.end();
+          this.controller.changed();
+        }),
+      ];
+      this.stop = () => stops.forEach(stop => stop());
     }
   }
 
@@ -64,19 +70,16 @@ export class Clicking {
     this.clicked = null;
   }
 
+  /** @throws {Error} with a sentence for the user: there is no structure that may be drawn */
   #add(session, point) {
     const { activeStructure } = this.controller;
-    if (!activeStructure) {
-      this.attempt(async () => { throw new Error(NO_STRUCTURE); });
-      return;
-    }
-    const placed = { ...point, value: activeStructure.value };
+    const [{ value }] = unlocked(activeStructure ? [activeStructure] : []);
+    const placed = { ...point, value };
     if (!isSamePlace(this.clicked, placed)) this.placing = { before: null, newest: null };
     this.clicked = this.placing.newest = withPoint(this.clicked, placed);
     const { clicked, placing, forgotten } = this;
     this.waiting += 1;
     forgotten.waiting += 1;
-    this.controller.dispatchEvent(new Event('change'));
     this.last = this.last.then(() => this.attempt(async () => {
       try {
         await this.#ask(session, clicked, placing, forgotten);
@@ -87,10 +90,13 @@ export class Clicking {
     }));
   }
 
-  /** @returns {import('./structures.js').Structure|undefined} of the series that was clicked; it may be deleted meanwhile */
-  #structure({ labelmap: { id } }, { value }) {
-    const { viewer } = this.controller;
-    return viewer.hasSegmentation(id) ? viewer.structures(id).find(each => each.value === value) : undefined;
+  /**
+   * @returns {import('./structures.js').Structure|undefined} of the series that was clicked; it may be deleted meanwhile
+   * @throws {Error} with a sentence for the user: it is locked
+   */
+  #structure(session, { value }) {
+    const structure = this.controller.structuresOf(session).find(each => each.value === value);
+    return structure && unlocked([structure])[0];
   }
 
   /** Points that were placed since on the same slice go along with the last of them: it alone is asked for. */

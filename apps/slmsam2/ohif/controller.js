@@ -4,9 +4,9 @@ import { nextToCheck, sliceConfidences } from './confidence.js';
 import { Following } from './following.js';
 import { Propagation } from './propagation.js';
 import { Saving } from './saving.js';
-import { NO_VIEWPORT, confirmed, doneAgain, found, notAsked, takenBack, toCheck } from './sentences.js';
+import { NO_VIEWPORT, confirmed, doneAgain, found, leftLocked, notAsked, takenBack, toCheck } from './sentences.js';
 import { POINTS } from './session.js';
-import { checkName, checkStructures, nextValue } from './structures.js';
+import { checkName, checkStructures, nextValue, unlocked } from './structures.js';
 import { Watching } from './watching.js';
 
 const MODEL = 'slmsam2';
@@ -63,7 +63,12 @@ export class Controller extends EventTarget {
   }
 
   get structures() {
-    return this.session ? this.viewer.structures(this.session.labelmap.id) : [];
+    return this.session ? this.structuresOf(this.session) : [];
+  }
+
+  /** Those of a session that is shown or not; none, if its segmentation was deleted. */
+  structuresOf({ labelmap: { id } }) {
+    return this.viewer.hasSegmentation(id) ? this.viewer.structures(id) : [];
   }
 
   get activeStructure() {
@@ -79,7 +84,12 @@ export class Controller extends EventTarget {
   }
 
   get canUndo() {
-    return Boolean((this.session?.history.last || this.clicking.pending) && !this.propagation);
+    return this.undoes !== null && !this.propagation;
+  }
+
+  /** @returns {string|null} the kind of step that Undo takes back; null: there is none */
+  get undoes() {
+    return this.clicking.pending ? POINTS : this.session?.history.last?.what ?? null;
   }
 
   get canRedo() {
@@ -168,9 +178,12 @@ export class Controller extends EventTarget {
     this.say('');
     await this.#try(async () => {
       checkStructures(this.structures);
-      const structures = scope === 'active' ? [this.activeStructure] : named;
-      const { reply, leftOut } = await this.propagation.run(session, { structures, named, direction, limit });
-      this.say([found(reply), ...leftOut.map(notAsked)].join(' '));
+      const chosen = scope === 'active' ? [this.activeStructure] : named;
+      const lockedOf = () => this.structuresOf(session).filter(each => each.locked);
+      const structures = unlocked(chosen);
+      const { reply, leftOut } = await this.propagation.run(session, { structures, named, direction, limit }, lockedOf);
+      const locked = lockedOf().filter(({ value }) => session.touched.byValue.has(value));
+      this.say([found(reply), ...leftOut.map(notAsked), ...locked.map(leftLocked)].join(' '));
     });
     this.propagation = null;
     this.watching.look();

@@ -54,7 +54,7 @@ export function propagatePart(controller) {
       const { done, total } = controller.progress;
       go.disabled = !controller.canPropagate;
       undo.disabled = !controller.canUndo;
-      undo.textContent = UNDO[controller.session?.history.last?.what] ?? 'Undo';
+      undo.textContent = UNDO[controller.undoes] ?? 'Undo';
       redo.disabled = !controller.canRedo;
       for (const row of resting) row.hidden = busy;
       running.hidden = !busy;
@@ -65,8 +65,12 @@ export function propagatePart(controller) {
   };
 }
 
-/** @param {Record<string, string>} options value -> text */
-function menu(title, options) {
+/**
+ * A menu; chosen from by the mouse, it hands the keys back to the panel.
+ * @param {Record<string, string>} options value -> text
+ */
+export function menu(title, options) {
   const nodes = Object.entries(options).map(([value, text]) => element('option', { value }, text));
-  return element('select', { title, onkeydown: event => event.stopPropagation() }, ...nodes);
+  const onchange = ({ target }) => { if (!target.matches(':focus-visible')) target.blur(); };
+  return element('select', { title, onchange, onkeydown: event => event.stopPropagation() }, ...nodes);
 }

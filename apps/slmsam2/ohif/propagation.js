@@ -25,11 +25,12 @@ export class Propagation {
   /**
    * @param {import('./session.js').Session} session
    * @param {import('./request.js').Choice} choice
+   * @param {() => import('./structures.js').Structure[]} locked structures that may not be changed
    * @returns {Promise<{reply: any, leftOut: import('./request.js').Structure[]}>} the reply's parameters;
    *   what was left out, as it is painted in another plane
    * @throws {Error} with a sentence for the user; the label map is as it was
    */
-  async run(session, choice) {
+  async run(session, choice, locked) {
     session.notice();
     session.deleted.clear();
     const { dims } = session.labelmap;
@@ -43,7 +44,8 @@ export class Propagation {
         throw new Error(`The result has ${found} voxels, the series has ${expected}: it was not taken.`);
       }
       if (this.asking.givenUp) throw new Error(CANCELLED); // just as it arrived
-      const left = stillThere(session, wanted, params.report);
+      const closed = new Set([...session.deleted, ...locked().map(each => each.value)]);
+      const left = stillOpen(closed, wanted, params.report);
       session.accept(result.data, { ...wanted, ranges: left.ranges }, left.structures);
       return { reply: { ...params, report: { ...params.report, structures: left.structures } }, leftOut };
     } catch (error) {
@@ -70,19 +72,19 @@ export class Propagation {
 }
 
 /**
- * Of what was asked for and answered, the part of structures that were not deleted meanwhile: a new one may have got the
- * value of a deleted one.
- * @param {import('./session.js').Session} session
+ * Of what was asked for and answered, the part of structures that were neither deleted nor locked meanwhile: a new one may
+ * have got the value of a deleted one.
+ * @param {Set<number>} closed their values
  * @param {import('./merge.js').Wanted} wanted
  * @param {{structures: import('./confidence.js').Structures}} report
  * @throws {Error} with a sentence for the user: nothing is left
  */
-function stillThere({ deleted }, { ranges }, { structures }) {
+function stillOpen(closed, { ranges }, { structures }) {
   const left = {
-    ranges: new Map([...ranges].filter(([value]) => !deleted.has(value))),
-    structures: Object.fromEntries(Object.entries(structures).filter(([, { value }]) => !deleted.has(value))),
+    ranges: new Map([...ranges].filter(([value]) => !closed.has(value))),
+    structures: Object.fromEntries(Object.entries(structures).filter(([, { value }]) => !closed.has(value))),
   };
-  if (left.ranges.size === 0) throw new Error('What was propagated was deleted meanwhile. Nothing has changed.');
+  if (left.ranges.size === 0) throw new Error('What was propagated was deleted meanwhile, or locked. Nothing has changed.');
   return left;
 }
 

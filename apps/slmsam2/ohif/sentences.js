@@ -50,6 +50,11 @@ export function notAsked({ name }) {
   return `${name} was left out: it is painted in another plane. Propagate it by itself, as the active structure.`;
 }
 
+/** @param {{name: string}} structure that the user has worked on, and locked */
+export function leftLocked({ name }) {
+  return `${name} was left as it is: it is locked in OHIF's segmentation tab.`;
+}
+
 /**
  * @param {string[]} names of the segmentations of a series, beside the panel's, that are not submitted
  * @returns {string} '' if there are none

@@ -1,8 +1,8 @@
 // The structures of a label map: which there are to begin with, and what their names must be.
 
-import { NO_STRUCTURE } from './clicking.js';
+const NO_STRUCTURE = 'Add a structure first.';
 
-/** @typedef {{value: number, name: string}} Structure */
+/** @typedef {{value: number, name: string, locked?: boolean}} Structure */
 
 /**
  * Those of a new segmentation: the ones the server knows, or one to begin with.
@@ -46,4 +46,17 @@ export function checkStructures(structures) {
   if (names.length === 0) throw new Error(NO_STRUCTURE);
   const twice = names.find((name, n) => names.indexOf(name) !== n);
   if (twice !== undefined) throw new Error(`Two structures are called '${twice}'. Rename one of them first.`);
+}
+
+/**
+ * @param {Structure[]} structures
+ * @returns {Structure[]} those that may be changed
+ * @throws {Error} with a sentence for the user: there are none
+ */
+export function unlocked(structures) {
+  if (structures.length === 0) throw new Error(NO_STRUCTURE);
+  const left = structures.filter(each => !each.locked);
+  if (left.length > 0) return left;
+  const names = structures.map(each => each.name).join(', ');
+  throw new Error(`Locked in OHIF's segmentation tab: ${names}. Unlock it there first.`);
 }

@@ -2,6 +2,8 @@
 import { axisOf, show, sliceOf } from './shown.js';
 
 const LABELMAP = 'Labelmap';
+const ACTIVATED = 'CORNERSTONE_TOOLS_TOOL_ACTIVATED';
+const LEFT = 1; // cornerstone's number of the mouse button
 const NAME = 'SLM-SAM 2'; // of a segmentation that is made here
 const NO_IMAGES = ['SEG', 'SR', 'RTSTRUCT', 'PR', 'KO'];
 
@@ -124,7 +126,10 @@ export class Viewer {
     return Boolean(this.services.segmentationService.getSegmentation(segmentationId));
   }
 
-  /** @returns {{value: number, name: string, active: boolean, color: number[]}[]} ascending by value */
+  /**
+   * @returns {{value: number, name: string, active: boolean, locked: boolean, color: number[]}[]} ascending by value;
+   *   locked: the user wants it left as it is
+   */
   structures(segmentationId) {
     const { segmentationService } = this.services;
     const [viewportId] = segmentationService.getViewportIdsWithSegmentation(segmentationId);
@@ -133,6 +138,7 @@ export class Viewer {
       value,
       name: segments[value].label,
       active: Boolean(segments[value].active),
+      locked: Boolean(segments[value].locked),
       color: viewportId ? [...segmentationService.getSegmentColor(viewportId, segmentationId, value)] : [255, 255, 255, 255],
     }));
   }
@@ -183,6 +189,19 @@ export class Viewer {
   /** @param {string} toolName for the left mouse button, in all viewports */
   activateTool(toolName) {
     this.commands.run('setToolActiveToolbar', { toolName });
+  }
+
+  /**
+   * @param {() => void} listener called when a tool is chosen for the left mouse button, here or in OHIF's toolbar
+   * @returns {() => void} ends it
+   */
+  onTool(listener) {
+    const { eventTarget } = this.cornerstone;
+    const chosen = ({ detail: { toolBindingsOptions: { bindings = [] } } }) => {
+      if (bindings.some(each => each.mouseButton === LEFT)) listener();
+    };
+    eventTarget.addEventListener(ACTIVATED, chosen);
+    return () => eventTarget.removeEventListener(ACTIVATED, chosen);
   }
 
   /** @returns {string|undefined} the tool of the left mouse button */
