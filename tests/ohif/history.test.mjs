@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { History } from '../../apps/slmsam2/ohif/history.js';
-import { pointer } from '../../apps/slmsam2/ohif/pointer.js';
+import { onPress, pointer, watchPointer } from '../../apps/slmsam2/ohif/pointer.js';
 import { Session } from '../../apps/slmsam2/ohif/session.js';
 import { labelmapOf } from './made_up.mjs';
 
@@ -166,4 +166,19 @@ test('of a structure that is deleted nothing comes back, and the strokes of the 
   assert.deepEqual(states, ['010 000 000', '110 000 000', '000 000 000']);
   while (session.history.next) session.redo();
   assert.deepEqual([shown(), session.given.slices(2, 2), session.given.slices(1, 2)], ['010 000 100', [], [0, 2]]);
+});
+
+test('a press is told before what it paints, the button is held until it is let go', () => {
+  const listeners = {};
+  globalThis.window = { addEventListener: (type, listener) => { listeners[type] = listener; }, removeEventListener() {} };
+  const stop = watchPointer();
+  const told = [];
+  const end = onPress(target => told.push([target, pointer.down]));
+  listeners.pointerdown({ type: 'pointerdown', buttons: 1, isPrimary: true, target: 'image' });
+  listeners.pointerdown({ type: 'pointerdown', buttons: 1, isPrimary: false, target: 'a second finger' });
+  assert.deepEqual([told, pointer.down], [[['image', false]], true]);
+  listeners.pointerup({ type: 'pointerup', buttons: 0, isPrimary: true, target: 'image' });
+  assert.equal(pointer.down, false);
+  end();
+  stop();
 });

@@ -1,8 +1,10 @@
 // Follows OHIF: which series and which segmentation the user works on, and a session for each.
 import { drop, keptOf, leave, resume } from './kept.js';
 import { Labelmap } from './labelmap.js';
-import { BACK, othersUnsaved } from './sentences.js';
+import { onPress } from './pointer.js';
+import { BACK, TURNED, othersUnsaved } from './sentences.js';
 import { Session } from './session.js';
+import { planeOf } from './shown.js';
 import { firstStructures } from './structures.js';
 
 const CALM = 30; // ms: OHIF changes several things at once
@@ -36,12 +38,12 @@ export class Following {
    */
   start(ready) {
     const { viewer } = this.controller;
-    const stop = viewer.onChange(() => this.#syncSoon());
+    const stops = [viewer.onChange(() => this.#syncSoon()), onPress(target => this.#pressed(target))];
     this.syncing = Promise.race([ready, new Promise(resolve => setTimeout(resolve, PATIENCE))]);
     this.#syncSoon();
     return () => {
       this.stopped = true;
-      stop();
+      stops.forEach(stop => stop());
       clearTimeout(this.timer);
       for (const session of this.sessions.values()) leave(session, viewer, this.kept);
       this.sessions.clear();
@@ -126,7 +128,7 @@ export class Following {
     if (!this.sessions.has(id)) {
       const { viewer } = this.controller;
       const labelmap = new Labelmap(id, viewer.cornerstone, viewer.tools);
-      this.sessions.set(id, new Session(series, labelmap, () => this.#painted(id)));
+      this.sessions.set(id, new Session(series, labelmap, isTurned => this.#painted(id, isTurned)));
     }
     return this.sessions.get(id);
   }
@@ -161,9 +163,17 @@ export class Following {
   }
 
   /** The user has changed something: what was said before is over. */
-  #painted(id) {
+  #painted(id, isTurned = false) {
     this.#forgetDeleted(id);
-    this.controller.say('');
+    this.controller.say(isTurned ? TURNED : '');
+  }
+
+  /** A press begins a stroke, if it is on a viewport. */
+  #pressed(target) {
+    for (const session of this.sessions.values()) {
+      const viewport = this.controller.viewer.viewportsOf(session.series).find(each => each.element.contains(target));
+      session.begin(viewport ? planeOf(viewport, session.labelmap.grid) : null);
+    }
   }
 
   #forgetDeleted(id) {

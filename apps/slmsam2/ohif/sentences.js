@@ -2,6 +2,8 @@
 
 export const UNSAVED = 'There is painting that was not submitted.';
 export const NO_VIEWPORT = 'No viewport shows the plane that you painted in. Choose a layout that does, such as MPR.';
+export const TURNED = 'This plane is turned against the slices. What you paint in it stays, but counts as no slice of yours, and '
+  + 'Propagate may change it: paint where the plane is not turned.';
 export const BACK = 'What you had painted on this series is back. It is not submitted yet.';
 
 /**

@@ -19,7 +19,8 @@ export class Session {
   /**
    * @param {any} series OHIF's display set
    * @param {import('./labelmap.js').Labelmap} labelmap
-   * @param {() => void} changed called when the user has changed something
+   * @param {(isTurned?: boolean) => void} changed called when the user has changed something; whether in a plane that lies
+   *   askew, of which no slice is given
    */
   constructor(series, labelmap, changed) {
     this.series = series;
@@ -43,6 +44,8 @@ export class Session {
     this.submitting = false;
     this.changed = changed;
     this.timer = 0;
+    /** @type {import('./shown.js').Plane|null} that is painted in; null: not known */
+    this.paintedIn = null;
     /** @type {Set<number>} values of the structures there are, as far as they were told */
     this.values = new Set();
     /** @type {Set<number>} values of structures that were deleted since the last propagation began */
@@ -57,17 +60,27 @@ export class Session {
   /** Take note of what the user has changed since the last look. */
   notice() {
     clearTimeout(this.timer);
+    this.timer = 0;
     if (!this.labelmap.isThere || this.labelmap.holds(this.known)) return; // what was seen last is what there is
     const labels = this.labelmap.read();
-    const found = difference(this.known, labels, this.labelmap.dims);
+    const found = difference(this.known, labels, this.labelmap.dims, this.paintedIn);
     const before = this.facts;
     this.known = labels;
     this.touched = this.touched.with(found);
-    this.#goAlong([...found.slices.keys()]);
+    if (found.slices.size > 0) this.#goAlong([...found.slices.keys()]);
     this.unsaved = true;
     const slices = new Set([...found.slices.values()].flatMap(each => [...each]));
     this.#did('painting', slices.size === 1 ? [...slices][0] : null, found.change, before);
-    this.changed();
+    this.changed(this.paintedIn?.isTurned);
+  }
+
+  /**
+   * Something else begins: what was painted before is a stroke of its own.
+   * @param {import('./shown.js').Plane|null} plane that is painted in from now on; null: not known
+   */
+  begin(plane) {
+    if (this.timer !== 0) this.notice();
+    this.paintedIn = plane;
   }
 
   /**

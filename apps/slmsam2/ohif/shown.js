@@ -1,10 +1,11 @@
 // Which voxels a viewport shows. The images of a stack may lie at any distance, or askew (a tilted gantry): each has a
 // position of its own, and is known by its name.
-import { add, axisAlong, dot, scale, subtract, toVoxel, toWorld } from './geometry.js';
+import { add, axisAlong, dot, isAcross, scale, subtract, toVoxel, toWorld } from './geometry.js';
 
 /**
  * @typedef {import('./geometry.js').Grid} Grid
  * @typedef {import('./touched.js').Axis} Axis
+ * @typedef {{axis: Axis, isTurned: boolean}} Plane the axis that it comes closest to lying across; whether it lies askew
  */
 
 /**
@@ -14,6 +15,16 @@ import { add, axisAlong, dot, scale, subtract, toVoxel, toWorld } from './geomet
  */
 export function axisOf(viewport, grid) {
   return axisAlong(viewport.getCamera().viewPlaneNormal, grid);
+}
+
+/**
+ * @param {any} viewport of cornerstone
+ * @param {Grid} grid
+ * @returns {Plane} of its own
+ */
+export function planeOf(viewport, grid) {
+  const axis = axisOf(viewport, grid);
+  return { axis, isTurned: !isAcross(viewport.getCamera().viewPlaneNormal, grid, axis) };
 }
 
 /**
