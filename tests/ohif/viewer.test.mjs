@@ -45,3 +45,11 @@ test('a tool for the left mouse button is told, however it was chosen', () => {
   activate(1);
   assert.equal(told, 2);
 });
+
+test('what is locked is locked again when it comes back', async () => {
+  const viewer = viewerWith([], []);
+  let made;
+  viewer.services.segmentationService.createLabelmapForDisplaySet = async (_, { segments }) => { made = segments; };
+  await viewer.addSegmentation(SERIES, [{ value: 1, name: 'liver', locked: true }, { value: 2, name: 'spleen' }], 'Second');
+  assert.deepEqual([made[1].locked, made[2].locked], [true, undefined]);
+});

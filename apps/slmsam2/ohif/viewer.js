@@ -59,7 +59,7 @@ export class Viewer {
   /**
    * The segmentation that the user paints into; made where the series has none.
    * @param {any} series
-   * @param {{value: number, name: string}[]} structures of a new one
+   * @param {import('./structures.js').Structure[]} structures of a new one
    * @returns {Promise<string|null>} its id; null: the series is not on the screen yet
    */
   async segmentationOf(series, structures) {
@@ -95,7 +95,8 @@ export class Viewer {
   }
 
   async #create(series, structures, name) {
-    const segments = structures.map(({ value, name }, n) => [value, { segmentIndex: value, label: name, active: n === 0 }]);
+    const segments = structures.map(({ value, name, locked }, n) =>
+      [value, { segmentIndex: value, label: name, locked, active: n === 0 }]);
     return this.services.segmentationService.createLabelmapForDisplaySet(series, {
       label: name,
       segments: Object.fromEntries(segments),
