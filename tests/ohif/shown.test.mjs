@@ -3,6 +3,7 @@ import { test } from 'node:test';
 
 import { Labelmap } from '../../apps/slmsam2/ohif/labelmap.js';
 import { listenForPoints } from '../../apps/slmsam2/ohif/points.js';
+import { voxelAt } from '../../apps/slmsam2/ohif/shown.js';
 import { Viewer } from '../../apps/slmsam2/ohif/viewer.js';
 import { screenOf } from './made_up.mjs';
 
@@ -32,7 +33,7 @@ function stackOf(positions, dims) {
     cornerstoneViewportService: { getCornerstoneViewport: () => viewport },
   };
   const viewer = new Viewer({ servicesManager: { services }, commandsManager: {} }, { cornerstone, cornerstoneTools: tools });
-  return { grid, viewer, go: k => { shown = k; }, shown: () => shown };
+  return { grid, viewer, viewport, go: k => { shown = k; }, shown: () => shown };
 }
 
 test('where slices lie unevenly, the one on the screen is that of the label', () => {
@@ -63,7 +64,8 @@ test('with a tilted gantry a point is where it was placed', () => {
 });
 
 test('an image of something else is no slice', () => {
-  const { grid, viewer, go } = stackOf([[0, 0, 0], [0, 0, 1]], [4, 4, 2]);
+  const { grid, viewer, viewport, go } = stackOf([[0, 0, 0], [0, 0, 1]], [4, 4, 2]);
   go('scout');
-  assert.equal(viewer.currentSlice(SERIES, grid, 2), null);
+  viewport.canvasToWorld = () => [1, 1, 1];
+  assert.deepEqual([viewer.currentSlice(SERIES, grid, 2), voxelAt(viewport, [1, 1], grid)], [null, null]);
 });

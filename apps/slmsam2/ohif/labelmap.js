@@ -26,7 +26,7 @@ export class Labelmap {
     /** the slices' label images, k = 0, 1, ... */
     this.images = order.map(n => images[n].imageId);
     /** @type {import('./geometry.js').Grid} */
-    this.grid = { ...gridOf(order.map(n => images[n].plane)), sources: this.images.map(imageId => this.#source(imageId)) };
+    this.grid = gridOf(order.map(n => images[n].plane), this.images.map(imageId => this.#source(imageId)));
   }
 
   /** Whether OHIF still holds its voxels: a full cache drops images. */
@@ -123,8 +123,8 @@ export class Labelmap {
   }
 }
 
-/** @returns {Omit<import('./geometry.js').Grid, 'sources'>} of slices in the order of k */
-function gridOf(planes) {
+/** @returns {import('./geometry.js').Grid} of slices in the order of k */
+function gridOf(planes, sources) {
   const [first] = planes;
   const last = planes[planes.length - 1];
   const normal = cross(first.alongColumns, first.alongRows);
@@ -134,6 +134,7 @@ function gridOf(planes) {
     dims: [first.columns, first.rows, planes.length],
     origin: first.position,
     positions: planes.map(each => each.position),
+    sources,
     steps: [scale(first.alongColumns, first.spacing[0]), scale(first.alongRows, first.spacing[1]), scale(normal, step)],
   };
 }

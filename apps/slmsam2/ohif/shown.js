@@ -47,10 +47,16 @@ export function sliceOf(viewport, grid, axis) {
  */
 export function voxelAt(viewport, canvas, grid) {
   const world = Array.from(viewport.canvasToWorld(canvas));
-  const k = viewport.type === 'stack' ? sliceOf(viewport, grid, 2) : null;
-  const voxel = toVoxel(world, k === null ? grid : { ...grid, origin: grid.positions[k] }).map(Math.round);
-  if (k !== null) voxel[2] = k;
-  return voxel.some((index, along) => !(index >= 0 && index < grid.dims[along])) ? null : voxel;
+  const voxel = viewport.type === 'stack' ? inStack(viewport, world, grid) : toVoxel(world, grid).map(Math.round);
+  return voxel?.every((index, along) => index >= 0 && index < grid.dims[along]) ? voxel : null;
+}
+
+/** @returns {import('./geometry.js').Vector|null} the voxel of the image that a stack shows; null: of something else */
+function inStack(viewport, world, grid) {
+  const k = sliceOf(viewport, grid, 2);
+  if (k === null) return null;
+  const [i, j] = toVoxel(world, { ...grid, origin: grid.positions[k] }).map(Math.round);
+  return [i, j, k];
 }
 
 /**
