@@ -45,8 +45,9 @@ export class Clicking {
     const { session, viewer } = this.controller;
     if (this.active) this.end();
     else if (session && this.model) {
+      const add = point => this.attempt(async () => this.#add(session, point));
       const stops = [
-        listenForPoints(viewer, session.series, session.labelmap.grid, point => this.attempt(async () => this.#add(session, point))),
+        listenForPoints(viewer, session.series, session.labelmap.grid, add),
         viewer.onTool(() => {
           this.end();
           this.controller.changed();

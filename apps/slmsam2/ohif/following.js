@@ -116,8 +116,10 @@ export class Following {
       controller.clicking.end();
       controller.say(isBack ? BACK : this.#moved(session));
     }
-    if (session && session.uid !== this.uid) controller.choice = { ...controller.choice, limit: null }; // of the one before
-    this.uid = session?.uid ?? this.uid;
+    if (session && session.uid !== this.uid) {
+      this.uid = session.uid;
+      controller.choice = { ...controller.choice, limit: null }; // a slice of the series before
+    }
     session?.notice(); // what was deleted of a structure, before the structure is forgotten
     if (session) this.#forgetDeleted(session.labelmap.id);
     controller.changed();
