@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 from annotator import largest_slice, paint_largest_slice, propagate, slices_of
 
+expect = pytest.importorskip("playwright.sync_api", reason="run bash scripts/test.sh --e2e").expect
+
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+
+LOCK = """
+() => {
+  const { segmentationService, viewportGridService } = window.services;
+  const { segmentationId } = segmentationService.getActiveSegmentation(viewportGridService.getActiveViewportId());
+  segmentationService.setSegmentLocked(segmentationId, 1, true);
+}
+"""
 
 
 def test_clicks_draw_the_slice(open_viewer, ct, organs):
@@ -43,3 +53,22 @@ def test_points_correct_a_painted_slice_and_undo_brings_it_back(open_viewer, ct,
     viewer.press("undo")
     viewer.wait_for_message("taken back")
     assert np.array_equal(viewer.label(), painted)
+
+
+def test_points_end_when_a_tool_is_chosen_in_the_toolbar(open_viewer, mr):
+    viewer = open_viewer(mr)
+    points = viewer.page.locator(".slmsam2 [data-action=points]")
+    viewer.press("points")
+    expect(points).to_have_attribute("aria-pressed", "true")
+    viewer.page.click("[data-cy=Zoom]")
+    expect(points).to_have_attribute("aria-pressed", "false")
+
+
+def test_a_locked_structure_is_not_drawn(open_viewer, mr):
+    viewer = open_viewer(mr)
+    before = viewer.label()
+    viewer.page.evaluate(LOCK)
+    viewer.press("points")
+    viewer.click(tuple(size // 2 for size in before.shape))
+    viewer.wait_for_message("Locked in OHIF's segmentation tab: Structure 1")
+    assert not viewer.label().any()

@@ -3,10 +3,11 @@ import { mock, test } from 'node:test';
 
 import { Controller } from '../../apps/slmsam2/ohif/controller.js';
 import { Session } from '../../apps/slmsam2/ohif/session.js';
-import { labelmapOf, niftiOf } from './made_up.mjs';
+import { hanging, labelmapOf, later, niftiOf } from './made_up.mjs';
 
 globalThis.window = { location: { search: '' } };
 mock.method(console, 'error', () => {});
+mock.method(console, 'warn', () => {});
 let now = 1e6;
 let pause = 1000; // ms between presses
 mock.method(Date, 'now', () => { now += pause; return now; });
@@ -22,7 +23,7 @@ function foundEverywhere(dims) {
 /** A controller with a session on which value 1 is painted, and a server that notes what it is asked. */
 function controllerWith(server = {}, session = {}) {
   const structures = [{ value: 1, name: 'liver', active: true, color: [1, 2, 3, 255] }];
-  const controller = new Controller({ structures: () => structures }, {
+  const controller = new Controller({ structures: () => structures, hasSegmentation: () => true }, {
     info: async () => ({ models: { slmsam2: {} }, strategies: { random: {} } }),
     ...server,
   });
@@ -40,7 +41,7 @@ test('what cannot work is off', () => {
   const controller = controllerWith();
   assert.deepEqual([controller.canPropagate, controller.canUndo, controller.canSave], [true, false, true]);
   controller.propagation = {};
-  controller.session.history.last = {};
+  controller.session.history.last = { what: 'painting' };
   assert.deepEqual([controller.canPropagate, controller.canUndo, controller.canSave], [false, false, false]);
   controller.propagation = null;
   assert.equal(controller.canUndo, true);
@@ -190,23 +191,31 @@ test('undo of a propagation brings the confidence of the one before back', async
   assert.equal(session.report, before);
 });
 
-test('a cancel before the server knows of the request is repeated, and no result comes in', async () => {
+test('a cancel ends the propagation at once, and the server is told again in case it did not know of it yet', async () => {
   const cancelled = [];
-  let answer;
+  const sent = [];
   const { controller, shown } = controllerToLoad({
-    infer: () => new Promise(resolve => { answer = () => resolve(foundEverywhere([2, 1, 2])); }),
-    progress: async () => ({ done: 1, total: 2 }),
-    cancel: async () => {
-      cancelled.push(controller.propagation.cancelled);
-      if (cancelled.length === 2) answer();
-    },
+    infer: (model, uid, params, labels, signal) => { sent.push(params.request_id); return hanging(signal); },
+    progress: async () => null,
+    cancel: async id => { cancelled.push(id); throw new Error('The server does not answer.'); },
   });
   const propagated = controller.propagate();
-  controller.cancel();
+  await controller.cancel();
   await propagated;
-  assert.deepEqual(cancelled, [true, true]);
-  assert.deepEqual(shown(), [1, 0, 0, 0]);
+  assert.deepEqual([controller.propagation, controller.canSave, controller.canUndo], [null, true, true]);
   assert.match(controller.message.text, /was cancelled. Nothing has changed/);
+  await later(500);
+  assert.deepEqual([cancelled, shown()], [[sent[0], sent[0]], [1, 0, 0, 0]]);
+});
+
+test('a result that arrives as it is cancelled does not come in', async () => {
+  const { controller, shown } = controllerToLoad({
+    infer: async () => { controller.cancel(); return foundEverywhere([2, 1, 2]); },
+    cancel: async () => {},
+  });
+  await controller.propagate();
+  assert.match(controller.message.text, /was cancelled. Nothing has changed/);
+  assert.deepEqual(shown(), [1, 0, 0, 0]);
 });
 
 test('a segmentation that holds something when its work begins is given as well', async () => {
@@ -241,7 +250,7 @@ test('a yes holds for one loading', async () => {
 test('why there is no connection is said, and the last word counts', async () => {
   const controller = controllerWith({ info: async () => { throw Object.assign(new Error('Log in first.'), { status: 401 }); } });
   await controller.train();
-  assert.deepEqual([controller.info, controller.watching.lost], [null, 'Log in first.']);
+  assert.deepEqual([controller.canSave, controller.watching.lost], [false, 'Log in first.']);
   controller.server.info = async () => { throw Object.assign(new Error('gone'), { status: 0 }); };
   await controller.train();
   assert.match(controller.watching.lost, /does not answer/);
@@ -277,7 +286,7 @@ test('the next slice to check is one of the plane that was propagated, and confi
   assert.equal(controller.message.text, 'liver, 20 % sure: correct it, or press Slice is right.');
   controller.confirmSlice();
   assert.deepEqual([session.touched.slices(1, 2), shown.at(-1)], [[0, 3], [2, 2]]);
-  assert.match(controller.message.text, /^Slice 3 is yours. liver, 80 % sure: correct/);
+  assert.match(controller.message.text, /^Slice 3 is yours: liver. liver, 80 % sure: correct/);
   controller.confirmSlice();
   images[1].set([0, 0]); // as if it had not been found there
   session.known.set([0, 0], 2);
@@ -286,13 +295,13 @@ test('the next slice to check is one of the plane that was propagated, and confi
   assert.equal(controller.message.text, 'No liver found, 90 % sure: paint it, or press Slice is right.');
   controller.confirmSlice();
   assert.deepEqual(session.touched.slices(1, 2), [0, 1, 2, 3]);
-  assert.equal(controller.message.text, 'Slice 1 is yours. You have looked at every slice.');
+  assert.equal(controller.message.text, 'Slice 1 is yours: liver. You have looked at every slice.');
   assert.equal(controller.canConfirm, false);
 });
 
 test('undo at once takes back a stroke that was not noticed yet', () => {
   const controller = controllerWith({}, { undo: () => ({ what: 'painting', slice: null }) });
-  controller.session.notice = () => { controller.session.history.last = {}; };
+  controller.session.notice = () => { controller.session.history.last = { what: 'painting' }; };
   controller.undo();
   assert.equal(controller.message.text, 'The last painting was taken back.');
 });
@@ -326,4 +335,103 @@ test('of a propagation nothing is taken for structures that were deleted meanwhi
   assert.match(controller.message.text, /deleted meanwhile/);
   assert.deepEqual(images.map(pixels => [...pixels]), [[0, 0], [1, 0]]);
   assert.deepEqual(session.report.structures, {});
+});
+
+test('of two presses of Train one counts, and the panel says what it does', async () => {
+  let asked = 0;
+  let arrive;
+  const train = () => new Promise(resolve => { asked += 1; arrive = resolve; });
+  const controller = controllerWith({ train });
+  const first = controller.train();
+  assert.deepEqual([controller.message.text, controller.ordering], ['Training begins…', true]);
+  await controller.train();
+  arrive();
+  await first;
+  assert.deepEqual([asked, controller.message.text, controller.ordering], [1, 'Training has begun.', false]);
+});
+
+/** A controller on a label map of 4 x 1 x 3 voxels with two structures; the server answers with these reports. */
+function controllerOfTwo(...reports) {
+  const dims = [4, 1, 3];
+  const { labelmap, images } = labelmapOf(dims);
+  const session = new Session({ SeriesInstanceUID: '1.2', imageIds: [0, 1, 2] }, labelmap, () => {});
+  session.stop();
+  const infer = async () => ({ params: { report: { structures: reports.shift() }, latencies: { total: 1 } }, file: niftiOf(dims) });
+  const controller = controllerWith({ infer });
+  controller.session = session;
+  const structures = [1, 2].map(value => ({ value, name: ['liver', 'spleen'][value - 1], active: value === 1, color: [] }));
+  Object.assign(controller.viewer, { structures: () => structures, showSlice: () => true, currentSlice: () => 1 });
+  return { controller, session, images, structures };
+}
+
+const foundOn1 = (value, sure, gain) =>
+  ({ value, painted: [0], first: 0, last: 2, confidence: { 1: sure }, gain: { 1: gain } });
+
+test('Slice is right names all structures that it confirms', async () => {
+  const both = { liver: foundOn1(1, 0.3, 0.5), spleen: foundOn1(2, 0.35, 0.1) };
+  const { controller, session, images } = controllerOfTwo(both);
+  images[0].set([1, 1, 2, 2]);
+  await controller.propagate();
+  controller.nextToCheck();
+  assert.equal(controller.message.text, 'No liver found, 30 % sure: paint it, or press Slice is right (for spleen, too).');
+  assert.deepEqual(controller.toConfirm, ['liver', 'spleen']);
+  controller.confirmSlice();
+  assert.match(controller.message.text, /^Slice 1 is yours: liver, spleen\./);
+  assert.deepEqual([1, 2].map(value => session.touched.has(value, 2, 1)), [true, true]);
+});
+
+test('a structure that is propagated alone leaves what is known of the others, along the same axis', async () => {
+  const { controller, session, images, structures } = controllerOfTwo(
+    { liver: foundOn1(1, 0.3, 0.5) }, { spleen: foundOn1(2, 0.9, 0.1) }, { spleen: { ...foundOn1(2, 0.8, 0.1), confidence: {} } });
+  images[0].set([1, 1, 0, 0]);
+  await controller.propagate();
+  images[0].set([1, 1, 2, 2]);
+  structures.forEach(each => { each.active = each.value === 2; });
+  controller.choice = { ...controller.choice, scope: 'active' };
+  await controller.propagate();
+  assert.deepEqual(controller.confidences, [{ slice: 1, confidence: 0.3 }]);
+  controller.nextToCheck();
+  assert.match(controller.message.text, /liver found, 30 % sure/);
+  session.report = { ...session.report, axis: 0 };
+  await controller.propagate();
+  assert.deepEqual(Object.keys(session.report.structures), ['2']);
+});
+
+test('a structure that was renamed after the propagation is asked about by its name', async () => {
+  const { controller, images, structures } = controllerOfTwo({ liver: foundOn1(1, 0.3, 0.5) });
+  images[0].set([1, 1, 0, 0]);
+  await controller.propagate();
+  structures[0].name = 'lobe';
+  controller.nextToCheck();
+  assert.match(controller.message.text, /^No lobe found/);
+});
+
+test('a locked structure is neither propagated nor changed, and the panel says so', async () => {
+  const found = { liver: foundOn1(1, 0.3, 0.5), spleen: foundOn1(2, 0.9, 0.1) };
+  const { controller, session, images, structures } = controllerOfTwo({ liver: found.liver }, found, found);
+  const { infer } = controller.server;
+  const sent = [];
+  controller.server.infer = async (model, uid, params, ...rest) => {
+    sent.push(params.structures);
+    const reply = await infer(model, uid, params, ...rest);
+    new Uint8Array(reply.file, 352).set([0, 0, 0, 0, 1, 1, 2, 2]);
+    return reply;
+  };
+  images[0].set([1, 1, 2, 2]);
+  structures[1].locked = true;
+  await controller.propagate();
+  assert.deepEqual([sent[0], [...images[1]]], [['liver'], [1, 1, 0, 0]]);
+  assert.match(controller.message.text, /^liver: .*spleen was left as it is: it is locked/);
+  controller.choice = { ...controller.choice, scope: 'active' };
+  structures.forEach(each => { each.active = each.value === 2; });
+  await controller.propagate();
+  assert.equal(controller.message.text, "Locked in OHIF's segmentation tab: spleen. Unlock it there first.");
+
+  controller.choice = { ...controller.choice, scope: 'all' };
+  structures[1].locked = false;
+  const propagated = controller.propagate();
+  structures[1].locked = true; // while it is under way
+  await propagated;
+  assert.deepEqual([sent[1], [...images[1]]], [['liver', 'spleen'], [1, 1, 0, 0]]);
+  assert.deepEqual(Object.keys(session.report.structures), ['1']);
 });

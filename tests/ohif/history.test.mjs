@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { History } from '../../apps/slmsam2/ohif/history.js';
-import { pointer } from '../../apps/slmsam2/ohif/pointer.js';
+import { onPress, pointer, watchPointer } from '../../apps/slmsam2/ohif/pointer.js';
 import { Session } from '../../apps/slmsam2/ohif/session.js';
 import { labelmapOf } from './made_up.mjs';
 
@@ -49,7 +49,7 @@ test('strokes, a propagation and a correction are taken back one by one, and don
     session.redo();
     assert.deepEqual([shown(), touched()], [states[step], given[step]]);
   }
-  assert.equal(session.report.structures.liver.value, 1);
+  assert.equal(session.report.structures[1].confidence[2], 0.5);
   assert.equal(session.redo(), null);
 });
 
@@ -136,4 +136,49 @@ test('only what changes voxels is to be submitted', () => {
   session.undo();
   session.undo();
   assert.equal(session.unsaved, true);
+});
+
+test('undo of a propagation brings back what had been looked at before it', () => {
+  const { session, paint } = work();
+  paint(0, [1, 0, 0]);
+  propagate(session);
+  session.seen.add(1).add(2);
+  propagate(session);
+  assert.deepEqual([...session.seen], []);
+  session.undo();
+  assert.deepEqual([...session.seen], [1, 2]);
+});
+
+test('of a structure that is deleted nothing comes back, and the strokes of the others do', () => {
+  const { session, paint, shown } = work();
+  session.keepOnly(new Set([1, 2]));
+  paint(0, [1, 1, 0]);
+  paint(0, [2, 1, 2]); // also over the first one
+  paint(1, [0, 2, 0]); // of the second one alone
+  paint(2, [1, 0, 0]);
+  [0, 1].forEach(k => paint(k, k ? [0, 0, 0] : [0, 1, 0])); // as OHIF's menu deletes it
+  session.keepOnly(new Set([1]));
+  const states = [];
+  while (session.history.last) {
+    session.undo();
+    states.push(shown());
+  }
+  assert.deepEqual(states, ['010 000 000', '110 000 000', '000 000 000']);
+  while (session.history.next) session.redo();
+  assert.deepEqual([shown(), session.given.slices(2, 2), session.given.slices(1, 2)], ['010 000 100', [], [0, 2]]);
+});
+
+test('a press is told before what it paints, the button is held until it is let go', () => {
+  const listeners = {};
+  globalThis.window = { addEventListener: (type, listener) => { listeners[type] = listener; }, removeEventListener() {} };
+  const stop = watchPointer();
+  const told = [];
+  const end = onPress(target => told.push([target, pointer.down]));
+  listeners.pointerdown({ type: 'pointerdown', buttons: 1, isPrimary: true, target: 'image' });
+  listeners.pointerdown({ type: 'pointerdown', buttons: 1, isPrimary: false, target: 'a second finger' });
+  assert.deepEqual([told, pointer.down], [[['image', false]], true]);
+  listeners.pointerup({ type: 'pointerup', buttons: 0, isPrimary: true, target: 'image' });
+  assert.equal(pointer.down, false);
+  end();
+  stop();
 });

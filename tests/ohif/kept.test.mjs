@@ -7,7 +7,7 @@ globalThis.window = {
   removeEventListener() {},
 };
 mock.method(console, 'error', () => {});
-const { visit } = await import('./visit.mjs');
+const { SERIES, visit } = await import('./visit.mjs');
 const { running } = await import('../../apps/slmsam2/ohif/running.js');
 
 test('painting that was not submitted comes back when its series is opened again', async () => {
@@ -135,5 +135,52 @@ test('what was said is over when the user paints', async () => {
   images[1].set([1, 1]);
   controller.session.notice();
   assert.equal(controller.message.text, '');
+  leave();
+});
+
+/** Let OHIF drop the label images of a segmentation, as its full cache does. */
+function dropImages({ cornerstone: { cache } }, id) {
+  const { getImage } = cache;
+  cache.getImage = image => (image[0] === id ? undefined : getImage(image));
+}
+
+test('work whose label images OHIF has dropped takes no other work with it, and is kept as it was seen last', async () => {
+  const kept = new Map();
+  const first = await visit(kept);
+  first.images[0].set([1, 1]);
+  first.controller.session.notice();
+  await first.viewer.addSegmentation(null, [{ value: 1, name: 'kidney' }], 'Second');
+  await first.look();
+  first.segmentations[1].images[1].set([1, 0]);
+  dropImages(first.viewer, 'segmentation 0');
+  first.leave();
+  assert.deepEqual(kept.get('1.2 2').map(({ name, labels }) => [name, [...labels]]),
+    [['SLM-SAM 2', [1, 1, 0, 0]], ['Second', [0, 0, 1, 0]]]);
+});
+
+test('work whose label images OHIF has dropped comes back when its series is opened', async () => {
+  const { controller, viewer, images, segmentations, leave, look } = await visit(new Map());
+  images[0].set([1, 1]);
+  controller.session.notice();
+  dropImages(viewer, 'segmentation 0');
+  viewer.activeSeries = () => ({ SeriesInstanceUID: '1.3', imageIds: [0, 1] });
+  viewer.active = null;
+  await look();
+  assert.deepEqual([controller.following.kept.size, controller.unsaved], [1, true]);
+  viewer.activeSeries = () => SERIES;
+  await look();
+  assert.match(controller.message.text, /is back/);
+  assert.deepEqual(segmentations.at(-1).images.map(pixels => [...pixels]), [[1, 1], [0, 0]]);
+  assert.equal(controller.following.kept.size, 0);
+  leave();
+});
+
+test('a series whose label images are gone hinders no Next sample', async () => {
+  const nextSample = async () => ({ id: '2', StudyInstanceUID: '1' });
+  const { controller, viewer, leave } = await visit(new Map(), { server: { nextSample } });
+  dropImages(viewer, 'segmentation 0');
+  globalThis.window.location = { search: '' };
+  await controller.saving.nextSample();
+  assert.match(window.location.search, /SeriesInstanceUIDs=2/);
   leave();
 });

@@ -36,13 +36,27 @@ export function labelmapOf(dims, id = 'a') {
   return { labelmap: new Labelmap(id, cornerstone, tools), images };
 }
 
-/** @returns {ArrayBuffer} a NIfTI file of bytes, all 0 */
-export function niftiOf(dims) {
+/**
+ * @param {number[]} [values] of its first voxels
+ * @returns {ArrayBuffer} a NIfTI file of bytes, all others 0
+ */
+export function niftiOf(dims, values = []) {
   const file = new ArrayBuffer(352 + dims[0] * dims[1] * dims[2]);
   const header = new DataView(file);
   header.setInt32(0, 348, true);
   dims.forEach((size, axis) => header.setInt16(42 + 2 * axis, size, true));
   header.setInt16(70, 2, true);
   header.setFloat32(108, 352, true);
+  new Uint8Array(file, 352).set(values);
   return file;
+}
+
+/** A request that hangs until it is given up, as `fetch` does. */
+export function hanging(signal) {
+  return new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
+}
+
+/** After all that is under way now, or some ms later. */
+export function later(ms = 0) {
+  return new Promise(resolve => setTimeout(resolve, ms));
 }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
+import { menu } from '../../apps/slmsam2/ohif/part-propagate.js';
 import { serverState } from '../../apps/slmsam2/ohif/part-server.js';
 import { missingSupport } from '../../apps/slmsam2/ohif/support.js';
 import { trainingState } from '../../apps/slmsam2/ohif/training.js';
@@ -46,4 +47,25 @@ test('what is said of the server', () => {
 test('an OHIF that lacks something is named', () => {
   const sentence = missingSupport({ segmentationService: {} }, {});
   assert.match(sentence, /not supported.*segmentationService.addSegment.*cornerstoneTools/);
+});
+
+test('a menu that was chosen from by the mouse leaves the keys to the panel', () => {
+  const made = [];
+  globalThis.document = {
+    createElement: name => {
+      const listeners = {};
+      const node = { name, listeners, classList: { add() {} }, setAttribute() {}, append() {},
+        addEventListener: (type, listener) => { listeners[type] = listener; } };
+      made.push(node);
+      return node;
+    },
+  };
+  menu('Which way', { both: 'Both ways' });
+  const { listeners } = made.find(each => each.name === 'select');
+  const blurred = [true, false].filter(byKeys => {
+    let left = false;
+    listeners.change({ target: { matches: () => byKeys, blur: () => { left = true; } } });
+    return left;
+  });
+  assert.deepEqual(blurred, [false]);
 });

@@ -95,3 +95,29 @@ test('a saved label comes with the names of its structures', async () => {
   assert.deepEqual(saved.structures, [{ name: 'liver', id: 1 }]);
   assert.match(came.at(-1).url, /label=1.2&tag=final/);
 });
+
+test('an answer that breaks off on its way is a sentence', async () => {
+  const broken = createServer((request, response) => {
+    request.resume();
+    response.writeHead(200, { 'Content-Type': 'multipart/form-data; boundary=x', 'Content-Length': 100_000 });
+    response.write('--x\r\n');
+    setTimeout(() => response.destroy(), 20);
+  });
+  await new Promise(resolve => broken.listen(0, '127.0.0.1', resolve));
+  const far = new Server('browser-1', `http://127.0.0.1:${broken.address().port}`);
+  for (const ask of [() => far.infer('slmsam2', '1.2', {}, null), () => far.savedLabel('1.2'), () => far.info()]) {
+    await assert.rejects(ask(), /does not answer. Your painting is safe/);
+  }
+  broken.close();
+});
+
+test('a request that is given up ends though nobody answers', async () => {
+  const silent = createServer(request => request.resume());
+  await new Promise(resolve => silent.listen(0, '127.0.0.1', resolve));
+  const abort = new AbortController();
+  const asked = new Server('browser-1', `http://127.0.0.1:${silent.address().port}`).infer('slmsam2', '1.2', {}, null, abort.signal);
+  setTimeout(() => abort.abort(), 50);
+  await assert.rejects(asked);
+  silent.closeAllConnections();
+  silent.close();
+});

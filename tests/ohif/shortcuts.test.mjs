@@ -47,3 +47,10 @@ test('a press beside a field or menu ends typing there', () => {
   mousedown({ target: {} });
   assert.equal(left, 1);
 });
+
+test('keys work where another script is typed, and go by their letter where a Latin one is', () => {
+  const { press } = keys();
+  assert.deepEqual([press('з', { code: 'KeyP' }), press('Г', { code: 'KeyU', shiftKey: true })], ['propagate', 'redo']);
+  assert.deepEqual([press('y', { code: 'KeyZ' }), press('z', { code: 'KeyY' })], ['confirmSlice', '']); // a German keyboard
+  assert.equal(press('Enter', { code: 'Enter' }), '');
+});

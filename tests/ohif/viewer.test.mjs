@@ -32,3 +32,24 @@ test('a segmentation whose images went when its study was left is passed over', 
   assert.equal(await viewerWith([gone], []).segmentationOf(SERIES, []), 'new');
   assert.equal(await viewerWith([gone], ['a']).segmentationOf(SERIES, []), 'gone');
 });
+
+test('a tool for the left mouse button is told, however it was chosen', () => {
+  const viewer = viewerWith([], []);
+  viewer.cornerstone.eventTarget = new EventTarget();
+  let told = 0;
+  const end = viewer.onTool(() => { told += 1; });
+  const activate = mouseButton => viewer.cornerstone.eventTarget.dispatchEvent(Object.assign(
+    new Event('CORNERSTONE_TOOLS_TOOL_ACTIVATED'), { detail: { toolBindingsOptions: { bindings: [{ mouseButton }] } } }));
+  [1, 2, 1].forEach(activate);
+  end();
+  activate(1);
+  assert.equal(told, 2);
+});
+
+test('what is locked is locked again when it comes back', async () => {
+  const viewer = viewerWith([], []);
+  let made;
+  viewer.services.segmentationService.createLabelmapForDisplaySet = async (_, { segments }) => { made = segments; };
+  await viewer.addSegmentation(SERIES, [{ value: 1, name: 'liver', locked: true }, { value: 2, name: 'spleen' }], 'Second');
+  assert.deepEqual([made[1].locked, made[2].locked], [true, undefined]);
+});

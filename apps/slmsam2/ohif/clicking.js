@@ -1,8 +1,8 @@
 // Drawing a slice by clicks: each click asks the server anew, one request at a time.
+import { Asking } from './asking.js';
 import { readLabels } from './nifti.js';
 import { drawnOn, isSamePlace, listenForPoints, pointModel, pointRequest, withPoint } from './points.js';
-
-export const NO_STRUCTURE = 'Add a structure first.';
+import { unlocked } from './structures.js';
 
 export class Clicking {
   /**
@@ -14,10 +14,13 @@ export class Clicking {
     this.attempt = attempt;
     /** @type {import('./points.js').Clicked|null} */
     this.clicked = null;
-    /** @type {{before: import('./points.js').Before|null}} null until the first of the points is asked for */
-    this.placing = { before: null };
-    /** of all points that are under way; `waiting`: how many */
-    this.forgotten = { over: false, waiting: 0 };
+    /**
+     * The points of one place; `before`: null until the first of them is asked for.
+     * @type {{before: import('./points.js').Before|null, newest: import('./points.js').Clicked|null}}
+     */
+    this.placing = { before: null, newest: null };
+    /** of all points that are under way; `waiting`: how many; `asking`: the one that the server draws */
+    this.forgotten = { over: false, waiting: 0, asking: null };
     /** points that are still to be answered */
     this.waiting = 0;
     this.last = Promise.resolve();
@@ -42,7 +45,15 @@ export class Clicking {
     const { session, viewer } = this.controller;
     if (this.active) this.end();
     else if (session && this.model) {
-      this.stop = listenForPoints(viewer, session.series, session.labelmap.grid, point => this.#add(session, point));
+      const add = point => this.attempt(async () => this.#add(session, point));
+      const stops = [
+        listenForPoints(viewer, session.series, session.labelmap.grid, add),
+        viewer.onTool(() => {
+          this.end();
+          this.controller.changed();
+        }),
+      ];
+      this.stop = () => stops.forEach(stop => stop());
     }
   }
 
@@ -55,23 +66,21 @@ export class Clicking {
   /** The points that were placed are no longer meant; what is still to be answered of them changes nothing. */
   forget() {
     this.forgotten.over = true;
-    this.forgotten = { over: false, waiting: 0 };
+    this.forgotten.asking?.giveUp();
+    this.forgotten = { over: false, waiting: 0, asking: null };
     this.clicked = null;
   }
 
+  /** @throws {Error} with a sentence for the user: there is no structure that may be drawn */
   #add(session, point) {
     const { activeStructure } = this.controller;
-    if (!activeStructure) {
-      this.attempt(async () => { throw new Error(NO_STRUCTURE); });
-      return;
-    }
-    const placed = { ...point, value: activeStructure.value };
-    if (!isSamePlace(this.clicked, placed)) this.placing = { before: null };
-    this.clicked = withPoint(this.clicked, placed);
+    const [{ value }] = unlocked(activeStructure ? [activeStructure] : []);
+    const placed = { ...point, value };
+    if (!isSamePlace(this.clicked, placed)) this.placing = { before: null, newest: null };
+    this.clicked = this.placing.newest = withPoint(this.clicked, placed);
     const { clicked, placing, forgotten } = this;
     this.waiting += 1;
     forgotten.waiting += 1;
-    this.controller.dispatchEvent(new Event('change'));
     this.last = this.last.then(() => this.attempt(async () => {
       try {
         await this.#ask(session, clicked, placing, forgotten);
@@ -82,19 +91,38 @@ export class Clicking {
     }));
   }
 
+  /**
+   * @returns {import('./structures.js').Structure|undefined} of the series that was clicked; it may be deleted meanwhile
+   * @throws {Error} with a sentence for the user: it is locked
+   */
+  #structure(session, { value }) {
+    const structure = this.controller.structuresOf(session).find(each => each.value === value);
+    return structure && unlocked([structure])[0];
+  }
+
+  /** Points that were placed since on the same slice go along with the last of them: it alone is asked for. */
   async #ask(session, clicked, placing, forgotten) {
-    if (forgotten.over) return;
+    if (forgotten.over || placing.newest !== clicked) return;
     session.notice();
-    const asked = session.sliceNow(clicked);
-    placing.before ??= asked;
+    placing.before ??= session.sliceNow(clicked);
     const { dims } = session.labelmap;
-    const structure = this.controller.structures.find(each => each.value === clicked.value);
+    const structure = this.#structure(session, clicked);
     if (!structure) return; // deleted meanwhile
     const { params, labels } = pointRequest(clicked, structure.name, placing.before, dims);
-    const { file } = await this.controller.server.infer(this.model, session.uid, params, labels);
-    const { data } = await readLabels(file);
-    if (forgotten.over) return;
-    session.notice();
-    session.draw(drawnOn(session.known, data, dims, clicked, asked), clicked, placing.before);
+    const asked = session.sliceNow(clicked);
+    session.drawing.add(asked);
+    forgotten.asking = new Asking(this.controller.server);
+    try {
+      const { file } = await forgotten.asking.infer(this.model, session.uid, params, labels);
+      const { data } = await readLabels(file);
+      if (forgotten.over || !this.#structure(session, clicked)) return;
+      session.notice();
+      session.draw(drawnOn(session.known, data, dims, clicked, asked), clicked, placing);
+    } catch (error) {
+      if (!forgotten.over) throw error;
+    } finally {
+      session.drawing.delete(asked);
+      forgotten.asking = null;
+    }
   }
 }

@@ -4,12 +4,23 @@
  * @typedef {Record<string, {value: number, painted: number[], first: number|null, last: number|null,
  *   confidence: Record<string, number>, gain: Record<string, number>}>} Structures of the reply's report, by name;
  *   gain: what correcting a slice should bring
- * @typedef {{axis: import('./touched.js').Axis, structures: Structures}} Report along the axis slices are counted
+ * @typedef {{axis: import('./touched.js').Axis, structures: Structures}} Report along the axis slices are counted; by
+ *   value, as names may change
  * @typedef {{slice: number, confidence: number}} SliceConfidence
  */
 
 /** @type {Report} */
 export const NO_REPORT = { axis: 2, structures: {} };
+
+/**
+ * @param {Report} report
+ * @param {number[]} gone values of structures that were deleted
+ * @returns {Report} of the others
+ */
+export function withoutThem({ axis, structures }, gone) {
+  const left = Object.entries(structures).filter(([, { value }]) => !gone.includes(value));
+  return { axis, structures: Object.fromEntries(left) };
+}
 
 /**
  * One entry per slice that was looked at: the least sure structure counts.
@@ -34,18 +45,18 @@ export function sliceConfidences(structures) {
  * @param {Structures} structures
  * @param {Set<number>} seen slices that were looked at
  * @param {(value: number, slice: number) => boolean} isGiven whether a structure was painted, changed or confirmed there
- * @returns {{slice: number, name: string}|null} and the structure that is to be looked at; null: all have been
+ * @returns {{slice: number, value: number}|null} and the structure that is to be looked at; null: all have been
  */
 export function nextToCheck(structures, seen, isGiven) {
   let best = null;
   let most = 0;
-  for (const [name, { value, painted, gain }] of Object.entries(structures)) {
+  for (const { value, painted, gain } of Object.values(structures)) {
     const right = [...seen].map(slice => ({ slice, reach: Math.max(1, distance(slice, painted)) }));
     for (const [key, brings] of Object.entries(gain)) {
       const slice = Number(key);
       if (seen.has(slice) || isGiven(value, slice)) continue;
       const left = right.reduce((part, each) => Math.min(part, Math.abs(slice - each.slice) / each.reach), 1);
-      if (brings * left > most) [best, most] = [{ slice, name }, brings * left];
+      if (brings * left > most) [best, most] = [{ slice, value }, brings * left];
     }
   }
   return best;

@@ -4,9 +4,9 @@ import { nextToCheck, sliceConfidences } from './confidence.js';
 import { Following } from './following.js';
 import { Propagation } from './propagation.js';
 import { Saving } from './saving.js';
-import { NO_VIEWPORT, confirmed, doneAgain, found, notAsked, takenBack, toCheck } from './sentences.js';
+import { NO_VIEWPORT, confirmed, doneAgain, found, leftLocked, notAsked, takenBack, toCheck } from './sentences.js';
 import { POINTS } from './session.js';
-import { checkName, checkStructures } from './structures.js';
+import { checkName, checkStructures, nextValue, unlocked } from './structures.js';
 import { Watching } from './watching.js';
 
 const MODEL = 'slmsam2';
@@ -36,6 +36,8 @@ export class Controller extends EventTarget {
     /** @type {{done: number, total: number}} */
     this.progress = { done: 0, total: 0 };
     this.message = { text: '', failed: false };
+    /** whether the server was told to begin or to end a training, and has not answered yet */
+    this.ordering = false;
     /** @type {{scope: 'all'|'active', direction: import('./request.js').Direction, limit: number|null}} */
     this.choice = { scope: 'all', direction: 'both', limit: null };
     /** of the tools: radius of brush and eraser, mm; intensities that the threshold brush takes */
@@ -46,6 +48,7 @@ export class Controller extends EventTarget {
   start() {
     const end = this.following.start(this.watching.look()); // the first segmentation takes the server's structures
     return () => {
+      this.cancel();
       this.watching.stop();
       this.clicking.end();
       this.clicking.forget();
@@ -54,12 +57,18 @@ export class Controller extends EventTarget {
     };
   }
 
+  /** @returns {any|null} the server's last /info/ */
   get info() {
     return this.watching.info;
   }
 
   get structures() {
-    return this.session ? this.viewer.structures(this.session.labelmap.id) : [];
+    return this.session ? this.structuresOf(this.session) : [];
+  }
+
+  /** Those of a session that is shown or not; none, if its segmentation was deleted. */
+  structuresOf({ labelmap: { id } }) {
+    return this.viewer.hasSegmentation(id) ? this.viewer.structures(id) : [];
   }
 
   get activeStructure() {
@@ -71,11 +80,16 @@ export class Controller extends EventTarget {
   }
 
   get canPropagate() {
-    return Boolean(this.session && this.info?.models?.[MODEL] && !this.propagation);
+    return Boolean(this.session && this.watching.connected && this.info.models?.[MODEL] && !this.#replaces);
   }
 
   get canUndo() {
-    return Boolean((this.session?.history.last || this.clicking.pending) && !this.propagation);
+    return this.undoes !== null && !this.propagation;
+  }
+
+  /** @returns {string|null} the kind of step that Undo takes back; null: there is none */
+  get undoes() {
+    return this.clicking.pending ? POINTS : this.session?.history.last?.what ?? null;
   }
 
   get canRedo() {
@@ -89,12 +103,18 @@ export class Controller extends EventTarget {
 
   /** Whether something was found on the slice that is shown, and is not given there. */
   get canConfirm() {
+    return this.toConfirm.length > 0;
+  }
+
+  /** @returns {string[]} names of the structures that `confirmSlice` is about: all found on this slice, and not given */
+  get toConfirm() {
     const { session, currentSlice } = this;
-    return session !== null && currentSlice !== null && !this.propagation && session.openAt(currentSlice).length > 0;
+    if (!session || currentSlice === null || this.propagation) return [];
+    return this.#namesOf(session.openAt(currentSlice));
   }
 
   get canSave() {
-    return Boolean(this.session && this.info && !this.propagation && !this.saving.busy);
+    return Boolean(this.session && this.watching.connected && !this.propagation && !this.saving.busy);
   }
 
   get unsaved() {
@@ -121,9 +141,7 @@ export class Controller extends EventTarget {
   /** @param {string} name empty: one is made up */
   addStructure(name) {
     this.#try(() => {
-      const values = this.structures.map(each => each.value);
-      const value = Math.max(0, ...values) + 1;
-      if (value > 254) throw new Error('There are 254 structures: that is as many as a label map holds.');
+      const value = nextValue(this.structures);
       checkName(this.structures, name, value);
       this.viewer.addStructure(this.#id, value, name || `Structure ${value}`);
     });
@@ -150,7 +168,7 @@ export class Controller extends EventTarget {
   async propagate() {
     const { scope, direction, limit } = this.choice;
     const { session } = this;
-    if (!session || this.propagation) return;
+    if (!session || this.#replaces) return;
     const named = this.structures;
     this.propagation = new Propagation(this.server, MODEL, progress => {
       this.progress = progress;
@@ -160,9 +178,12 @@ export class Controller extends EventTarget {
     this.say('');
     await this.#try(async () => {
       checkStructures(this.structures);
-      const structures = scope === 'active' ? [this.activeStructure] : named;
-      const { reply, leftOut } = await this.propagation.run(session, { structures, named, direction, limit });
-      this.say([found(reply), ...leftOut.map(notAsked)].join(' '));
+      const chosen = scope === 'active' ? [this.activeStructure] : named;
+      const lockedOf = () => this.structuresOf(session).filter(each => each.locked);
+      const structures = unlocked(chosen);
+      const { reply, leftOut } = await this.propagation.run(session, { structures, named, direction, limit }, lockedOf);
+      const locked = lockedOf().filter(({ value }) => session.touched.byValue.has(value));
+      this.say([found(reply), ...leftOut.map(notAsked), ...locked.map(leftLocked)].join(' '));
     });
     this.propagation = null;
     this.watching.look();
@@ -170,9 +191,7 @@ export class Controller extends EventTarget {
   }
 
   cancel() {
-    const cancelled = this.#try(() => this.propagation?.cancel());
-    this.changed(); // it is shown before the server answers
-    return cancelled;
+    return this.propagation?.cancel();
   }
 
   /** What was done last is taken back: a stroke that was not noticed yet, points that are not answered yet. */
@@ -207,23 +226,24 @@ export class Controller extends EventTarget {
   /** What is drawn on the slice that is shown is right; then on to the next one. */
   confirmSlice() {
     if (!this.canConfirm) return;
-    const slice = this.currentSlice;
+    const { currentSlice: slice, toConfirm } = this;
     this.clicking.forget();
     this.session.confirm(slice);
-    this.say(`${confirmed(slice)} ${this.#goToNext()}`);
+    this.say(`${confirmed(slice, toConfirm)} ${this.#goToNext()}`);
   }
 
-  async train() {
-    await this.#try(async () => {
+  train() {
+    return this.#order('Training begins…', async () => {
       await this.server.train(this.watching.training.trainer);
       this.say('Training has begun.');
     });
-    await this.watching.look();
   }
 
-  async stopTraining() {
-    await this.#try(() => this.server.stopTraining());
-    await this.watching.look();
+  stopTraining() {
+    return this.#order('Training ends…', async () => {
+      await this.server.stopTraining();
+      this.say('');
+    });
   }
 
   /**
@@ -251,11 +271,17 @@ export class Controller extends EventTarget {
     const { given } = session;
     const next = nextToCheck(structures, session.seen, (value, slice) => given.has(value, axis, slice));
     if (next === null) return 'You have looked at every slice.';
-    const { name, slice } = next;
-    const { value, confidence } = structures[name];
+    const { value, slice } = next;
     session.axis = axis;
     if (!this.#shows(slice)) return NO_VIEWPORT;
-    return toCheck(name, confidence[slice], session.isOn(value, axis, slice));
+    const [name] = this.#namesOf([value]);
+    const others = this.#namesOf(session.openAt(slice).filter(each => each !== value));
+    return toCheck(name, structures[value].confidence[slice], session.isOn(value, axis, slice), others);
+  }
+
+  /** @returns {string[]} the names that structures have now */
+  #namesOf(values) {
+    return this.structures.filter(each => values.includes(each.value)).map(each => each.name);
   }
 
   /** Go to a slice; one of the plane that was propagated counts as looked at. Whether any viewport shows it. */
@@ -266,8 +292,24 @@ export class Controller extends EventTarget {
     return isShown;
   }
 
+  /** Whether a result or a saved label is on its way, beside which no result may come in. */
+  get #replaces() {
+    return this.propagation !== null || this.saving.busy === 'load';
+  }
+
   get #id() {
     return this.session.labelmap.id;
+  }
+
+  /** Begin or end a training, one order at a time. */
+  async #order(sentence, action) {
+    if (this.ordering) return;
+    this.ordering = true;
+    this.say(sentence);
+    await this.#try(action);
+    await this.watching.look();
+    this.ordering = false;
+    this.changed();
   }
 
   /** Do something; what goes wrong is shown as its sentence. */

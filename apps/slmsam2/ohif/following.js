@@ -1,11 +1,14 @@
 // Follows OHIF: which series and which segmentation the user works on, and a session for each.
 import { drop, keptOf, leave, resume } from './kept.js';
 import { Labelmap } from './labelmap.js';
-import { BACK, othersUnsaved } from './sentences.js';
+import { onPress } from './pointer.js';
+import { BACK, TURNED, othersUnsaved } from './sentences.js';
 import { Session } from './session.js';
+import { planeOf } from './shown.js';
 import { firstStructures } from './structures.js';
 
 const CALM = 30; // ms: OHIF changes several things at once
+const PATIENCE = 5000; // ms that the server has to name its structures
 
 export class Following {
   /**
@@ -19,24 +22,28 @@ export class Following {
     this.kept = kept;
     /** @type {Map<string, Session>} by the segmentation's id */
     this.sessions = new Map();
+    /** @type {string|null} the series that was worked on last */
+    this.uid = null;
     this.timer = 0;
     this.stopped = false;
+    /** whether nothing was looked for yet: the server is asked for its structures first */
+    this.waiting = true;
     /** what is under way; one after the other, or a series would get two segmentations */
     this.syncing = Promise.resolve();
   }
 
   /**
-   * @param {Promise<void>} ready what is awaited before the first segmentation is made
+   * @param {Promise<void>} ready what is awaited, for a while, before the first segmentation is made
    * @returns {() => void} ends it, and keeps what is not submitted
    */
   start(ready) {
     const { viewer } = this.controller;
-    const stop = viewer.onChange(() => this.#syncSoon());
-    this.syncing = ready;
+    const stops = [viewer.onChange(() => this.#syncSoon()), onPress(target => this.#pressed(target))];
+    this.syncing = Promise.race([ready, new Promise(resolve => setTimeout(resolve, PATIENCE))]);
     this.#syncSoon();
     return () => {
       this.stopped = true;
-      stop();
+      stops.forEach(stop => stop());
       clearTimeout(this.timer);
       for (const session of this.sessions.values()) leave(session, viewer, this.kept);
       this.sessions.clear();
@@ -45,7 +52,7 @@ export class Following {
 
   /** Whether anything is not submitted. */
   get unsaved() {
-    return this.kept.size > 0 || [...this.sessions.values()].some(session => session.unsaved);
+    return this.kept.size > 0 || [...this.sessions.values()].some(each => each.unsaved || each.submitting);
   }
 
   /** Leave everything as it is: nothing is asked about, and nothing comes back. */
@@ -69,27 +76,52 @@ export class Following {
   }
 
   async #sync() {
-    const { controller } = this;
-    const { viewer } = controller;
+    this.waiting = false;
+    this.#leaveGone();
+    const series = this.controller.viewer.activeSeries();
+    /** @type {Session|null} */
+    let session = null;
+    let isBack = false;
+    try {
+      isBack = series !== null && await this.#bringBack(series);
+      session = series && await this.#sessionOf(series);
+    } finally { // a series that cannot be opened leaves none to go on with
+      if (!this.stopped) this.#goOn(session, isBack);
+    }
+  }
+
+  /** End the work on segmentations that were deleted, or whose voxels OHIF has dropped; of the latter it comes back. */
+  #leaveGone() {
+    const { viewer } = this.controller;
     for (const [id, session] of this.sessions) {
-      if (viewer.hasSegmentation(id)) continue;
-      session.stop();
+      if (viewer.hasSegmentation(id) && session.labelmap.isThere) continue;
+      leave(session, viewer, this.kept);
       this.sessions.delete(id);
     }
-    const series = viewer.activeSeries();
-    const isBack = series && await this.#bringBack(series);
-    const id = series && await viewer.segmentationOf(series, firstStructures(controller.info));
-    if (this.stopped) return;
-    if (id) this.#begin(id, series);
-    const session = this.sessions.get(id) ?? null;
+  }
+
+  /** @returns {Promise<Session|null>} of the segmentation that the user paints into; null: there is none yet */
+  async #sessionOf(series) {
+    const { viewer, info } = this.controller;
+    const id = await viewer.segmentationOf(series, firstStructures(info));
+    return id && !this.stopped ? this.#begin(id, series) : null;
+  }
+
+  /** The panel is on this session from now on. */
+  #goOn(session, isBack) {
+    const { controller } = this;
     const isOther = session !== controller.session;
     controller.session = session;
     if (isOther) {
       controller.clicking.end();
       controller.say(isBack ? BACK : this.#moved(session));
     }
+    if (session && session.uid !== this.uid) {
+      this.uid = session.uid;
+      controller.choice = { ...controller.choice, limit: null }; // a slice of the series before
+    }
     session?.notice(); // what was deleted of a structure, before the structure is forgotten
-    if (session) this.#forgetDeleted(id);
+    if (session) this.#forgetDeleted(session.labelmap.id);
     controller.changed();
   }
 
@@ -98,7 +130,7 @@ export class Following {
     if (!this.sessions.has(id)) {
       const { viewer } = this.controller;
       const labelmap = new Labelmap(id, viewer.cornerstone, viewer.tools);
-      this.sessions.set(id, new Session(series, labelmap, () => this.#painted(id)));
+      this.sessions.set(id, new Session(series, labelmap, isTurned => this.#painted(id, isTurned)));
     }
     return this.sessions.get(id);
   }
@@ -133,9 +165,17 @@ export class Following {
   }
 
   /** The user has changed something: what was said before is over. */
-  #painted(id) {
+  #painted(id, isTurned = false) {
     this.#forgetDeleted(id);
-    this.controller.say('');
+    this.controller.say(isTurned ? TURNED : '');
+  }
+
+  /** A press begins a stroke, if it is on a viewport. */
+  #pressed(target) {
+    for (const session of this.sessions.values()) {
+      const viewport = this.controller.viewer.viewportsOf(session.series).find(each => each.element.contains(target));
+      session.begin(viewport ? planeOf(viewport, session.labelmap.grid) : null);
+    }
   }
 
   #forgetDeleted(id) {

@@ -5,8 +5,12 @@
  * @typedef {object} Grid the voxels of a series
  * @property {import('./touched.js').Dims} dims
  * @property {Vector} origin centre of voxel (0, 0, 0), mm
- * @property {[Vector, Vector, Vector]} steps from one voxel to the next along i, j and k, mm
+ * @property {[Vector, Vector, Vector]} steps from one voxel to the next along i, j and k, mm; along k on the average
+ * @property {Vector[]} positions centre of voxel (0, 0) of each slice, mm
+ * @property {string[]} sources name of each slice's image
  */
+
+const COSINE = Math.cos(Math.PI / 180);
 
 export const add = (a, b) => /** @type {Vector} */ (a.map((x, n) => x + b[n]));
 export const subtract = (a, b) => /** @type {Vector} */ (a.map((x, n) => x - b[n]));
@@ -53,6 +57,13 @@ export function toWorld(voxel, { origin, steps }) {
  * @returns {import('./touched.js').Axis} the voxel axis that comes closest to it
  */
 export function axisAlong(normal, { steps }) {
-  const cosines = steps.map(step => Math.abs(dot(step, normal)) / Math.sqrt(dot(step, step)));
+  const cosines = steps.map(step => cosine(step, normal));
   return /** @type {import('./touched.js').Axis} */ (cosines.indexOf(Math.max(...cosines)));
 }
+
+/** Whether a plane lies across a voxel axis, to one degree. */
+export function isAcross(normal, { steps }, axis) {
+  return cosine(steps[axis], normal) > COSINE;
+}
+
+const cosine = (step, normal) => Math.abs(dot(step, normal)) / Math.sqrt(dot(step, step) * dot(normal, normal));

@@ -1,15 +1,17 @@
 // What was done, step by step, to be taken back and done again.
-import { applied, reverted } from './merge.js';
+import { withoutThem } from './confidence.js';
+import { applied, joined, reverted, without } from './merge.js';
 
 const MOST_STEPS = 200;
 const MOST_VOXELS = 5e7; // changed in all steps: 6 bytes each
 
 /**
- * @typedef {object} Facts what is known beside the label map; none of it is changed in place
+ * @typedef {object} Facts what is known beside the label map; replaced, not changed in place
  * @property {import('./touched.js').Touched} loaded
  * @property {import('./touched.js').Touched} touched
  * @property {import('./confidence.js').Report} report
  * @property {import('./touched.js').Axis} axis
+ * @property {Set<number>} seen grows until the next propagation
  * @typedef {object} Step
  * @property {string} what it was, for the user
  * @property {number|null} slice that it was on; null: several
@@ -40,8 +42,9 @@ export class History {
   /** @param {Step} step */
   add(step) {
     const { last } = this;
-    if (last && step.part && last.part === step.part) step.before = this.done.pop().before;
-    this.done.push(step);
+    const isOne = last && step.part && last.part === step.part;
+    if (isOne) this.done.pop();
+    this.done.push(isOne ? { ...step, before: last.before, change: joined(last.change, step.change) } : step);
     this.undone = [];
     let voxels = this.done.reduce((sum, { change }) => sum + change.voxels.length, 0);
     while (this.done.length > MOST_STEPS || (voxels > MOST_VOXELS && this.done.length > 1)) {
@@ -71,8 +74,21 @@ export class History {
     return { step, labels: applied(labels, step.change), facts: step.after };
   }
 
-  clear() {
-    this.done = [];
-    this.undone = [];
+  /**
+   * Structures were deleted: nothing of them comes back; steps of which nothing is left are forgotten.
+   * @param {number[]} gone their values
+   */
+  forget(gone) {
+    [this.done, this.undone] = [this.done, this.undone].map(steps => steps.flatMap(step => {
+      const change = without(step.change, gone);
+      if (change.voxels.length === 0 && step.change.voxels.length > 0) return [];
+      return [{ ...step, change, before: factsWithout(step.before, gone), after: factsWithout(step.after, gone) }];
+    }));
   }
+}
+
+/** @returns {Facts} in which nothing is left of deleted structures */
+function factsWithout(facts, gone) {
+  for (const value of gone) [facts.loaded, facts.touched].forEach(each => each.forget(value));
+  return { ...facts, report: withoutThem(facts.report, gone) };
 }

@@ -19,12 +19,19 @@ export class Labelmap {
     this.tools = tools;
     const images = this.#imageIds().map(imageId => ({ imageId, plane: this.#plane(imageId) }));
     const [{ plane }] = images;
+    if (images.some(each => each.plane.columns !== plane.columns || each.plane.rows !== plane.rows)) {
+      throw new Error('The images of this series differ in size: they are no volume. Open another series.');
+    }
     const order = sliceOrder(images.map(each => each.plane.position), plane.alongColumns, plane.alongRows);
     /** the slices' label images, k = 0, 1, ... */
     this.images = order.map(n => images[n].imageId);
     /** @type {import('./geometry.js').Grid} */
-    this.grid = gridOf(order.map(n => images[n].plane));
-    this.sources = this.images.map(imageId => this.#source(imageId));
+    this.grid = gridOf(order.map(n => images[n].plane), this.images.map(imageId => this.#source(imageId)));
+  }
+
+  /** Whether OHIF still holds its voxels: a full cache drops images. */
+  get isThere() {
+    return this.images.every(imageId => this.cornerstone.cache.getImage(imageId));
   }
 
   get dims() {
@@ -97,7 +104,9 @@ export class Labelmap {
   }
 
   #pixels(imageId) {
-    return this.cornerstone.cache.getImage(imageId).voxelManager.getScalarData();
+    const image = this.cornerstone.cache.getImage(imageId);
+    if (!image) throw new Error('OHIF no longer holds this label: it needed the memory. Open the series again.');
+    return image.voxelManager.getScalarData();
   }
 
   #plane(imageId) {
@@ -115,7 +124,7 @@ export class Labelmap {
 }
 
 /** @returns {import('./geometry.js').Grid} of slices in the order of k */
-function gridOf(planes) {
+function gridOf(planes, sources) {
   const [first] = planes;
   const last = planes[planes.length - 1];
   const normal = cross(first.alongColumns, first.alongRows);
@@ -124,6 +133,8 @@ function gridOf(planes) {
   return {
     dims: [first.columns, first.rows, planes.length],
     origin: first.position,
+    positions: planes.map(each => each.position),
+    sources,
     steps: [scale(first.alongColumns, first.spacing[0]), scale(first.alongRows, first.spacing[1]), scale(normal, step)],
   };
 }

@@ -1,4 +1,5 @@
 // Bringing a propagation's result into the label map, without overwriting anything the user made; and taking it back.
+import { valuesAt } from './touched.js';
 
 /**
  * @typedef {import('./touched.js').Dims} Dims
@@ -83,6 +84,36 @@ export function reverted(labels, change) {
     if (labels[voxel] === change.after[n]) result[voxel] = change.before[n];
   });
   return result;
+}
+
+/**
+ * @param {Change} first
+ * @param {Change} second made after it
+ * @returns {Change} both
+ */
+export function joined(first, second) {
+  const states = new Map(Array.from(first.voxels, (voxel, n) => [voxel, [first.before[n], first.after[n]]]));
+  second.voxels.forEach((voxel, n) => {
+    states.set(voxel, [states.get(voxel)?.[0] ?? second.before[n], second.after[n]]);
+  });
+  const values = [...states.values()];
+  return {
+    voxels: Uint32Array.from(states.keys()),
+    before: Uint8Array.from(values, ([before]) => before),
+    after: Uint8Array.from(values, ([, after]) => after),
+  };
+}
+
+/**
+ * @param {Change} change
+ * @param {number[]} gone values of structures
+ * @returns {Change} as if these had never been there
+ */
+export function without({ voxels, before, after }, gone) {
+  const own = Uint8Array.from({ length: 256 }, (_, value) => (gone.includes(value) ? 0 : value));
+  const [old, now] = [before, after].map(values => values.map(value => own[value]));
+  const left = Array.from(voxels.keys()).filter(n => old[n] !== now[n]);
+  return { voxels: Uint32Array.from(left, n => voxels[n]), before: valuesAt(old, left), after: valuesAt(now, left) };
 }
 
 /**

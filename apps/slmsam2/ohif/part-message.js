@@ -17,7 +17,8 @@ export function messagePart(controller) {
 }
 
 /** @param {import('./controller.js').Controller} controller */
-function hint({ session, propagation }) {
+export function hint({ session, propagation, following }) {
+  if (!session && following.waiting) return 'Connecting…';
   if (!session) return 'Open a series of images in a viewport to begin.';
   if (propagation || session.given.byValue.size > 0) return '';
   return 'Paint a structure on one slice, then propagate.';

@@ -26,10 +26,14 @@ export function propagatePart(controller) {
     };
   };
   [scope, direction, limit].forEach(input => input.addEventListener('change', choose));
-  const { choice: chosen } = controller; // from before the panel was away
-  scope.value = chosen.scope;
-  direction.value = chosen.direction;
-  limit.value = chosen.limit ?? '';
+  let drawn = null;
+  const showChoice = () => { // from before the panel was away, or for another series
+    if (controller.choice === drawn) return;
+    drawn = controller.choice;
+    scope.value = drawn.scope;
+    direction.value = drawn.direction;
+    limit.value = drawn.limit ?? '';
+  };
   const go = actionButton('propagate', 'Find the structure on the other slices (P)', 'Propagate', () => controller.propagate());
   const undo = actionButton('undo', 'Take back what was done last (U, or Ctrl+Z)', 'Undo', () => controller.undo());
   const redo = actionButton('redo', 'Do again what was taken back (Shift+U, or Ctrl+Shift+Z)', 'Redo',
@@ -45,25 +49,28 @@ export function propagatePart(controller) {
       element('div.slmsam2-row.slmsam2-even', {}, scope, direction), element('label.slmsam2-row', {}, 'Up to slice', limit),
       ...resting, running),
     update() {
+      showChoice();
       const busy = Boolean(controller.propagation);
       const { done, total } = controller.progress;
       go.disabled = !controller.canPropagate;
       undo.disabled = !controller.canUndo;
-      undo.textContent = UNDO[controller.session?.history.last?.what] ?? 'Undo';
+      undo.textContent = UNDO[controller.undoes] ?? 'Undo';
       redo.disabled = !controller.canRedo;
       for (const row of resting) row.hidden = busy;
       running.hidden = !busy;
       if (total) Object.assign(bar, { max: total, value: done });
       else bar.removeAttribute('value');
-      const cancelled = Boolean(controller.propagation?.cancelled);
-      cancel.disabled = cancelled;
-      words.textContent = cancelled ? 'Cancelling…' : total ? `${done} of ${total} slices` : 'waiting…';
+      words.textContent = total ? `${done} of ${total} slices` : 'waiting…';
     },
   };
 }
 
-/** @param {Record<string, string>} options value -> text */
-function menu(title, options) {
+/**
+ * A menu; chosen from by the mouse, it hands the keys back to the panel.
+ * @param {Record<string, string>} options value -> text
+ */
+export function menu(title, options) {
   const nodes = Object.entries(options).map(([value, text]) => element('option', { value }, text));
-  return element('select', { title, onkeydown: event => event.stopPropagation() }, ...nodes);
+  const onchange = ({ target }) => { if (!target.matches(':focus-visible')) target.blur(); };
+  return element('select', { title, onchange, onkeydown: event => event.stopPropagation() }, ...nodes);
 }

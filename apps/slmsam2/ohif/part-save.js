@@ -13,7 +13,7 @@ export function savePart(controller) {
     node: element('section.slmsam2-part.slmsam2-row.slmsam2-even', {}, submit, load, next),
     update() {
       submit.disabled = load.disabled = !controller.canSave;
-      next.disabled = !controller.info || controller.saving.busy;
+      next.disabled = !controller.watching.connected || controller.saving.busy;
     },
   };
 }

@@ -14,7 +14,7 @@ export function serverPart(controller) {
       words.textContent = text;
       node.title = [title, text].join(' · ');
       node.classList.toggle('slmsam2-failed', failed);
-      node.classList.toggle('slmsam2-connected', !failed && Boolean(controller.info));
+      node.classList.toggle('slmsam2-connected', !failed && controller.watching.connected);
     },
   };
 }

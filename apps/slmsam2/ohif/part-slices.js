@@ -20,11 +20,14 @@ export function slicesPart(controller) {
   const text = element('span');
   const next = actionButton('next', 'Go to the slice that you have not looked at where a correction should help most (N)',
     'Next slice to check', () => controller.nextToCheck());
-  const right = actionButton('confirm', 'This slice is right: it counts as yours, as if you had painted it; on to the next (Y)',
-    'Slice is right', ({ detail }) => { if (detail < 2) controller.confirmSlice(); }); // of a double click, the first
+  const right = actionButton('confirm', '', 'Slice is right',
+    ({ detail }) => { if (detail < 2) controller.confirmSlice(); }); // of a double click, the first
   const update = () => {
     next.disabled = !controller.canCheck;
-    right.disabled = !controller.canConfirm;
+    const { toConfirm } = controller;
+    right.disabled = toConfirm.length === 0;
+    right.title = `${toConfirm.join(', ') || 'What was found'} on this slice is right: it counts as yours, as if you had painted it; `
+      + 'on to the next (Y)';
     draw(controller, canvas, text);
   };
   const follow = setInterval(update, FOLLOW);

@@ -15,7 +15,7 @@ export function trainPart(controller) {
       const { trainer, running, done, text: words } = controller.watching.training;
       train.textContent = running ? 'Stop training' : 'Train';
       train.title = running ? 'End the training; the model in use stays' : 'Learn from all submitted labels';
-      train.disabled = trainer === null || !controller.info;
+      train.disabled = trainer === null || !controller.watching.connected || controller.ordering;
       bar.hidden = !running;
       bar.value = done;
       text.textContent = controller.info ? words : '';

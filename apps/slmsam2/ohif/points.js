@@ -1,5 +1,5 @@
 // Points instead of painting: the server draws the structure on the slice that was clicked.
-import { axisAlong, toVoxel } from './geometry.js';
+import { axisOf, voxelAt } from './shown.js';
 import { sliceVoxels, valuesAt } from './touched.js';
 
 /** Models that take points are of this type in MONAI Label. */
@@ -96,6 +96,17 @@ export function drawnOn(labels, drawn, dims, { value, axis, slice }, asked) {
 }
 
 /**
+ * What a propagation found meanwhile on a slice that is being drawn is not what was painted since: it gives way to the
+ * drawing.
+ * @param {Before} asked the slice as it was when the server was asked; changed
+ * @param {Uint8Array} before the label map before the propagation
+ * @param {Uint8Array} after and with it
+ */
+export function giveWay({ voxels, values }, before, after) {
+  voxels.forEach((voxel, n) => { if (values[n] === before[voxel]) values[n] = after[voxel]; });
+}
+
+/**
  * Listen for clicks on the series' viewports.
  * @param {import('./viewer.js').Viewer} viewer
  * @param {any} series
@@ -110,10 +121,8 @@ export function listenForPoints(viewer, series, grid, onPoint) {
     event.stopPropagation(); // the tool of the left button has a rest
     event.preventDefault();
     const box = viewport.element.getBoundingClientRect();
-    const world = viewport.canvasToWorld([event.clientX - box.left, event.clientY - box.top]);
-    const voxel = toVoxel(Array.from(world), grid).map(Math.round);
-    if (voxel.some((index, along) => index < 0 || index >= grid.dims[along])) return;
-    onPoint({ axis: axisAlong(viewport.getCamera().viewPlaneNormal, grid), voxel, inside: !event.shiftKey });
+    const voxel = voxelAt(viewport, [event.clientX - box.left, event.clientY - box.top], grid);
+    if (voxel) onPoint({ axis: axisOf(viewport, grid), voxel, inside: !event.shiftKey });
   };
   window.addEventListener('mousedown', listener, true);
   return () => window.removeEventListener('mousedown', listener, true);

@@ -1,5 +1,5 @@
 // One propagation: ask, follow, cancel, bring the result in.
-import { newId } from './ids.js';
+import { Asking } from './asking.js';
 import { promptLabels } from './merge.js';
 import { readLabels } from './nifti.js';
 import { nothingPainted, plan } from './request.js';
@@ -18,72 +18,73 @@ export class Propagation {
     this.server = server;
     this.model = model;
     this.report = report;
-    this.id = newId();
+    this.asking = new Asking(server);
     this.running = true;
-    this.cancelled = false;
   }
 
   /**
    * @param {import('./session.js').Session} session
    * @param {import('./request.js').Choice} choice
+   * @param {() => import('./structures.js').Structure[]} locked structures that may not be changed
    * @returns {Promise<{reply: any, leftOut: import('./request.js').Structure[]}>} the reply's parameters;
    *   what was left out, as it is painted in another plane
    * @throws {Error} with a sentence for the user; the label map is as it was
    */
-  async run(session, choice) {
+  async run(session, choice, locked) {
     session.notice();
     session.deleted.clear();
     const { dims } = session.labelmap;
     const { wanted, labels, leftOut } = prompts(session, choice);
-    const asking = this.server.infer(this.model, session.uid, { ...wanted.params, request_id: this.id }, labels);
     this.#follow();
     try {
-      const { params, file } = await asking;
+      const { params, file } = await this.asking.infer(this.model, session.uid, wanted.params, labels);
       const result = await readLabels(file);
       if (String(result.dims) !== String(dims)) {
         const [found, expected] = [result.dims, dims].map(each => each.join(' x '));
         throw new Error(`The result has ${found} voxels, the series has ${expected}: it was not taken.`);
       }
-      if (this.cancelled) throw new Error(CANCELLED);
-      const left = stillThere(session, wanted, params.report);
+      if (this.asking.givenUp) throw new Error(CANCELLED); // just as it arrived
+      const closed = new Set([...session.deleted, ...locked().map(each => each.value)]);
+      const left = stillOpen(closed, wanted, params.report);
       session.accept(result.data, { ...wanted, ranges: left.ranges }, left.structures);
       return { reply: { ...params, report: { ...params.report, structures: left.structures } }, leftOut };
+    } catch (error) {
+      throw this.asking.givenUp ? new Error(CANCELLED) : error;
     } finally {
       this.running = false;
     }
   }
 
-  /** End it. A server that does not know of the request yet is told again when it does; no result comes in. */
+  /** End it, whether the server answers or not; no result comes in. */
   cancel() {
-    this.cancelled = true;
-    return this.server.cancel(this.id);
+    return this.asking.giveUp();
   }
 
   async #follow() {
+    const { id } = this.asking;
     while (this.running) {
       await new Promise(resolve => setTimeout(resolve, POLL));
-      const progress = this.running && await this.server.progress(this.id).catch(() => null);
-      if (!progress || !this.running) continue;
-      if (this.cancelled) await this.server.cancel(this.id).catch(() => {});
-      else this.report(progress);
+      const progress = this.running && await this.server.progress(id).catch(() => null);
+      if (progress && this.running) this.report(progress);
     }
+    if (this.asking.givenUp) await this.asking.giveUp(); // once more: it may not have known of it before
   }
 }
 
 /**
- * Of what was asked for and answered, the part of structures that were not deleted meanwhile: a new one may have got the
- * value of a deleted one.
- * @param {import('./session.js').Session} session
+ * Of what was asked for and answered, the part of structures that were neither deleted nor locked meanwhile: a new one may
+ * have got the value of a deleted one.
+ * @param {Set<number>} closed their values
  * @param {import('./merge.js').Wanted} wanted
  * @param {{structures: import('./confidence.js').Structures}} report
  * @throws {Error} with a sentence for the user: nothing is left
  */
-function stillThere({ deleted }, { ranges }, { structures }) {
+function stillOpen(closed, { ranges }, { structures }) {
   const left = {
-    ranges: new Map([...ranges].filter(([value]) => !deleted.has(value))),
-    structures: Object.fromEntries(Object.entries(structures).filter(([, { value }]) => !deleted.has(value))),
+    ranges: new Map([...ranges].filter(([value]) => !closed.has(value))),
+    structures: Object.fromEntries(Object.entries(structures).filter(([, { value }]) => !closed.has(value))),
   };
-  if (left.ranges.size === 0) throw new Error('What was propagated was deleted meanwhile. Nothing has changed.');
+  if (left.ranges.size === 0) throw new Error('What was propagated was deleted meanwhile, or locked. Nothing has changed.');
   return left;
 }
 

@@ -2,7 +2,7 @@
 import { drop, keptOf } from './kept.js';
 import { readLabels } from './nifti.js';
 import { UNSAVED } from './sentences.js';
-import { checkStructures } from './structures.js';
+import { checkStructures, nextValue } from './structures.js';
 import { valuesIn } from './touched.js';
 
 const DOUBLE = 600; // ms in which a second press is still the first one
@@ -28,8 +28,8 @@ export class Saving {
   constructor(controller, attempt) {
     this.controller = controller;
     this.attempt = attempt;
-    /** whether a label is on its way to the server or from it */
-    this.busy = false;
+    /** @type {'submit'|'load'|'next'|null} what is under way */
+    this.busy = null;
     /** the action before which the user is asked whether unsaved painting may go, and since when, ms */
     this.asked = NEVER;
   }
@@ -38,7 +38,7 @@ export class Saving {
     const { controller } = this;
     const { session } = controller;
     if (!controller.canSave) return;
-    await this.#alone(async () => {
+    await this.#alone('submit', async () => {
       checkStructures(controller.structures);
       session.notice();
       const present = valuesIn(session.known);
@@ -58,7 +58,7 @@ export class Saving {
     const { controller } = this;
     const { session } = controller;
     if (!controller.canSave || this.#isDouble('load')) return;
-    await this.#alone(async () => {
+    await this.#alone('load', async () => {
       const anyway = this.asked.action === 'load';
       const check = () => {
         session.notice();
@@ -74,7 +74,7 @@ export class Saving {
       if (String(dims) !== String(session.labelmap.dims)) throw new Error('The saved label does not fit this series.');
       check(); // it may have been painted meanwhile
       controller.clicking.forget();
-      session.replace(this.#withOwnValues(data, saved.structures));
+      session.replace(this.#withOwnValues(session, data, saved.structures));
       const names = saved.structures.map(each => each.name).join(', ');
       controller.say(`Loaded: ${names}. These slices count as yours: Propagate fills only the others.`);
     });
@@ -83,13 +83,14 @@ export class Saving {
   /** Unsaved painting is left behind only when this is called again. */
   async nextSample() {
     const { following, watching, server } = this.controller;
-    if (this.#isDouble('next')) return;
-    await this.#alone(async () => {
+    if (this.busy || this.#isDouble('next')) return;
+    await this.#alone('next', async () => {
       const anyway = this.asked.action === 'next';
       for (const session of following.sessions.values()) session.notice();
       if (following.unsaved && !anyway) {
         throw new Question('next', `${UNSAVED} Submit it, or press Next sample again to leave it.`);
       }
+      this.controller.say('Looking for the next sample…');
       const [strategy] = Object.keys(watching.info?.strategies ?? { random: {} });
       const sample = await server.nextSample(strategy);
       if (!sample) throw new Error('Every image has a label: there is no next one.');
@@ -125,20 +126,22 @@ export class Saving {
     if (!session.unsaved) drop(session.series, following.kept, left);
   }
 
-  /** Saved structures under the values that this label map has for their names; unknown names are added. */
-  #withOwnValues(labels, saved) {
-    const { controller } = this;
+  /** Saved structures under the values that a session's label map has for their names; unknown names are added. */
+  #withOwnValues({ labelmap: { id: segmentation } }, labels, saved) {
+    const { viewer } = this.controller;
     const own = new Uint8Array(256);
     for (const { name, id } of saved) {
-      if (!controller.structures.some(each => each.name === name)) controller.addStructure(name);
-      own[id] = controller.structures.find(each => each.name === name).value;
+      const structures = viewer.structures(segmentation);
+      const known = structures.find(each => each.name === name);
+      own[id] = known?.value ?? nextValue(structures);
+      if (!known) viewer.addStructure(segmentation, own[id], name);
     }
     return labels.map(value => own[value]);
   }
 
   /** Do one of these; no second one meanwhile. */
-  async #alone(action) {
-    this.busy = true;
+  async #alone(name, action) {
+    this.busy = name;
     let question = null;
     await this.attempt(async () => {
       try {
@@ -149,7 +152,7 @@ export class Saving {
       }
     });
     if (question) this.asked = { action: question.action, at: Date.now() };
-    this.busy = false;
+    this.busy = null;
     this.controller.changed();
   }
 }

@@ -2,6 +2,8 @@
 
 export const UNSAVED = 'There is painting that was not submitted.';
 export const NO_VIEWPORT = 'No viewport shows the plane that you painted in. Choose a layout that does, such as MPR.';
+export const TURNED = 'This plane is turned against the slices. What you paint in it stays, but counts as no slice of yours, and '
+  + 'Propagate may change it: paint where the plane is not turned.';
 export const BACK = 'What you had painted on this series is back. It is not submitted yet.';
 
 /**
@@ -29,22 +31,30 @@ export function doneAgain({ what, slice }) {
  * @param {string} name of the structure
  * @param {number} confidence 0..1
  * @param {boolean} isThere whether it was found there
+ * @param {string[]} others structures that are confirmed with it
  */
-export function toCheck(name, confidence, isThere) {
+export function toCheck(name, confidence, isThere, others) {
   const sure = `${Math.round(100 * confidence)} % sure`;
-  return isThere
-    ? `${name}, ${sure}: correct it, or press Slice is right.`
-    : `No ${name} found, ${sure}: paint it, or press Slice is right.`;
+  const press = `press Slice is right${others.length ? ` (for ${others.join(', ')}, too)` : ''}`;
+  return isThere ? `${name}, ${sure}: correct it, or ${press}.` : `No ${name} found, ${sure}: paint it, or ${press}.`;
 }
 
-/** @param {number} slice */
-export function confirmed(slice) {
-  return `Slice ${slice} is yours.`;
+/**
+ * @param {number} slice
+ * @param {string[]} names of the structures that were confirmed there
+ */
+export function confirmed(slice, names) {
+  return `Slice ${slice} is yours: ${names.join(', ')}.`;
 }
 
 /** @param {{name: string}} structure that was painted in another plane than the one that was propagated */
 export function notAsked({ name }) {
   return `${name} was left out: it is painted in another plane. Propagate it by itself, as the active structure.`;
+}
+
+/** @param {{name: string}} structure that the user has worked on, and locked */
+export function leftLocked({ name }) {
+  return `${name} was left as it is: it is locked in OHIF's segmentation tab.`;
 }
 
 /**

@@ -40,14 +40,15 @@ export class Server {
    * @param {string} series UID
    * @param {Record<string, unknown>} params
    * @param {Uint8Array|null} labels painted label map, one byte per voxel, i fastest
+   * @param {AbortSignal} [signal] ends it
    * @returns {Promise<{params: any, file: ArrayBuffer}>}
    */
-  async infer(model, series, params, labels) {
+  async infer(model, series, params, labels, signal) {
     const form = new FormData();
     form.append('params', JSON.stringify({ ...params, ...(this.far ? PACKED : PLAIN), client_id: this.client }));
     if (labels) await this.#addLabels(form, labels);
     const path = `/infer/${encodeURIComponent(model)}?image=${encodeURIComponent(series)}&output=all`;
-    const reply = await (await this.#ask('POST', path, form)).formData();
+    const reply = await whole((await this.#ask('POST', path, form, signal)).formData());
     const file = reply.get('image');
     return { params: JSON.parse(await text(reply.get('params'))), file: await /** @type {Blob} */ (file).arrayBuffer() };
   }
@@ -89,7 +90,7 @@ export class Server {
     const response = await this.#ask('GET', `/datastore/label?${query}`).catch(unlessMissing);
     if (!response) return null;
     const info = await this.#json('GET', `/datastore/label/info?${query}`);
-    return { file: await response.arrayBuffer(), structures: info.label_info ?? [] };
+    return { file: await whole(response.arrayBuffer()), structures: info.label_info ?? [] };
   }
 
   /**
@@ -127,18 +128,26 @@ export class Server {
   }
 
   async #json(method, path, body) {
-    return (await this.#ask(method, path, body && JSON.stringify(body))).json();
+    return whole((await this.#ask(method, path, body && JSON.stringify(body))).json());
   }
 
   /** @returns {Promise<Response>} */
-  async #ask(method, path, body) {
+  async #ask(method, path, body, signal) {
     const headers = typeof body === 'string' ? { 'Content-Type': 'application/json' } : undefined;
-    const response = await fetch(this.base + path, { method, body, headers }).catch(() => {
-      throw new ServerError(LOST, 0);
-    });
+    const response = await whole(fetch(this.base + path, { method, body, headers, signal }));
     if (!response.ok) throw new ServerError(await sentence(response), response.status);
     return response;
   }
+}
+
+/**
+ * What the network brings; it may break off at any moment.
+ * @template Part
+ * @param {Promise<Part>} part
+ * @returns {Promise<Part>}
+ */
+function whole(part) {
+  return part.catch(() => { throw new ServerError(LOST, 0); });
 }
 
 /** @param {string|undefined} host of this page */

@@ -1,8 +1,9 @@
 // The work on one segmentation of one series: what was painted, what came back, what can be undone.
-import { NO_REPORT } from './confidence.js';
+import { NO_REPORT, withoutThem } from './confidence.js';
 import { History } from './history.js';
 import { applied, merge } from './merge.js';
 import { pointer } from './pointer.js';
+import { giveWay } from './points.js';
 import { mainAxis } from './request.js';
 import { changedVoxels, difference, equal, filled, sliceVoxels, Touched, valuesAt } from './touched.js';
 
@@ -18,7 +19,8 @@ export class Session {
   /**
    * @param {any} series OHIF's display set
    * @param {import('./labelmap.js').Labelmap} labelmap
-   * @param {() => void} changed called when the user has changed something
+   * @param {(isTurned?: boolean) => void} changed called when the user has changed something; whether in a plane that lies
+   *   askew, of which no slice is given
    */
   constructor(series, labelmap, changed) {
     this.series = series;
@@ -36,10 +38,14 @@ export class Session {
     /** @type {Set<number>} slices that were looked at since the last propagation */
     this.seen = new Set();
     this.unsaved = false;
+    /** @type {Set<import('./points.js').Before>} slices that the server draws by points, as they were when it was asked */
+    this.drawing = new Set();
     /** whether it is on its way to the server */
     this.submitting = false;
     this.changed = changed;
     this.timer = 0;
+    /** @type {import('./shown.js').Plane|null} that is painted in; null: not known */
+    this.paintedIn = null;
     /** @type {Set<number>} values of the structures there are, as far as they were told */
     this.values = new Set();
     /** @type {Set<number>} values of structures that were deleted since the last propagation began */
@@ -54,21 +60,31 @@ export class Session {
   /** Take note of what the user has changed since the last look. */
   notice() {
     clearTimeout(this.timer);
-    if (this.labelmap.holds(this.known)) return;
+    this.timer = 0;
+    if (!this.labelmap.isThere || this.labelmap.holds(this.known)) return; // what was seen last is what there is
     const labels = this.labelmap.read();
-    const found = difference(this.known, labels, this.labelmap.dims);
+    const found = difference(this.known, labels, this.labelmap.dims, this.paintedIn);
     const before = this.facts;
     this.known = labels;
     this.touched = this.touched.with(found);
-    this.#goAlong([...found.slices.keys()]);
+    if (found.slices.size > 0) this.#goAlong([...found.slices.keys()]);
     this.unsaved = true;
     const slices = new Set([...found.slices.values()].flatMap(each => [...each]));
     this.#did('painting', slices.size === 1 ? [...slices][0] : null, found.change, before);
-    this.changed();
+    this.changed(this.paintedIn?.isTurned);
   }
 
   /**
-   * Bring a result in.
+   * Something else begins: what was painted before is a stroke of its own.
+   * @param {import('./shown.js').Plane|null} plane that is painted in from now on; null: not known
+   */
+  begin(plane) {
+    if (this.timer !== 0) this.notice();
+    this.paintedIn = plane;
+  }
+
+  /**
+   * Bring a result in. What is known of other structures along this axis stays known.
    * @param {Uint8Array} result
    * @param {import('./merge.js').Wanted} wanted
    * @param {import('./confidence.js').Structures} structures of the report that came with it
@@ -76,10 +92,15 @@ export class Session {
   accept(result, wanted, structures) {
     this.notice();
     const before = this.facts;
-    const change = merge(this.known, result, this.labelmap.dims, wanted, this.given);
-    this.#show(applied(this.known, change));
-    this.report = { axis: wanted.axis, structures };
-    this.axis = wanted.axis;
+    const { known: labels } = this;
+    const change = merge(labels, result, this.labelmap.dims, wanted, this.given);
+    this.#show(applied(labels, change));
+    this.drawing.forEach(asked => giveWay(asked, labels, this.known));
+    const { axis, ranges } = wanted;
+    const others = this.report.axis === axis ? Object.values(this.report.structures) : [];
+    const known = [...others.filter(({ value }) => !ranges.has(value)), ...Object.values(structures)];
+    this.report = { axis, structures: Object.fromEntries(known.map(each => [each.value, each])) };
+    this.axis = axis;
     this.seen = new Set();
     this.#did('propagation', null, change, before);
   }
@@ -158,16 +179,14 @@ export class Session {
       this.deleted.add(value);
       [this.loaded, this.touched].forEach(each => each.forget(value));
     }
-    const { axis, structures } = this.report;
-    const left = Object.entries(structures).filter(([, { value }]) => values.has(value));
-    this.report = { axis, structures: Object.fromEntries(left) };
-    this.history.clear(); // what it would bring back belongs to nothing
+    this.report = withoutThem(this.report, gone);
+    this.history.forget(gone); // what it would bring back belongs to nothing
   }
 
   /** @returns {import('./history.js').Facts} */
   get facts() {
-    const { loaded, touched, axis, report } = this;
-    return { loaded, touched, axis, report };
+    const { loaded, touched, axis, report, seen } = this;
+    return { loaded, touched, axis, report, seen };
   }
 
   /** @returns {Work} */
@@ -211,7 +230,7 @@ export class Session {
    * first of them is one step.
    * @param {import('./merge.js').Change} change
    * @param {import('./points.js').Clicked} clicked
-   * @param {import('./points.js').Before} start the slice before the first of them
+   * @param {object} start the same for all points placed one after the other
    */
   draw(change, { value, axis, slice }, start) {
     if (change.voxels.length === 0) return;
@@ -221,9 +240,7 @@ export class Session {
     this.touched = this.touched.with({ axis, slices: new Map([[value, new Set([slice])]]) });
     this.#goAlong([value]);
     this.unsaved = true;
-    const isOneStep = this.history.last?.part === start;
-    const since = { voxels: start.voxels, before: start.values, after: valuesAt(this.known, start.voxels) };
-    this.#did(POINTS, slice, isOneStep ? since : change, before, start);
+    this.#did(POINTS, slice, change, before, start);
     this.changed();
   }
 

@@ -22,7 +22,7 @@ export function listenForShortcuts(controller) {
   /** with Ctrl, or the Mac's command key */
   const commands = { z: () => controller.undo(), 'shift+z': () => controller.redo(), y: () => controller.redo() };
   const listener = event => {
-    const key = `${event.shiftKey ? 'shift+' : ''}${event.key.toLowerCase()}`; // Caps Lock changes nothing
+    const key = `${event.shiftKey ? 'shift+' : ''}${letterOf(event)}`; // Caps Lock changes nothing
     const action = (event.ctrlKey || event.metaKey ? commands : actions)[key];
     if (!action || event.target.closest?.(FIELDS) || event.altKey) return;
     event.preventDefault();
@@ -35,6 +35,12 @@ export function listenForShortcuts(controller) {
     window.removeEventListener('keydown', listener, true);
     window.removeEventListener('mousedown', leaveField, true);
   };
+}
+
+/** The letter of a key; where another script is typed, that which a Latin keyboard has at its place. */
+function letterOf({ key, code }) {
+  const [, place = key] = /^Key([A-Z])$/.exec(code) ?? [];
+  return (/^\p{Script=Latin}$/u.test(key) ? key : place).toLowerCase();
 }
 
 /** A press elsewhere ends typing: OHIF's viewports leave the keys to the field or menu that had them. */

@@ -7,6 +7,7 @@
  */
 
 const PART = 65536; // voxels that are compared at once
+const SERIES = 2; // the axis of the series' own slices
 
 export class Touched {
   constructor() {
@@ -87,21 +88,23 @@ export class Touched {
 /**
  * What changed between two states of a label map, and on which slices.
  *
- * A stroke of a round brush stays on one slice of the plane it was painted in: that tells the axis. What spreads over
- * all three (a ball-shaped brush) counts along the slices of the series.
+ * A stroke of a round brush stays on one slice of the plane it was painted in: that tells the axis, or, where it is thin
+ * along several, the plane does. What spreads over all three (a ball-shaped brush) counts along the slices of the series;
+ * what was painted in a plane that lies askew, on none.
  * @param {Uint8Array} before
  * @param {Uint8Array} after
  * @param {Dims} dims
+ * @param {import('./shown.js').Plane|null} [plane] that it was painted in; null: not known
  * @returns {(Difference & {change: import('./merge.js').Change})|null} null: nothing changed
  */
-export function difference(before, after, dims) {
+export function difference(before, after, dims, plane = null) {
   const changed = changedVoxels(before, after);
   if (changed.length === 0) return null;
-  const axis = thinAxis(changed, dims);
+  const axis = thinAxis(changed, dims, plane?.axis ?? SERIES);
   const stride = strides(dims)[axis];
   /** @type {Map<number, Set<number>>} */
   const slices = new Map();
-  for (const voxel of changed) {
+  for (const voxel of plane?.isTurned ? [] : changed) {
     const index = Math.floor(voxel / stride) % dims[axis];
     for (const value of [before[voxel], after[voxel]]) {
       if (value === 0) continue;
@@ -159,16 +162,16 @@ export function equal(one, other) {
 const isWhole = ({ byteOffset, byteLength }) => byteOffset % 4 === 0 && byteLength % 4 === 0;
 const words = ({ buffer, byteOffset, byteLength }) => new Uint32Array(buffer, byteOffset, byteLength / 4);
 
-/** The axis along which all changes lie on one slice; the series' own (2) if there are several, or none. */
-function thinAxis(changed, dims) {
+/** The axis along which all changes lie on one slice; if there are several, the wanted one; the series' own if none. */
+function thinAxis(changed, dims, wanted) {
   const steps = strides(dims);
   const thin = dims.map((size, axis) => {
     const along = voxel => Math.floor(voxel / steps[axis]) % size;
     const first = along(changed[0]);
     return changed.every(voxel => along(voxel) === first);
   });
-  const axis = thin[2] ? 2 : thin.indexOf(true);
-  return /** @type {Axis} */ (axis < 0 ? 2 : axis);
+  const axis = thin[wanted] ? wanted : thin[SERIES] ? SERIES : thin.indexOf(true);
+  return /** @type {Axis} */ (axis < 0 ? SERIES : axis);
 }
 
 /**

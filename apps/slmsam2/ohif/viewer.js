@@ -1,7 +1,9 @@
 // What the panel needs of OHIF: the series that is shown, its viewports, its segmentation, its tools.
-import { add, axisAlong, dot, scale, subtract, toVoxel, toWorld } from './geometry.js';
+import { axisOf, show, sliceOf } from './shown.js';
 
 const LABELMAP = 'Labelmap';
+const ACTIVATED = 'CORNERSTONE_TOOLS_TOOL_ACTIVATED';
+const LEFT = 1; // cornerstone's number of the mouse button
 const NAME = 'SLM-SAM 2'; // of a segmentation that is made here
 const NO_IMAGES = ['SEG', 'SR', 'RTSTRUCT', 'PR', 'KO'];
 
@@ -57,7 +59,7 @@ export class Viewer {
   /**
    * The segmentation that the user paints into; made where the series has none.
    * @param {any} series
-   * @param {{value: number, name: string}[]} structures of a new one
+   * @param {import('./structures.js').Structure[]} structures of a new one
    * @returns {Promise<string|null>} its id; null: the series is not on the screen yet
    */
   async segmentationOf(series, structures) {
@@ -93,7 +95,8 @@ export class Viewer {
   }
 
   async #create(series, structures, name) {
-    const segments = structures.map(({ value, name }, n) => [value, { segmentIndex: value, label: name, active: n === 0 }]);
+    const segments = structures.map(({ value, name, locked }, n) =>
+      [value, { segmentIndex: value, label: name, locked, active: n === 0 }]);
     return this.services.segmentationService.createLabelmapForDisplaySet(series, {
       label: name,
       segments: Object.fromEntries(segments),
@@ -124,7 +127,10 @@ export class Viewer {
     return Boolean(this.services.segmentationService.getSegmentation(segmentationId));
   }
 
-  /** @returns {{value: number, name: string, active: boolean, color: number[]}[]} ascending by value */
+  /**
+   * @returns {{value: number, name: string, active: boolean, locked: boolean, color: number[]}[]} ascending by value;
+   *   locked: the user wants it left as it is
+   */
   structures(segmentationId) {
     const { segmentationService } = this.services;
     const [viewportId] = segmentationService.getViewportIdsWithSegmentation(segmentationId);
@@ -133,6 +139,7 @@ export class Viewer {
       value,
       name: segments[value].label,
       active: Boolean(segments[value].active),
+      locked: Boolean(segments[value].locked),
       color: viewportId ? [...segmentationService.getSegmentColor(viewportId, segmentationId, value)] : [255, 255, 255, 255],
     }));
   }
@@ -164,7 +171,7 @@ export class Viewer {
    */
   currentSlice(series, grid, axis) {
     const viewport = this.#viewportAlong(series, grid, axis);
-    return viewport && Math.round(toVoxel(this.#centre(viewport), grid)[axis]);
+    return viewport ? sliceOf(viewport, grid, axis) : null;
   }
 
   /**
@@ -173,42 +180,29 @@ export class Viewer {
    */
   showSlice(series, grid, axis, slice) {
     const viewport = this.#viewportAlong(series, grid, axis);
-    if (!viewport) return false;
-    const voxel = toVoxel(this.#centre(viewport), grid);
-    voxel[axis] = slice;
-    this.#moveTo(viewport, toWorld(voxel, grid));
-    return true;
+    return Boolean(viewport) && show(viewport, grid, axis, slice);
   }
 
   #viewportAlong(series, grid, axis) {
-    return this.viewportsOf(series).find(viewport => axisAlong(viewport.getCamera().viewPlaneNormal, grid) === axis);
-  }
-
-  /** @returns {import('./geometry.js').Vector} a point of the plane that is shown, mm */
-  #centre(viewport) {
-    if (viewport.type !== 'stack') return Array.from(viewport.getCamera().focalPoint);
-    const plane = this.cornerstone.metaData.get('imagePlaneModule', viewport.getCurrentImageId());
-    return Array.from(plane.imagePositionPatient);
-  }
-
-  #moveTo(viewport, world) {
-    const { viewPlaneNormal, focalPoint, position } = viewport.getCamera();
-    if (viewport.type === 'stack') {
-      const distances = viewport.getImageIds().map(imageId => {
-        const plane = this.cornerstone.metaData.get('imagePlaneModule', imageId);
-        return Math.abs(dot(subtract(world, Array.from(plane.imagePositionPatient)), viewPlaneNormal));
-      });
-      viewport.setImageIdIndex(distances.indexOf(Math.min(...distances)));
-      return;
-    }
-    const shift = scale(viewPlaneNormal, dot(subtract(world, focalPoint), viewPlaneNormal));
-    viewport.setCamera({ focalPoint: add(focalPoint, shift), position: add(position, shift) });
-    viewport.render();
+    return this.viewportsOf(series).find(viewport => axisOf(viewport, grid) === axis);
   }
 
   /** @param {string} toolName for the left mouse button, in all viewports */
   activateTool(toolName) {
     this.commands.run('setToolActiveToolbar', { toolName });
+  }
+
+  /**
+   * @param {() => void} listener called when a tool is chosen for the left mouse button, here or in OHIF's toolbar
+   * @returns {() => void} ends it
+   */
+  onTool(listener) {
+    const { eventTarget } = this.cornerstone;
+    const chosen = ({ detail: { toolBindingsOptions: { bindings = [] } } }) => {
+      if (bindings.some(each => each.mouseButton === LEFT)) listener();
+    };
+    eventTarget.addEventListener(ACTIVATED, chosen);
+    return () => eventTarget.removeEventListener(ACTIVATED, chosen);
   }
 
   /** @returns {string|undefined} the tool of the left mouse button */

@@ -11,7 +11,7 @@ export class Watching {
   constructor(server, changed) {
     this.server = server;
     this.changed = changed;
-    /** @type {any|null} the server's /info/; null: not connected */
+    /** @type {any|null} the server's last /info/; null: there was none yet */
     this.info = null;
     /** @type {string|null} why there is no connection; null: there is one, or nothing is known yet */
     this.lost = null;
@@ -20,6 +20,11 @@ export class Watching {
     this.ended = null;
     this.timer = 0;
     this.stopped = false;
+  }
+
+  /** Whether the server answered the last look. */
+  get connected() {
+    return this.info !== null && this.lost === null;
   }
 
   /** Look, and go on looking. */
@@ -31,7 +36,6 @@ export class Watching {
       this.training = trainingState(this.info, running, this.ended);
       if (!running) this.ended = this.training.started;
     } catch (error) {
-      this.info = null;
       this.lost = error.status ? error.message : 'The server does not answer. Trying again…';
     }
     clearTimeout(this.timer); // of another look that was under way as well
