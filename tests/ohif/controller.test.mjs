@@ -261,10 +261,12 @@ test('why there is no connection is said, and the last word counts', async () =>
 
 test('the next slice to check is one of the plane that was propagated, and confirming it shows the one after', async () => {
   const shown = [];
+  let isMpr = false;
   const infer = async () => {
     const { params, file } = foundEverywhere([2, 1, 4]);
     Object.assign(params.report.structures.liver, {
       painted: [0], confidence: { 1: 0.9, 2: 0.8, 3: 0.2 }, gain: { 1: 0.1, 2: 0.3, 3: 0.4 },
+      suggested_across: { axis: 0, slice: 1 },
     });
     return { params, file };
   };
@@ -273,7 +275,7 @@ test('the next slice to check is one of the plane that was propagated, and confi
   session.stop();
   const controller = controllerWith({ infer });
   controller.session = session;
-  controller.viewer.showSlice = (series, grid, axis, slice) => shown.push([axis, slice]) > 0;
+  controller.viewer.showSlice = (series, grid, axis, slice) => isMpr || axis === 2 ? shown.push([axis, slice]) > 0 : false;
   controller.viewer.currentSlice = () => shown.at(-1)[1];
   controller.nextToCheck();
   assert.deepEqual([shown, controller.canCheck], [[], false]); // nothing was propagated yet
@@ -284,6 +286,11 @@ test('the next slice to check is one of the plane that was propagated, and confi
   controller.nextToCheck();
   assert.deepEqual([shown, controller.canConfirm], [[[2, 3]], true]);
   assert.equal(controller.message.text, 'liver, 20 % sure: correct it, or press Slice is right.');
+  isMpr = true;
+  session.seen.clear();
+  controller.nextToCheck();
+  assert.deepEqual(shown.splice(1), [[2, 3], [0, 1]]);
+  assert.match(controller.message.text, /press Slice is right\. Or correct it on the sagittal slice 1, which shows where it ends\.$/);
   controller.confirmSlice();
   assert.deepEqual([session.touched.slices(1, 2), shown.at(-1)], [[0, 3], [2, 2]]);
   assert.match(controller.message.text, /^Slice 3 is yours: liver. liver, 80 % sure: correct/);

@@ -111,7 +111,7 @@ test('a stroke that is thin along several axes lies on a slice of the plane it w
   leave();
 });
 
-test('a stroke in a turned plane makes no slice the user\'s, and the panel says so', async () => {
+test('a stroke that crosses slices in a turned plane makes none the user\'s, and the panel says so', async () => {
   const { controller, session, said, press, paint, leave } = await painting();
   press('turned');
   paint([1, 1, 1], [1, 2, 3], [2, 1, 4]);
@@ -124,7 +124,11 @@ test('a stroke in a turned plane makes no slice the user\'s, and the panel says 
   session.notice();
   assert.deepEqual([session.touched.slices(1, 2), said], [[1], [true, false]]);
   press('turned');
-  controller.session.labelmap.apply({ voxels: [0], after: [1] });
+  paint([3, 1, 2], [3, 2, 5]); // hardly turned, or a small stroke
+  session.notice();
+  assert.deepEqual([session.touched.slices(1, 0), said], [[3], [true, false, false]]);
+  press('turned');
+  controller.session.labelmap.apply({ voxels: [0, 1], after: [1, 1] });
   controller.session.notice();
   assert.match(controller.message.text, /^This plane is turned/);
   leave();

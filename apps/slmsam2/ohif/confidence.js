@@ -2,8 +2,9 @@
 
 /**
  * @typedef {Record<string, {value: number, painted: number[], first: number|null, last: number|null,
- *   confidence: Record<string, number>, gain: Record<string, number>}>} Structures of the reply's report, by name;
- *   gain: what correcting a slice should bring
+ *   confidence: Record<string, number>, gain: Record<string, number>, suggested_across?: Across|null}>} Structures of the
+ *   reply's report, by name; gain: what correcting a slice should bring; suggested_across: where, in another plane
+ * @typedef {{axis: import('./touched.js').Axis, slice: number}} Across
  * @typedef {{axis: import('./touched.js').Axis, structures: Structures}} Report along the axis slices are counted; by
  *   value, as names may change
  * @typedef {{slice: number, confidence: number}} SliceConfidence

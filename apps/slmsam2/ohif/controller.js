@@ -2,9 +2,10 @@
 import { Clicking } from './clicking.js';
 import { nextToCheck, sliceConfidences } from './confidence.js';
 import { Following } from './following.js';
+import { planeName } from './geometry.js';
 import { Propagation } from './propagation.js';
 import { Saving } from './saving.js';
-import { NO_VIEWPORT, confirmed, doneAgain, found, leftLocked, notAsked, takenBack, toCheck } from './sentences.js';
+import { NO_VIEWPORT, confirmed, doneAgain, found, leftLocked, notAsked, orAcross, takenBack, toCheck } from './sentences.js';
 import { POINTS } from './session.js';
 import { checkName, checkStructures, nextValue, unlocked } from './structures.js';
 import { Watching } from './watching.js';
@@ -269,6 +270,7 @@ export class Controller extends EventTarget {
     const { session } = this;
     const { axis, structures } = session.report;
     const { given } = session;
+    const isFirst = session.seen.size === 0;
     const next = nextToCheck(structures, session.seen, (value, slice) => given.has(value, axis, slice));
     if (next === null) return 'You have looked at every slice.';
     const { value, slice } = next;
@@ -276,7 +278,19 @@ export class Controller extends EventTarget {
     if (!this.#shows(slice)) return NO_VIEWPORT;
     const [name] = this.#namesOf([value]);
     const others = this.#namesOf(session.openAt(slice).filter(each => each !== value));
-    return toCheck(name, structures[value].confidence[slice], session.isOn(value, axis, slice), others);
+    const sentence = toCheck(name, structures[value].confidence[slice], session.isOn(value, axis, slice), others);
+    return isFirst ? sentence + this.#showsAcross(structures[value].suggested_across) : sentence;
+  }
+
+  /**
+   * Show the slice of another plane where a correction should help, too, in the viewport of that plane.
+   * @param {import('./confidence.js').Across|null} [across]
+   * @returns {string} what is to be said of it; '' where there is none, or no such viewport
+   */
+  #showsAcross(across) {
+    const { series, labelmap: { grid } } = this.session;
+    if (!across || !this.viewer.showSlice(series, grid, across.axis, across.slice)) return '';
+    return ` ${orAcross(planeName(across.axis, grid), across.slice)}`;
   }
 
   /** @returns {string[]} the names that structures have now */

@@ -61,6 +61,16 @@ export function axisAlong(normal, { steps }) {
   return /** @type {import('./touched.js').Axis} */ (cosines.indexOf(Math.max(...cosines)));
 }
 
+/**
+ * @param {import('./touched.js').Axis} axis
+ * @param {Grid} grid
+ * @returns {'sagittal'|'coronal'|'axial'} how slices along the axis are called
+ */
+export function planeName(axis, { steps }) {
+  const lengths = steps[axis].map(Math.abs);
+  return /** @type {const} */ (['sagittal', 'coronal', 'axial'])[lengths.indexOf(Math.max(...lengths))];
+}
+
 /** Whether a plane lies across a voxel axis, to one degree. */
 export function isAcross(normal, { steps }, axis) {
   return cosine(steps[axis], normal) > COSINE;

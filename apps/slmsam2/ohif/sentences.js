@@ -2,8 +2,8 @@
 
 export const UNSAVED = 'There is painting that was not submitted.';
 export const NO_VIEWPORT = 'No viewport shows the plane that you painted in. Choose a layout that does, such as MPR.';
-export const TURNED = 'This plane is turned against the slices. What you paint in it stays, but counts as no slice of yours, and '
-  + 'Propagate may change it: paint where the plane is not turned.';
+export const TURNED = 'This plane is turned against the slices, and the stroke crosses several. It stays, but counts as no slice of '
+  + 'yours, and Propagate may change it: paint where the plane is not turned.';
 export const BACK = 'What you had painted on this series is back. It is not submitted yet.';
 
 /**
@@ -37,6 +37,14 @@ export function toCheck(name, confidence, isThere, others) {
   const sure = `${Math.round(100 * confidence)} % sure`;
   const press = `press Slice is right${others.length ? ` (for ${others.join(', ')}, too)` : ''}`;
   return isThere ? `${name}, ${sure}: correct it, or ${press}.` : `No ${name} found, ${sure}: paint it, or ${press}.`;
+}
+
+/**
+ * @param {string} plane
+ * @param {number} slice of it, which shows most of what is expected to be wrong
+ */
+export function orAcross(plane, slice) {
+  return `Or correct it on the ${plane} slice ${slice}, which shows where it ends.`;
 }
 
 /**

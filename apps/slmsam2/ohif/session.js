@@ -71,7 +71,7 @@ export class Session {
     this.unsaved = true;
     const slices = new Set([...found.slices.values()].flatMap(each => [...each]));
     this.#did('painting', slices.size === 1 ? [...slices][0] : null, found.change, before);
-    this.changed(this.paintedIn?.isTurned);
+    this.changed(this.paintedIn?.isTurned && found.slices.size === 0);
   }
 
   /**

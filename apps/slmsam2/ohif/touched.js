@@ -8,6 +8,8 @@
 
 const PART = 65536; // voxels that are compared at once
 const SERIES = 2; // the axis of the series' own slices
+/** @type {Axis[]} */
+const AXES = [0, 1, 2];
 
 export class Touched {
   constructor() {
@@ -41,7 +43,7 @@ export class Touched {
   join(other) {
     for (const [value, axes] of other.byValue) {
       const last = other.lastAxis.get(value);
-      for (const axis of /** @type {Axis[]} */ ([0, 1, 2])) this.add({ axis, slices: new Map([[value, axes[axis]]]) });
+      for (const axis of AXES) this.add({ axis, slices: new Map([[value, axes[axis]]]) });
       this.lastAxis.set(value, last);
     }
   }
@@ -90,7 +92,7 @@ export class Touched {
  *
  * A stroke of a round brush stays on one slice of the plane it was painted in: that tells the axis, or, where it is thin
  * along several, the plane does. What spreads over all three (a ball-shaped brush) counts along the slices of the series;
- * what was painted in a plane that lies askew, on none.
+ * what was painted in a plane that lies askew, and so crosses several slices, on none.
  * @param {Uint8Array} before
  * @param {Uint8Array} after
  * @param {Dims} dims
@@ -100,11 +102,13 @@ export class Touched {
 export function difference(before, after, dims, plane = null) {
   const changed = changedVoxels(before, after);
   if (changed.length === 0) return null;
-  const axis = thinAxis(changed, dims, plane?.axis ?? SERIES);
+  const thin = thinAxes(changed, dims);
+  const axis = [plane?.axis ?? SERIES, SERIES, ...AXES].find(each => thin[each]) ?? SERIES;
+  const crosses = plane?.isTurned && !thin[plane.axis];
   const stride = strides(dims)[axis];
   /** @type {Map<number, Set<number>>} */
   const slices = new Map();
-  for (const voxel of plane?.isTurned ? [] : changed) {
+  for (const voxel of crosses ? [] : changed) {
     const index = Math.floor(voxel / stride) % dims[axis];
     for (const value of [before[voxel], after[voxel]]) {
       if (value === 0) continue;
@@ -162,16 +166,14 @@ export function equal(one, other) {
 const isWhole = ({ byteOffset, byteLength }) => byteOffset % 4 === 0 && byteLength % 4 === 0;
 const words = ({ buffer, byteOffset, byteLength }) => new Uint32Array(buffer, byteOffset, byteLength / 4);
 
-/** The axis along which all changes lie on one slice; if there are several, the wanted one; the series' own if none. */
-function thinAxis(changed, dims, wanted) {
+/** @returns {boolean[]} along which axes all changes lie on one slice */
+function thinAxes(changed, dims) {
   const steps = strides(dims);
-  const thin = dims.map((size, axis) => {
+  return dims.map((size, axis) => {
     const along = voxel => Math.floor(voxel / steps[axis]) % size;
     const first = along(changed[0]);
     return changed.every(voxel => along(voxel) === first);
   });
-  const axis = thin[wanted] ? wanted : thin[SERIES] ? SERIES : thin.indexOf(true);
-  return /** @type {Axis} */ (axis < 0 ? SERIES : axis);
 }
 
 /**
