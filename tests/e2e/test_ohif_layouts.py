@@ -1,10 +1,22 @@
 """Three planes at once: painting in another plane than the one the images were taken in."""
 
+import re
+
 import numpy as np
 import pytest
 from annotator import RADIUS, dice, largest_slice, paint_largest_slice, propagate, slices_of
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
+
+
+def check_suggested(viewer, found):
+    """The suggested slice of another plane is shown in that plane's viewport, and goes through what was found."""
+    viewer.press("next")
+    viewer.wait_for_message("Or correct it on the")
+    plane, index = re.search(r"the (sagittal|coronal) slice (\d+)", viewer.message()).groups()
+    axis = {"sagittal": 0, "coronal": 1}[plane]
+    assert viewer.centre(f"mpr-{plane}")[axis] == pytest.approx(int(index), abs=0.51)
+    assert np.take(found, int(index), axis).any()
 
 
 def test_corrected_in_another_plane(open_viewer, ct, organs):
@@ -14,6 +26,7 @@ def test_corrected_in_another_plane(open_viewer, ct, organs):
     spleen = organs["spleen"]
     k, _ = paint_largest_slice(viewer, spleen, 10)
     found, _ = propagate(viewer)
+    check_suggested(viewer, found)
     missing = np.count_nonzero(spleen & (found == 0), axis=(0, 2))
     j = int(missing.argmax())
     viewer.centre_on("mpr-coronal", (int(spleen[:, j].any(axis=1).nonzero()[0].mean()), j, k))

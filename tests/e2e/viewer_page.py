@@ -90,6 +90,11 @@ JUMP = """
   window.services.cornerstoneViewportService.getCornerstoneViewport(viewport).jumpToWorld(world)
 """
 
+CENTRE = """
+viewport => Array.from(
+  window.services.cornerstoneViewportService.getCornerstoneViewport(viewport).getCamera().focalPoint)
+"""
+
 # else Next sample would not hand out what it handed to the browser of an earlier test
 ONE_ANNOTATOR = """
 if (location.protocol.startsWith('http')) localStorage.setItem('slmsam2-client', 'browser-of-the-tests');
@@ -208,6 +213,11 @@ class ViewerPage:
         # OHIF takes the first press in a viewport as the choice of that viewport
         self.page.mouse.click(*self.page.evaluate(TO_SCREEN, {"points": [world], "viewport": viewport})[0])
         self.settle()
+
+    def centre(self, viewport: str) -> np.ndarray:
+        """The voxel (i, j, k) in the middle of a viewport, in fractions."""
+        world = self.page.evaluate(CENTRE, viewport)
+        return np.linalg.solve(self.lps, [*world, 1])[:3]
 
     def stroke(self, voxels: list[tuple[float, float, float]], viewport: str | None = None) -> None:
         """Press the left button on the first voxel, move over the others, let go."""
