@@ -19,7 +19,9 @@ from omegaconf import OmegaConf
 
 from slmsam2.errors import ConfigurationError
 from slmsam2.modeling import build_model, checkpoint_path, load_config, read_checkpoint
+from slmsam2.training import labelled, lessons
 from slmsam2.training import learn as module
+from slmsam2.training.finetune import FineTuner
 from slmsam2.training.judgement import judge
 from slmsam2.training.labelled import Submission
 from slmsam2.training.learn import Request, learn
@@ -220,6 +222,34 @@ def test_a_damaged_label_does_not_stop_the_others(request_, model_dir, tmp_path,
     figures = learn(labels, request_)
     assert figures["published"]
     assert set(figures["unusable_labels"]) == {"a"}
+
+
+def test_it_learns_from_the_labels_it_began_with(request_, model_dir, tmp_path, always, monkeypatch):
+    """Two are deleted, and the others saved again with the rod elsewhere, while it trains."""
+    always(True)
+    labels = [submission(tmp_path / "data", name) for name in "abcd"]
+    begun, shown, step = [one.stamp for one in labels], [], FineTuner.train_step
+    make = lessons.make_view
+
+    def change(tuner):
+        if tuner.step == 1:
+            labels[0].label.unlink()
+            labels[1].label.unlink()
+            submission(tmp_path / "data", "c", centre=(6, 6))
+            submission(tmp_path / "data", "d", centre=(6, 6))
+        return step(tuner)
+
+    def look(case, main, loaded, **how):
+        shown.append(np.argwhere(loaded[1] == main.value).mean(axis=0)[0])
+        return make(case, main, loaded, **how)
+
+    monkeypatch.setattr(FineTuner, "train_step", change)
+    monkeypatch.setattr(lessons, "make_view", look)
+    monkeypatch.setattr(labelled, "KEPT_VOLUMES", 0)  # of many volumes few stay in memory
+    assert learn(labels, request_)["published"]
+    assert len(shown) > 1
+    assert shown == pytest.approx([16] * len(shown), abs=0.5)
+    assert list(Registry(MODEL, model_dir).given.values()) == begun
 
 
 def test_the_steps_are_fitted_into_the_time(request_, model_dir, tmp_path, always):

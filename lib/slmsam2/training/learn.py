@@ -23,6 +23,7 @@ from slmsam2.training.finetune import PRESETS, FineTuner, Preset
 from slmsam2.training.general import SyntheticTask, synthetic_dice
 from slmsam2.training.held_back import Task, assign, lessons_and_tasks, propagation_dice
 from slmsam2.training.judgement import Verdict, judge
+from slmsam2.training.kept_labels import LabelStore
 from slmsam2.training.labelled import Case, CaseLoader, Submission, read_cases
 from slmsam2.training.lessons import ClipSource, Lesson
 from slmsam2.training.looks import learn_looks, uses_looks
@@ -130,8 +131,11 @@ class _Learning:
         self._begun = time.monotonic()
 
     def run(self) -> dict[str, Any]:
-        self._tell(f"Reading {len(self.submissions)} submitted labels.")
-        cases, unusable = read_cases(self.submissions)
+        with LabelStore(self.registry.folder) as store:
+            self._tell(f"Reading {len(self.submissions)} submitted labels.")
+            return self._learn(*read_cases(self.submissions, store))
+
+    def _learn(self, cases: list[Case], unusable: dict[str, str]) -> dict[str, Any]:
         facts = {"labels": len(cases), "unusable_labels": unusable}
         plan = self._unfinished(cases)
         if plan is not None:
