@@ -10,6 +10,7 @@ from server_studies import write_nifti
 
 from slmsam2.metrics import dice, largest_slice, only_slice
 from slmsam2.modeling import checkpoint_path
+from slmsam2.server.folder import FolderDatastore
 from slmsam2.synthesis.subjects import STRUCTURES, make_subject
 from slmsam2.volume import read_label
 
@@ -30,6 +31,17 @@ def studies(subjects, tmp_path_factory):
     for number, subject in subjects.items():
         write_nifti(folder / f"subject_{number}.nii.gz", subject.image, subject.affine)
     return folder
+
+
+@pytest.fixture
+def submitted_before(request, studies, subjects):
+    """A label that nobody has learnt yet when the server starts."""
+    store = FolderDatastore(str(studies), extensions=["*.nii.gz"], auto_reload=False)
+    wall = (subjects[LEARNT].label == STRUCTURES["wall"]).astype(np.uint8)
+    path = write_nifti(studies.parent / "before.nii.gz", wall, subjects[LEARNT].affine)
+    store.save_label(f"subject_{LEARNT}", str(path), "final", {"label_info": [{"name": "earlier", "idx": 1}]})
+    yield
+    store.remove_label(f"subject_{LEARNT}", "final")
 
 
 @pytest.fixture
@@ -86,6 +98,12 @@ class Annotator:
 @pytest.fixture
 def annotator(own_server, subjects, tmp_path):
     return Annotator(own_server, subjects, tmp_path, "anna")
+
+
+@pytest.mark.usefixtures("submitted_before")
+def test_a_server_that_starts_catches_up(annotator):
+    annotator.wait_for({"earlier": 1})
+    annotator.wait_for({"earlier": 1}, "shapes")
 
 
 def test_the_next_image_gains_and_others_do_not_disturb_what_is_under_way(

@@ -353,6 +353,26 @@ def test_a_label_that_was_left_beside_another_goes_with_it(store, studies, save)
     assert store.get_labels_by_image_id("a") == {}
 
 
+def test_by_what_a_change_of_a_label_is_noticed(store, studies, save):
+    """Saved again, renamed, edited on disk; all servers of the folder find the same."""
+    assert store.mark_of_label("a", FINAL) == ""
+    marks = []
+    for change in (
+        lambda: save(b"first"),
+        lambda: save(b"other"),
+        lambda: store.update_label_info("a", FINAL, {"label_info": [{"name": "liver", "idx": 1}]}),
+        lambda: Path(store.get_label_uri("a", FINAL)).write_bytes(b"edited"),
+    ):
+        change()
+        marks.append(store.mark_of_label("a", FINAL))
+        assert FolderDatastore(str(studies)).mark_of_label("a", FINAL) == marks[-1]
+    store.update_image_info("a", {"correction": {"dice": 1.0}})
+    assert store.mark_of_label("a", FINAL) == marks[-1]
+    assert len({"", *marks}) == 5
+    Path(store.get_label_uri("a", FINAL)).unlink()
+    assert store.mark_of_label("a", FINAL) == ""
+
+
 def test_what_is_not_served(studies, save, store):
     save(b"label")
     assert store.not_served() == []

@@ -24,7 +24,7 @@ from monailabel.interfaces.exception import ImageNotFoundException, LabelNotFoun
 from watchdog.events import FileSystemEvent
 
 from slmsam2.errors import StorageError
-from slmsam2.files import is_temporary, remove_temporary, staged
+from slmsam2.files import is_temporary, remove_temporary, staged, stamp_of
 from slmsam2.server.names import check_id, check_tag, ending_of, inside
 from slmsam2.server.versions import keep_earlier
 
@@ -80,6 +80,15 @@ class FolderDatastore(LocalDatastore):
 
     def get_label_uri(self, label_id: str, label_tag: str) -> str:
         return self._inside(super().get_label_uri(label_id, label_tag))
+
+    def mark_of_label(self, image_id: str, tag: str) -> str:
+        """What changes with a label's file, or with what was saved with it; "" for one that is not there."""
+        path = FolderDatastore.get_label_uri(self, image_id, tag)
+        try:
+            stamp = stamp_of(Path(path)) if path else ""
+        except FileNotFoundError:
+            return ""
+        return stamp and stamp + json.dumps(self.get_label_info(image_id, tag), sort_keys=True, default=str)
 
     def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
         """Add an image, or put another one in its place.

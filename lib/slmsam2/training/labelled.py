@@ -42,6 +42,7 @@ class Submission:
         names: structure -> value, as the client said.
         vouched: structure -> numbers of slices (as stored) that the user answers for; for structures that are not
             named here :func:`known_slices` decides.
+        mark: by which a change of the label or of its names is noticed, the same on each machine; "": nobody knows.
     """
 
     image_id: str
@@ -49,6 +50,7 @@ class Submission:
     label: Path
     names: dict[str, int] = field(default_factory=dict)
     vouched: dict[str, list[int]] = field(default_factory=dict)
+    mark: str = ""
 
     @property
     def stamp(self) -> str | None:

@@ -282,7 +282,7 @@ class _Learning:
             trained={
                 "data": "labels submitted by users",
                 "volumes": len(plan.labels),
-                "looks_of": sorted({lesson.case.image_id for lesson in lessons}),
+                "looks_of": {lesson.case.image_id: lesson.case.submission.mark for lesson in lessons},
                 **asdict(version),
             },
             dtype=torch.float32,
