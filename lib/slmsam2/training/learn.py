@@ -7,6 +7,7 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from slmsam2.training.labelled import Case, CaseLoader, Submission, read_cases
 from slmsam2.training.lessons import ClipSource, Lesson
 from slmsam2.training.looks import learn_looks, uses_looks
 from slmsam2.training.loop import Dices, TrainingLoop
+from slmsam2.training.messages import broken_off, closing, nothing_to_do, opening
 from slmsam2.training.progress import Progress
 from slmsam2.training.registry import Registry, Version
 from slmsam2.training.workers import Workers
@@ -94,6 +96,7 @@ def learn(
     Raises:
         ConfigurationError: another training is under way, or a setting is wrong.
         CheckpointError: the weights to start from cannot be loaded.
+        OSError, RuntimeError, MemoryError: the disk is full, or memory ran short.
     """
     workers = workers or Workers(0, 1, torch.device("cpu"))
     registry = Registry(request.model, request.model_dir)
@@ -107,6 +110,10 @@ def learn(
             return _Learning(submissions, request, registry, workers, progress).run()
         except SlmSam2Error as error:
             progress.finish(str(error))
+            raise
+        except (OSError, RuntimeError, MemoryError) as error:
+            with suppress(OSError):  # the disk may be full
+                progress.finish(broken_off(error))
             raise
 
 
@@ -144,7 +151,7 @@ class _Learning:
         preset = Preset.read(plan.preset if plan else self._preset_name(), self.request.model_dir)
         lessons, tasks = lessons_and_tasks(cases, held_back, self.registry.seen, preset.tasks)
         fresh = [lesson for lesson in lessons if lesson.fresh]
-        reason = _nothing_to_do(cases, fresh, tasks)
+        reason = nothing_to_do(cases, fresh, tasks, unusable)
         if reason:
             return self._finish(reason, **facts, published=False)
         plan = self.workers.from_first(plan or self._begin(cases, held_back, preset, len(fresh)))
@@ -154,7 +161,7 @@ class _Learning:
             self._publish(plan, preset, cases, lessons, verdict, tuner)
         if self.workers.first:
             shutil.rmtree(self.registry.plan_path.parent)
-        return self._finish(_closing(plan, verdict, tuner.step), **figures)
+        return self._finish(closing(plan.version, verdict, tuner.step, plan.steps, unusable), **figures)
 
     def _preset_name(self) -> str:
         """What was asked for, else what suits the model, else the device."""
@@ -212,7 +219,7 @@ class _Learning:
     ) -> tuple[Verdict, FineTuner]:
         """Train; the network is left with the best weights that were judged."""
         tuner = self._tuner(plan, preset, lessons)
-        self._tell(_opening(plan, lessons, len(tasks)))
+        self._tell(opening(plan.preset, plan.steps, lessons, len(tasks)))
         seconds = 60 * self.request.minutes - (time.monotonic() - self._begun)
         load = CaseLoader()
         published = self.registry.published
@@ -309,23 +316,6 @@ class _Measure:
         return propagation_dice(task, network, self._load)
 
 
-def _counted(number: int, thing: str) -> str:
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
-
-
-def _nothing_to_do(cases: Sequence[Case], fresh: Sequence[Lesson], tasks: Sequence[Task]) -> str | None:
-    if not cases:
-        return "There is no submitted label to learn from. Submit one, then train."
-    if not fresh:
-        return f"Nothing new: all {len(cases)} submitted labels were learnt from, or are kept to judge by."
-    if not tasks:
-        return (
-            "There are too few labelled slices to judge a new model by: a structure needs four or more. "
-            "Label more slices, or another volume."
-        )
-    return None
-
-
 def _figures(verdict: Verdict) -> dict[str, Any]:
     """For files and clients."""
     return {
@@ -352,31 +342,6 @@ def _general(published: Version | None, count: int) -> tuple[list[float], list[f
     general = published.metrics.get("eval", {}).get("general", [[], []]) if published else [[], []]
     at_first, in_use = general
     return (at_first, in_use) if len(at_first) == len(in_use) == count else ([], [])
-
-
-def _opening(plan: Plan, lessons: Sequence[Lesson], tasks: int) -> str:
-    """What is said at the beginning.
-
-    Args:
-        tasks: to judge by.
-    """
-    names = sorted({lesson.structure.name for lesson in lessons if lesson.fresh})
-    volumes = _counted(len({lesson.case.image_id for lesson in lessons}), "volume")
-    return (
-        f"Learning {', '.join(names)} from {volumes} ({plan.preset}, {plan.steps} steps); "
-        f"{_counted(tasks, 'propagation')} to judge by."
-    )
-
-
-def _closing(plan: Plan, verdict: Verdict, steps: int) -> str:
-    """What is said at the end.
-
-    Args:
-        steps: that were done.
-    """
-    outcome = f"Version {plan.version} is in use." if verdict.publish else "The weights in use stay."
-    short = f" There was time for {steps} of {plan.steps} steps: give the next training more minutes."
-    return f"{verdict.reason} {outcome}{short if 2 * steps < plan.steps else ''}"
 
 
 def _number(version: str) -> int:
