@@ -164,6 +164,14 @@ def test_what_the_model_could_do_in_general_is_not_given_up(request_, model_dir,
     assert kept["eval"]["general"] == [[0.8] * 3, [0.785] * 3]
     assert not train(4, (0.7, 0.72), (0.77,))["published"]
     assert train(4, (0.7, 0.8), (0.77,))["published"]
+    preset.synthetic_tasks = 0  # a version that knows nothing of them does not make the next one start anew
+    OmegaConf.save(preset, config)
+    assert train(5, (0.8, 0.82), ())["published"]
+    preset.synthetic_tasks = 3
+    OmegaConf.save(preset, config)
+    lost = train(6, (0.8, 0.82), (0.755,))
+    assert not lost["published"]
+    assert lost["eval"]["general"] == [[0.8] * 3, [0.755] * 3]
 
 
 def test_what_is_worse_is_not_published(request_, model_dir, tmp_path, monkeypatch):
@@ -405,6 +413,28 @@ def test_a_training_that_was_ended_and_cannot_go_on_does_not_block_the_next(
     assert Registry(MODEL, model_dir).count == begun
     assert not registry.plan_path.exists()
     assert Registry(MODEL, model_dir).given.keys() == {"a", "b", "c"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "begun"),
+    [
+        ({}, 1),
+        ({"preset": None, "steps": None}, 1),
+        ({"steps": 3}, 2),
+        ({"preset": "full"}, 2),
+    ],
+)
+def test_what_is_asked_for_counts_also_where_a_training_was_ended(
+    request_, model_dir, tmp_path, monkeypatch, caplog, asked, begun
+):
+    caplog.set_level("INFO")
+    labels = [submission(tmp_path / "data", name) for name in "abc"]
+    with monkeypatch.context() as ended:
+        ended.setattr(module, "_figures", lambda *args: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            learn(labels, request_)
+    assert learn(labels, replace(request_, **asked))["version"] == f"learned-{begun}"
+    assert ("(fast, 4 steps) is not gone on with" in caplog.text) is (begun == 2)
 
 
 @pytest.mark.parametrize(

@@ -188,6 +188,13 @@ class _Learning:
         if not same or (plan.parent, plan.start) != self._start():
             logger.info("A training that was ended is not gone on with: its labels or its start have changed")
             return None
+        asked = self.request.preset or plan.preset, self.request.steps or plan.steps
+        if asked != (plan.preset, plan.steps):
+            logger.info(
+                "A training that was ended (%s, %d steps) is not gone on with: %s, %d steps are asked for",
+                *(plan.preset, plan.steps, *asked),
+            )
+            return None
         return plan
 
     def _start(self) -> tuple[str | None, str]:
@@ -223,7 +230,7 @@ class _Learning:
         seconds = 60 * self.request.minutes - (time.monotonic() - self._begun)
         load = CaseLoader()
         published = self.registry.published
-        general_at_first, general_in_use = _general(published, preset.synthetic_tasks)
+        general_at_first, general_in_use = self._general(preset.synthetic_tasks)
         seen_before = published.structures if published else ()
 
         def look(network: SLMSAM2) -> None:
@@ -263,6 +270,22 @@ class _Learning:
             seed=_number(plan.version),
         )
         return FineTuner(network, source, preset, plan.steps, self.workers, has_bfloat16(device))
+
+    def _general(self, count: int) -> tuple[list[float], list[float]]:
+        """Dice of the synthetic volumes with the weights that came with the model, and with those in use, as far as
+        these or the nearest of their forebears know them.
+
+        Compared with the former, many small losses in a row cannot add up, also if trainings without such volumes lie
+        between them.
+        """
+        by_name = {version.version: version for version in self.registry.versions}
+        version = self.registry.published
+        while version is not None:
+            at_first, in_use = version.metrics.get("eval", {}).get("general", [[], []])
+            if len(at_first) == len(in_use) == count:
+                return at_first, in_use
+            version = by_name.pop(version.parent, None) if version.parent else None
+        return [], []
 
     def _publish(
         self,
@@ -331,17 +354,6 @@ def _figures(verdict: Verdict) -> dict[str, Any]:
             },
         },
     }
-
-
-def _general(published: Version | None, count: int) -> tuple[list[float], list[float]]:
-    """Dice of the synthetic volumes with the weights that came with the model, and with those in use, if a version
-    knows them.
-
-    Compared with the former, many small losses in a row cannot add up.
-    """
-    general = published.metrics.get("eval", {}).get("general", [[], []]) if published else [[], []]
-    at_first, in_use = general
-    return (at_first, in_use) if len(at_first) == len(in_use) == count else ([], [])
 
 
 def _number(version: str) -> int:
