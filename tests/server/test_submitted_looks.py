@@ -9,9 +9,10 @@ from server_process import running_server
 from server_studies import write_nifti
 
 from slmsam2.metrics import dice, largest_slice, only_slice
-from slmsam2.modeling import checkpoint_path
+from slmsam2.modeling import build_model, checkpoint_path, save_checkpoint
 from slmsam2.server.folder import FolderDatastore
 from slmsam2.synthesis.subjects import STRUCTURES, make_subject
+from slmsam2.training.registry import Registry, Version
 from slmsam2.volume import read_label
 
 pytestmark = pytest.mark.server
@@ -101,9 +102,17 @@ def annotator(own_server, subjects, tmp_path):
 
 
 @pytest.mark.usefixtures("submitted_before")
-def test_a_server_that_starts_catches_up(annotator):
+def test_a_server_that_starts_or_has_other_weights_catches_up(annotator, tmp_path):
     annotator.wait_for({"earlier": 1})
     annotator.wait_for({"earlier": 1}, "shapes")
+    registry = Registry("slm_sam2_nano", tmp_path / "model")
+    registry.folder.mkdir(parents=True, exist_ok=True)
+    network = build_model("slm_sam2_nano", checkpoint=registry.path(None))
+    save_checkpoint(registry.path("learned-1"), network, version="learned-1", trained={"looks_of": {}})
+    registry.publish(Version("learned-1", None, time.time(), {}, ["wall"]))
+    assert annotator.client.info()["looks"] == {}  # in the features of these weights nothing is known yet
+    annotator.propagate([largest_slice(annotator.wall(NEXT), 2)])
+    annotator.wait_for({"earlier": 1})
 
 
 def test_the_next_image_gains_and_others_do_not_disturb_what_is_under_way(
