@@ -1,6 +1,7 @@
 """Learning from submitted labels: from files to a version in use, or to a reason why not."""
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -19,7 +20,9 @@ from omegaconf import OmegaConf
 
 from slmsam2.errors import ConfigurationError
 from slmsam2.modeling import build_model, checkpoint_path, load_config, read_checkpoint
+from slmsam2.training import labelled, lessons, loop
 from slmsam2.training import learn as module
+from slmsam2.training.finetune import FineTuner
 from slmsam2.training.judgement import judge
 from slmsam2.training.labelled import Submission
 from slmsam2.training.learn import Request, learn
@@ -102,6 +105,7 @@ def test_learns_publishes_and_has_nothing_new_then(request_, model_dir, tmp_path
     assert again["published"] is False
     assert again["message"].startswith("Nothing new: all 3")
     assert again["total_time"]
+    assert len(list((registry.folder / "tensorboard").iterdir())) == 1
 
 
 def test_only_what_may_learn_has_changed(request_, model_dir, tmp_path, always):
@@ -138,7 +142,7 @@ def test_what_the_model_could_do_in_general_is_not_given_up(request_, model_dir,
     preset = OmegaConf.load(config)
     preset.synthetic_tasks, preset.evaluations = 3, 1
     OmegaConf.save(preset, config)
-    labels = [submission(tmp_path / "data", name) for name in "abcd"]
+    labels = [submission(tmp_path / "data", name) for name in "abcdef"]
 
     def train(count, held_back, synthetic):
         """Each as (before, after); ``synthetic`` without before where a version knows it."""
@@ -146,8 +150,10 @@ def test_what_the_model_could_do_in_general_is_not_given_up(request_, model_dir,
         monkeypatch.setattr(
             TrainingLoop, "_dice", lambda self, _, tasks: [next(found[tasks is self.tasks])] * len(tasks)
         )
+        if not synthetic:
+            found[False] = iter(lambda: None, 0)  # of no volumes
         figures = learn(labels[:count], request_)
-        assert [*found[True], *found[False]] == []
+        assert not synthetic or [*found[True], *found[False]] == []
         return figures
 
     lost = train(3, (0.5, 0.7), (0.8, 0.68))
@@ -158,6 +164,14 @@ def test_what_the_model_could_do_in_general_is_not_given_up(request_, model_dir,
     assert kept["eval"]["general"] == [[0.8] * 3, [0.785] * 3]
     assert not train(4, (0.7, 0.72), (0.77,))["published"]
     assert train(4, (0.7, 0.8), (0.77,))["published"]
+    preset.synthetic_tasks = 0  # a version that knows nothing of them does not make the next one start anew
+    OmegaConf.save(preset, config)
+    assert train(5, (0.8, 0.82), ())["published"]
+    preset.synthetic_tasks = 3
+    OmegaConf.save(preset, config)
+    lost = train(6, (0.8, 0.82), (0.755,))
+    assert not lost["published"]
+    assert lost["eval"]["general"] == [[0.8] * 3, [0.755] * 3]
 
 
 def test_what_is_worse_is_not_published(request_, model_dir, tmp_path, monkeypatch):
@@ -194,7 +208,7 @@ def test_changed_and_deleted_labels(request_, model_dir, tmp_path, always):
     assert figures["published"]
     registry = Registry(MODEL, model_dir)
     assert removed.image_id not in registry.seen
-    assert removed.image_id not in registry.held_back
+    assert registry.held_back[removed.image_id] is False  # it may come back
     assert registry.published.parent == "learned-1"
 
 
@@ -204,6 +218,10 @@ def test_too_little_to_judge_by(request_, model_dir, tmp_path):
     assert figures["published"] is False
     assert "too few labelled slices" in figures["message"]
     assert learn([], request_)["message"].startswith("There is no submitted label")
+    one_slice.label.write_bytes(b"not a label")
+    assert learn([one_slice], request_)["message"].startswith(
+        "None of the submitted labels can be learnt from. 1 label was left out; that of thin: "
+    )
 
 
 def test_a_volume_of_one_slice_beside_others(request_, model_dir, tmp_path, always):
@@ -220,6 +238,36 @@ def test_a_damaged_label_does_not_stop_the_others(request_, model_dir, tmp_path,
     figures = learn(labels, request_)
     assert figures["published"]
     assert set(figures["unusable_labels"]) == {"a"}
+    assert " 1 label was left out; that of a: " in figures["message"]
+    assert " 1 label was left out; that of a: " in learn(labels, request_)["message"]  # nothing is new
+
+
+def test_it_learns_from_the_labels_it_began_with(request_, model_dir, tmp_path, always, monkeypatch):
+    """Two are deleted, and the others saved again with the rod elsewhere, while it trains."""
+    always(True)
+    labels = [submission(tmp_path / "data", name) for name in "abcd"]
+    begun, shown, step = [one.stamp for one in labels], [], FineTuner.train_step
+    make = lessons.make_view
+
+    def change(tuner):
+        if tuner.step == 1:
+            labels[0].label.unlink()
+            labels[1].label.unlink()
+            submission(tmp_path / "data", "c", centre=(6, 6))
+            submission(tmp_path / "data", "d", centre=(6, 6))
+        return step(tuner)
+
+    def look(case, main, loaded, **how):
+        shown.append(np.argwhere(loaded[1] == main.value).mean(axis=0)[0])
+        return make(case, main, loaded, **how)
+
+    monkeypatch.setattr(FineTuner, "train_step", change)
+    monkeypatch.setattr(lessons, "make_view", look)
+    monkeypatch.setattr(labelled, "KEPT_VOLUMES", 0)  # of many volumes few stay in memory
+    assert learn(labels, request_)["published"]
+    assert len(shown) > 1
+    assert shown == pytest.approx([16] * len(shown), abs=0.5)
+    assert list(Registry(MODEL, model_dir).given.values()) == begun
 
 
 def test_the_steps_are_fitted_into_the_time(request_, model_dir, tmp_path, always):
@@ -365,6 +413,53 @@ def test_a_training_that_was_ended_and_cannot_go_on_does_not_block_the_next(
     assert Registry(MODEL, model_dir).count == begun
     assert not registry.plan_path.exists()
     assert Registry(MODEL, model_dir).given.keys() == {"a", "b", "c"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "begun"),
+    [
+        ({}, 1),
+        ({"preset": None, "steps": None}, 1),
+        ({"steps": 3}, 2),
+        ({"preset": "full"}, 2),
+    ],
+)
+def test_what_is_asked_for_counts_also_where_a_training_was_ended(
+    request_, model_dir, tmp_path, monkeypatch, caplog, asked, begun
+):
+    caplog.set_level("INFO")
+    labels = [submission(tmp_path / "data", name) for name in "abc"]
+    with monkeypatch.context() as ended:
+        ended.setattr(module, "_figures", lambda *args: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            learn(labels, request_)
+    assert learn(labels, replace(request_, **asked))["version"] == f"learned-{begun}"
+    assert ("(fast, 4 steps) is not gone on with" in caplog.text) is (begun == 2)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "as the disk is full. The weights in use stay."),
+        (OSError(errno.EIO, "Input/output error"), "as a file could not be read or written: [Errno 5] Input"),
+        (
+            torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+            "as the memory does not suffice",
+        ),
+        (MemoryError(), "as the memory does not suffice. The weights in use stay."),
+        (RuntimeError("cuDNN error"), "by an error: cuDNN error. The weights in use stay."),
+    ],
+)
+def test_a_training_that_is_broken_off_says_why(request_, model_dir, tmp_path, monkeypatch, error, told):
+    def save_state(path, state):
+        raise error
+
+    monkeypatch.setattr(loop, "save_state", save_state)
+    with pytest.raises(type(error)):
+        learn([submission(tmp_path / "data", name) for name in "abc"], replace(request_, steps=1))
+    figures = json.loads((Registry(MODEL, model_dir).folder / "train_stats.json").read_text())
+    assert figures["status"] == "finished"
+    assert told in figures["message"]
 
 
 def test_two_processes_train_as_one(program, model_dir, tmp_path):

@@ -188,6 +188,24 @@ def test_weights_are_loaded_once_and_again_when_they_change(model_dir, network, 
     assert store.get("cpu").info["version"] == "third"
 
 
+def test_it_is_told_when_other_weights_are_in_use(model_dir, network):
+    store, told = ModelStore(OWN, model_dir), []
+    store.on_change = lambda: told.append(store._held["cpu", "quality"].network.info["version"])
+    publish(model_dir, network, "first")
+    store.get("cpu")
+    assert told == []
+    learn(model_dir, network, "learned-1")
+    store.get("cpu")
+    store.get("cpu")
+    assert len(told) == 1
+    store.path.resolve().write_bytes(b"damaged")
+    store.get("cpu")
+    assert len(told) == 1
+    Registry(OWN, model_dir).use(None)
+    store.get("cpu")
+    assert len(told) == 2
+
+
 def test_learnt_weights_come_into_use_and_damaged_ones_do_not(model_dir, network, caplog):
     publish(model_dir, network, "start")
     store = ModelStore(OWN, model_dir)

@@ -24,8 +24,11 @@ KILLS = int(os.environ.get("SLMSAM2_KILLS", "1"))
 
 
 def body(number):
-    """A label, gzipped NIfTI, that tells which it is, and whether it is whole; the same bytes each time."""
-    label = nib.Nifti1Image(np.random.default_rng(number).integers(0, 256, (60, 60, 60), np.uint8), np.eye(4))
+    """A label, gzipped NIfTI, in the middle of any image, that tells which it is, and whether it is whole; the same
+    bytes each time."""
+    affine = np.eye(4)
+    affine[:3, 3] = -30
+    label = nib.Nifti1Image(np.random.default_rng(number).integers(0, 256, (60, 60, 60), np.uint8), affine)
     label.header["descrip"] = str(number)
     return gzip.compress(label.to_bytes(), compresslevel=1, mtime=0)
 

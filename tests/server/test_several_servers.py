@@ -22,7 +22,7 @@ import torch
 from prometheus_client.parser import text_string_to_metric_families
 from requests.adapters import HTTPAdapter
 from server_process import REPOSITORY, running_server
-from server_studies import SHAPE, make_studies, painted_slice, phantom, write_nifti
+from server_studies import AFFINE, SHAPE, TURNED, make_studies, painted_slice, phantom, write_nifti
 
 from slmsam2.modeling import build_model, save_checkpoint
 from slmsam2.training.registry import Registry, Version
@@ -136,9 +136,9 @@ def save(url, content, who, image="turned"):
     assert answer.status_code == 200
 
 
-def label_bytes(value):
+def label_bytes(value, affine):
     """A label, gzipped NIfTI, all of this value."""
-    label = nib.Nifti1Image(np.full(SHAPE, value, np.uint8), np.eye(4))
+    label = nib.Nifti1Image(np.full(SHAPE, value, np.uint8), affine)
     return gzip.compress(label.to_bytes(), mtime=0)
 
 
@@ -164,14 +164,14 @@ def inferences(server):
 def test_a_label_saved_at_one_is_at_the_other_at_once(servers):
     one, other = (server.url for server in servers)
     for number in range(6):
-        save(one, content := label_bytes(number + 1), "ann")
+        save(one, content := label_bytes(number + 1, TURNED), "ann")
         assert load(other) == content
         one, other = other, one
 
 
 def test_labels_saved_at_both_at_the_same_time_are_all_kept(servers):
     with ThreadPoolExecutor(8) as pool:
-        work = [(servers[n % 2].url, label_bytes(n + 1), f"who{n}") for n in range(8)]
+        work = [(servers[n % 2].url, label_bytes(n + 1, AFFINE), f"who{n}") for n in range(8)]
         list(pool.map(lambda each: save(*each, image="saved"), work))
     for server in servers:
         listed = requests.get(f"{server.url}/datastore/?output=all", timeout=30).json()["objects"]["saved"]

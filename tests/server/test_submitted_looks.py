@@ -9,8 +9,10 @@ from server_process import running_server
 from server_studies import write_nifti
 
 from slmsam2.metrics import dice, largest_slice, only_slice
-from slmsam2.modeling import checkpoint_path
+from slmsam2.modeling import build_model, checkpoint_path, save_checkpoint
+from slmsam2.server.folder import FolderDatastore
 from slmsam2.synthesis.subjects import STRUCTURES, make_subject
+from slmsam2.training.registry import Registry, Version
 from slmsam2.volume import read_label
 
 pytestmark = pytest.mark.server
@@ -30,6 +32,17 @@ def studies(subjects, tmp_path_factory):
     for number, subject in subjects.items():
         write_nifti(folder / f"subject_{number}.nii.gz", subject.image, subject.affine)
     return folder
+
+
+@pytest.fixture
+def submitted_before(request, studies, subjects):
+    """A label that nobody has learnt yet when the server starts."""
+    store = FolderDatastore(str(studies), extensions=["*.nii.gz"], auto_reload=False)
+    wall = (subjects[LEARNT].label == STRUCTURES["wall"]).astype(np.uint8)
+    path = write_nifti(studies.parent / "before.nii.gz", wall, subjects[LEARNT].affine)
+    store.save_label(f"subject_{LEARNT}", str(path), "final", {"label_info": [{"name": "earlier", "idx": 1}]})
+    yield
+    store.remove_label(f"subject_{LEARNT}", "final")
 
 
 @pytest.fixture
@@ -86,6 +99,20 @@ class Annotator:
 @pytest.fixture
 def annotator(own_server, subjects, tmp_path):
     return Annotator(own_server, subjects, tmp_path, "anna")
+
+
+@pytest.mark.usefixtures("submitted_before")
+def test_a_server_that_starts_or_has_other_weights_catches_up(annotator, tmp_path):
+    annotator.wait_for({"earlier": 1})
+    annotator.wait_for({"earlier": 1}, "shapes")
+    registry = Registry("slm_sam2_nano", tmp_path / "model")
+    registry.folder.mkdir(parents=True, exist_ok=True)
+    network = build_model("slm_sam2_nano", checkpoint=registry.path(None))
+    save_checkpoint(registry.path("learned-1"), network, version="learned-1", trained={"looks_of": {}})
+    registry.publish(Version("learned-1", None, time.time(), {}, ["wall"]))
+    assert annotator.client.info()["looks"] == {}  # in the features of these weights nothing is known yet
+    annotator.propagate([largest_slice(annotator.wall(NEXT), 2)])
+    annotator.wait_for({"earlier": 1})
 
 
 def test_the_next_image_gains_and_others_do_not_disturb_what_is_under_way(

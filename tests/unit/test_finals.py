@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from monailabel.interfaces.exception import ImageNotFoundException
 
-from slmsam2.errors import PromptError, VolumeError
+from slmsam2.errors import GridError, PromptError, VolumeError
 from slmsam2.server.finals import check_final
 from slmsam2.server.folder import FolderDatastore
 
@@ -126,6 +126,41 @@ def test_what_cannot_be_read(store, tmp_path, name, content):
     path.write_bytes(content)
     with pytest.raises(VolumeError, match="The label was not saved"):
         check_final(store, "a", path, {})
+
+
+def on_grid(first=(0, 0, 0), step=1.0, shape=SHAPE):
+    """A label that is painted all over, on a grid that begins at a voxel of the image."""
+    affine = np.diag([step, step, step, 1.0])
+    affine[:3, 3] = first
+    return nib.Nifti1Image(np.ones(shape, np.uint8), affine)
+
+
+@pytest.mark.parametrize(
+    ("label", "refused"),
+    [
+        (on_grid((900, 900, 900), shape=(9, 9, 9)), "do not share a painted voxel"),
+        (on_grid((900, 900, 900)), "the geometry of one of them was lost"),
+        (on_grid((4, 0, 0)), "the geometry of one of them was lost"),
+        (on_grid((4, 0, 0), shape=(7, 5, 4)), "Most of what is painted in the label"),
+        (on_grid((0.3, 0.2, 0)), None),  # not of its voxels, but on it
+        (on_grid((1, 1, 1), shape=(4, 3, 2)), None),  # a part
+        (on_grid((-5, -5, -5), step=2.0, shape=(9, 9, 9)), None),  # more than the image
+        (nib.Nifti1Image(np.ones(SHAPE, np.uint8), np.diag([-1.0, -1.0, 1.0, 1.0])), "was lost"),
+        (nib.Nifti1Image(np.zeros(SHAPE, np.uint8), np.diag([-1.0, -1.0, 1.0, 1.0])), None),  # empty
+    ],
+)
+def test_a_label_that_does_not_lie_on_its_image(store, tmp_path, label, refused):
+    nib.save(label, tmp_path / "new.nii.gz")
+    if refused is None:
+        check_final(store, "a", tmp_path / "new.nii.gz", {})
+        return
+    with pytest.raises(GridError, match=f"The label was not saved.*{refused}"):
+        check_final(store, "a", tmp_path / "new.nii.gz", {})
+
+
+def test_where_the_image_cannot_be_read_nothing_is_said_of_the_place(store, tmp_path, check):
+    (tmp_path / "studies" / "a.nii.gz").write_bytes(b"no image")
+    check(1)
 
 
 def test_an_image_that_is_not_there(check):

@@ -38,7 +38,7 @@ def studies(tmp_path):
 
 @pytest.fixture
 def store(studies):
-    return FolderDatastore(str(studies))
+    return FolderDatastore(str(studies), extensions=["*.nii.gz", "*.nii", "*.nrrd"])
 
 
 @pytest.fixture
@@ -322,6 +322,55 @@ def test_endings_in_capitals(studies):
     assert sorted(store.list_images()) == ["C", "a", "b", "d"]
     assert Path(store.get_image_uri("C")).name == "C.NII.GZ"
     assert store.not_served() == []
+
+
+def test_what_is_saved_with_another_ending_takes_the_place_of_the_old_file(store, studies, save, tmp_path):
+    """And what is deleted then stays so; an earlier label of somebody else is kept, and what only looks alike."""
+    (studies / "a.2.nii.gz").write_bytes(b"image")
+    store.refresh()
+    save(b"of another image", image="a.2")
+    save(b"first")
+    upload = tmp_path / "upload.nrrd"
+    upload.write_bytes(b"second")
+    store.save_label("a", str(upload), FINAL, {"client_id": "bob"})
+    (kept,) = store.get_labels_by_image_id("a").keys() - {FINAL}
+    assert sorted(os.listdir(studies / "labels" / FINAL)) == ["a.2.nii.gz", "a.nrrd"]
+    store.remove_label("a", FINAL)
+    assert store.get_labels_by_image_id("a").keys() == {kept}
+    assert content_of(store, "a", kept) == b"first"
+    assert content_of(store, "a.2") == b"of another image"
+    before = store.get_image_uri("a")
+    store.add_image("a", str(upload), {})
+    assert not Path(before).exists()
+    assert Path(store.get_image_uri("a")).read_bytes() == b"second"
+
+
+def test_a_label_that_was_left_beside_another_goes_with_it(store, studies, save):
+    """By an older release, or a kill between the two."""
+    save(b"label")
+    (studies / "labels" / FINAL / "a.nrrd").write_bytes(b"older")
+    store.remove_label("a", FINAL)
+    assert store.get_labels_by_image_id("a") == {}
+
+
+def test_by_what_a_change_of_a_label_is_noticed(store, studies, save):
+    """Saved again, renamed, edited on disk; all servers of the folder find the same."""
+    assert store.mark_of_label("a", FINAL) == ""
+    marks = []
+    for change in (
+        lambda: save(b"first"),
+        lambda: save(b"other"),
+        lambda: store.update_label_info("a", FINAL, {"label_info": [{"name": "liver", "idx": 1}]}),
+        lambda: Path(store.get_label_uri("a", FINAL)).write_bytes(b"edited"),
+    ):
+        change()
+        marks.append(store.mark_of_label("a", FINAL))
+        assert FolderDatastore(str(studies)).mark_of_label("a", FINAL) == marks[-1]
+    store.update_image_info("a", {"correction": {"dice": 1.0}})
+    assert store.mark_of_label("a", FINAL) == marks[-1]
+    assert len({"", *marks}) == 5
+    Path(store.get_label_uri("a", FINAL)).unlink()
+    assert store.mark_of_label("a", FINAL) == ""
 
 
 def test_what_is_not_served(studies, save, store):

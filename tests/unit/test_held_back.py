@@ -32,7 +32,7 @@ def test_one_of_three_is_held_back_and_never_one_that_was_trained_on():
         assert [name for name, is_held in held.items() if is_held] == list({"a", "b", "c"} - seen.keys())
 
 
-def test_decisions_stay_when_volumes_are_added_and_go_with_deleted_ones():
+def test_decisions_stay_when_volumes_are_added_or_missing():
     cases = [case(f"v{i}") for i in range(5)]
     first = assign(cases, {}, {})
     assert sum(first.values()) == 1
@@ -41,7 +41,23 @@ def test_decisions_stay_when_volumes_are_added_and_go_with_deleted_ones():
     assert first.items() <= more.items()
     held = next(name for name, is_held in first.items() if is_held)
     fewer = assign([c for c in cases if c.image_id != held], first, {})
-    assert held not in fewer
+    assert fewer[held]
+    assert fewer == first
+
+
+@pytest.mark.parametrize("count", [3, 4, 7])
+def test_a_volume_that_was_trained_on_is_never_judged_by_also_after_it_was_missing(count):
+    """Of three volumes two are too few to decide anything by."""
+    cases = [case(f"v{i}") for i in range(count)]
+    for gone in cases:
+        first = assign(cases, {}, {})
+        seen = {one.image_id: one.digest for one in cases}
+        left = [one for one in cases if one is not gone]
+        second = assign(left, first, seen)
+        third = assign([*cases, case("new"), case("another")], second, {one.image_id: "x" for one in left})
+        assert third[gone.image_id] == first[gone.image_id]
+    two = assign(cases[:2], {}, {"v0": "x", "v1": "x"})
+    assert not assign(cases[:3], two, {"v1": "x"})["v0"]
 
 
 def test_a_structure_that_comes_later_is_judged_on_a_volume_of_its_own():

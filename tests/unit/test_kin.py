@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from slmsam2.engine.kin import exemplars_of_kin
-from slmsam2.prompts import Kin, kin_of
+from slmsam2.prompts import Kin, kin_of, says_what
 from slmsam2.volume import SliceView, exemplar_of
 
 pytestmark = pytest.mark.unit
@@ -107,6 +107,23 @@ def test_one_that_is_spelt_otherwise():
 )
 def test_others_are_not_alike(name, other):
     assert kin_of(name, [other]) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "telling"),
+    [
+        ("Structure 1", False),
+        ("structure_1", False),
+        ("Segment_12", False),
+        ("ROI 2 left", False),
+        ("7", False),
+        ("structure of interest", True),
+        ("L1", True),
+        ("肝", True),
+    ],
+)
+def test_which_names_say_what_a_structure_is(name, telling):
+    assert says_what(name) is telling
 
 
 def ellipsoid(shape, centre, radii):

@@ -1,10 +1,14 @@
 """Submitted labels: which slices can be trusted, what the values are called, when content has changed."""
 
+from dataclasses import replace
+
 import nibabel as nib
 import numpy as np
 import pytest
 
+from slmsam2.errors import GridError
 from slmsam2.prompts import named_values
+from slmsam2.training.kept_labels import LabelStore
 from slmsam2.training.labelled import CaseLoader, Submission, known_slices, read_case, read_cases
 
 pytestmark = pytest.mark.unit
@@ -93,6 +97,21 @@ def test_images_with_the_same_label_are_told_apart(submission, tmp_path):
     cases = [load.read(submission), read_case(other)]
     assert cases[0].digest == cases[1].digest
     assert [float(load(case)[0].array.std()) > 0 for case in (*cases, cases[0])] == [True, False, True]
+
+
+def test_a_label_that_is_kept_stays_what_it_was(submission, tmp_path):
+    """Saved again, deleted, or its image replaced while it is learnt from."""
+    with LabelStore(tmp_path / "kept") as store:
+        cases, _ = read_cases([submission, replace(submission, image_id="b")], store)
+        assert not any((tmp_path / "kept").iterdir())  # nothing is left of a process that is killed
+        nib.save(nib.Nifti1Image(np.full((12, 12, 8), 2, np.uint8), np.eye(4)), submission.label)
+        areas = [np.count_nonzero(CaseLoader()(case)[1], axis=(0, 1)).tolist() for case in cases]
+        assert areas == [[0, 0, 25, 25, 25, 25, 0, 0]] * 2
+        submission.label.unlink()
+        assert CaseLoader()(cases[0])[1].sum() == 100
+        nib.save(nib.Nifti1Image(np.zeros((12, 12, 9), np.float32), np.eye(4)), submission.image)
+        with pytest.raises(GridError, match="The image a was replaced by one of another shape"):
+            CaseLoader()(cases[0])
 
 
 def test_a_label_on_a_cropped_grid_is_brought_to_the_image(submission):

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from slmsam2.errors import CheckpointError
+from slmsam2.errors import CheckpointError, RunCancelledError
 from slmsam2.training.loop import TrainingLoop
 from slmsam2.training.workers import Workers
 
@@ -135,6 +135,36 @@ def test_steps_are_fitted_into_the_time_again_when_they_take_longer(tmp_path, mo
     assert tuner.step == tuner.steps < 40
     assert record.after == [1.0]
     assert clock[0] <= 105.0
+
+
+def test_a_training_that_is_gone_on_with_keeps_time_for_the_judgement(tmp_path, monkeypatch):
+    """Which takes 10 s, of 30; a step takes 1 s. It was ended before it had judged anything but the weights in use."""
+    clock = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+
+    def measure(task, network):
+        clock[0] += 10.0
+        return network.weight
+
+    def loop(steps):
+        tuner = Tuner((1.0,), steps=100)
+        step = tuner.train_step
+
+        def train_step():
+            clock[0] += 1.0
+            return step()
+
+        tuner.train_step = train_step
+        options = {"measure": measure, "interrupted": lambda: tuner.step == steps}
+        return TrainingLoop(
+            tuner, [SimpleNamespace(name="liver")], tmp_path / "state.pt", 30.0, None, **options
+        )
+
+    with pytest.raises(RunCancelledError):
+        loop(steps=2).run()
+    clock[0] = 0.0
+    assert loop(steps=None).run().after == [1.0]
+    assert clock[0] <= 30.0
 
 
 def test_what_is_left_is_told_within_the_time_there_is(tmp_path, monkeypatch):

@@ -70,6 +70,18 @@ def files_of(store):
     return lambda series=CT: sorted(Path(store._datastore_path, series).glob("*.dcm"))
 
 
+def test_a_change_of_a_label_is_noticed_by_its_series_alone(store, tmp_path):
+    """Each server has a file of its own, written when it fetched the SEG object."""
+    label = tmp_path / "label.nii.gz"
+    label.write_bytes(b"label")
+    store.get_image_uri(CT)
+    FolderDatastore.save_label(store, CT, str(label), "final", {"SeriesInstanceUID": "1.2.4"})
+    assert store.mark_of_label(CT, "final") == "1.2.4"
+    label.write_bytes(b"the same, fetched by another server")
+    FolderDatastore.save_label(store, CT, str(label), "final", {"SeriesInstanceUID": "1.2.4"})
+    assert store.mark_of_label(CT, "final") == "1.2.4"
+
+
 def slices_of(path):
     return nib.load(path).shape[2]
 

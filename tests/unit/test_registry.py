@@ -8,7 +8,7 @@ import pytest
 from slmsam2.errors import CheckpointError, ConfigurationError
 from slmsam2.modeling import checkpoint_path
 from slmsam2.training import registry as module
-from slmsam2.training.registry import Registry, Version
+from slmsam2.training.registry import Registry, Version, training_under_way
 
 pytestmark = pytest.mark.unit
 MODEL = "small"
@@ -101,6 +101,24 @@ def test_one_training_at_a_time(registry):
 def test_a_damaged_registry_is_named(registry, content):
     publish(registry)
     (registry.folder / "registry.json").write_text(content)
-    with pytest.raises(ConfigurationError, match=r"registry\.json is damaged"):
+    with pytest.raises(ConfigurationError, match=r"registry\.json is damaged.*and published\.pt beside it"):
         Registry(MODEL, registry.model_dir)
     assert os.path.exists(checkpoint_path(MODEL, registry.model_dir))
+
+
+def test_without_its_file_learning_starts_anew_from_the_first_weights(registry, caplog):
+    publish(registry)
+    (registry.folder / "registry.json").unlink()
+    moved = Registry(MODEL, registry.model_dir)
+    with moved.locked():
+        assert in_use(moved) == b"start"
+        assert moved.published is None
+    assert "learning starts anew, from the first weights" in caplog.text
+
+
+def test_whether_a_training_is_under_way(registry):
+    registry.folder.mkdir(parents=True)
+    assert not training_under_way(registry.folder)
+    with registry.locked():
+        assert training_under_way(registry.folder)
+    assert not training_under_way(registry.folder)

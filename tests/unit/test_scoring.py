@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from monailabel.datastore.local import LocalDatastore
 
+from slmsam2.errors import StorageError
 from slmsam2.prompts import label_names, named_values
 from slmsam2.server import scoring, shortage
 from slmsam2.server.memory import Key
@@ -197,14 +198,21 @@ def test_a_label_saved_by_the_server_meanwhile_is_not_lost(pair):
     assert again.get_image_info("a")["correction"]["per_structure"] == SCORES
 
 
+def note(datastore, image, ts, dice, per_structure):
+    """A score of what was submitted then."""
+    save(datastore, image, "final", SUBMISSION, SUBMITTED)
+    datastore.update_label_info(image, "final", {"ts": ts})
+    score = {"dice": dice, "per_structure": per_structure, "ts": ts}
+    datastore.update_image_info(image, {"correction": score})
+
+
 def test_summary(datastore):
     nothing = correction_summary(datastore)
     assert nothing["images"] == 0
     assert nothing["dice"] is None
     assert nothing["newest"] == {"images": 0, "dice": None, "per_structure": {}, "ts": None}
-    datastore.update_image_info("a", {"correction": {"dice": 0.5, "per_structure": {"liver": 0.5}, "ts": 7}})
-    both = {"liver": 0.7, "spleen": 0.9}
-    datastore.update_image_info("b", {"correction": {"dice": 0.8, "per_structure": both, "ts": 9}})
+    note(datastore, "a", 7, 0.5, {"liver": 0.5})
+    note(datastore, "b", 9, 0.8, {"liver": 0.7, "spleen": 0.9})
     for others in ({"dice": 1}, {"dice": 1, "ts": 10, "per_structure": {"liver": "good"}}):  # not ours
         datastore.update_image_info("c", {"correction": others})
         summary = correction_summary(datastore)
@@ -220,12 +228,33 @@ def test_the_newest_submissions_are_shown_by_themselves(tmp_path):
     datastore = LocalDatastore(str(tmp_path), extensions=["*.nii.gz"])
     for n in range(12):
         dice = 0.1 if n < 2 else 0.9
-        datastore.update_image_info(
-            str(n), {"correction": {"dice": dice, "per_structure": {"x": dice}, "ts": 100 + n}}
-        )
+        note(datastore, str(n), 100 + n, dice, {"x": dice})
     summary = correction_summary(datastore)
     assert summary["dice"] == pytest.approx((2 * 0.1 + 10 * 0.9) / 12, abs=1e-4)
     assert summary["newest"] == {"images": 10, "dice": 0.9, "per_structure": {"x": 0.9}, "ts": 111}
+
+
+def test_what_was_deleted_or_replaced_since_does_not_count(datastore):
+    for number, image in enumerate("abc"):
+        note(datastore, image, 7 + number, 0.1 * number, {"liver": 0.1 * number})
+    assert correction_summary(datastore)["images"] == 3
+    datastore.remove_label("a", "final")
+    save(datastore, "c", "final", PROPOSAL, SUBMITTED)  # and nothing is there to compare it with
+    DiceScoring()({}, datastore)
+    summary = correction_summary(datastore)
+    assert (summary["images"], summary["dice"], summary["newest"]["ts"]) == (1, 0.1, 8)
+
+
+def test_a_full_disk_does_not_end_the_scoring(pair, monkeypatch, caplog):
+    save(pair, "b", "original", PROPOSAL, PROPOSED)
+    save(pair, "b", "final", SUBMISSION, SUBMITTED)
+
+    def full(image, info):
+        raise StorageError("The disk is full.")
+
+    monkeypatch.setattr(pair, "update_image_info", full)
+    assert DiceScoring()({}, pair).keys() == {"a", "b"}
+    assert "The score of b could not be noted: The disk is full." in caplog.text
 
 
 def test_a_moment_of_little_memory_is_not_remembered(pair, monkeypatch):

@@ -120,7 +120,7 @@ def test_what_is_not_wanted_any_more_is_cleared_away(folder, put, monkeypatch):
     older = folder.parent / "learned_0"
     older.mkdir()
     module._forget_other_weights(folder)
-    Shelf(folder, ".pt").clear_up("bcd")
+    Shelf(folder, ".pt").clear_up(dict.fromkeys("bcd", ""))
     assert sorted(folder.iterdir()) == sorted(
         [paths["b"], paths["c"]]
     )  # d is the oldest, a is not labelled now
@@ -133,18 +133,42 @@ def test_images_are_caught_up_with_as_far_as_there_is_room(shelf, network, put, 
     put("a", liver=looks_of(1))
     network.info["trained"] = {"labels": {"b": "digest"}}
     shelf._models.get = lambda device: network
-    assert shelf.to_learn(["a", "b", "c", "d", "e"], {"e"}) == ["e", "c"]
+    labelled = dict.fromkeys("abcde", "")
+    assert shelf.to_learn(labelled, {"e"}) == ["e", "c"]
     put("e", liver=looks_of(3))
-    assert shelf.to_learn(["a", "b", "c", "d", "e"], {"e"}) == ["e", "c"]  # e is there already
+    assert shelf.to_learn(labelled, {"e"}) == ["e", "c"]  # e is there already
     put("c", liver=looks_of(2))
-    assert shelf.to_learn(["a", "b", "c", "d", "e"], {"d"}) == ["d"]
+    assert shelf.to_learn(labelled, {"d"}) == ["d"]
 
 
 def test_volumes_that_weights_were_only_judged_by_are_learnt_again(shelf, network):
     """Their looks are not in the weights' own file, and those in features of other weights are gone."""
-    network.info["trained"] = {"labels": {"a": "1", "b": "2"}, "looks_of": ["a"]}
+    network.info["trained"] = {"labels": {"a": "1", "b": "2"}, "looks_of": {"a": "mark"}}
     shelf._models.get = lambda device: network
-    assert shelf.to_learn(["a", "b"], set()) == ["b"]
+    assert shelf.to_learn({"a": "mark", "b": "mark"}, set()) == ["b"]
+    network.info["trained"]["looks_of"] = ["a"]  # as older releases wrote it
+    assert shelf.to_learn({"a": "mark", "b": "mark"}, set()) == ["b"]
+
+
+def test_a_label_that_changed_since_its_looks_were_learnt_is_learnt_again(shelf, network, put, folder):
+    """From the shelf of these weights, or from their own file."""
+    network.info["trained"] = {"looks_of": {"c": "old", "d": "same"}}
+    shelf._models.get = lambda device: network
+    for image in "ab":
+        write_looks(Shelf(folder, ".pt").path_of(image, "old"), {image: looks_of(1)})
+    assert shelf.to_learn({"a": "new", "b": "old", "c": "new", "d": "same"}, set()) == ["a", "c"]
+    assert shelf.of(network, None).keys() == {"b"}  # what is not so any more does not count
+
+
+def test_without_a_label_no_network_is_needed(shelf, put):
+    put("a", liver=looks_of(1))
+    assert shelf.to_learn({}, set()) == []
+    assert shelf.volumes() == {}
+
+
+def test_names_that_say_nothing_are_not_known_by_weights_either(shelf, network):
+    network.looks = {"liver": looks_of(0), "Segment_1": looks_of(1)}
+    assert shelf.of(network, None).keys() == {"liver"}
 
 
 def test_a_file_is_read_once_also_for_an_image_that_has_one_itself(shelf, network, put, monkeypatch):

@@ -1,9 +1,11 @@
 """Whole structures in submitted labels: what is learnt, replaced, left out and forgotten; each label is read once."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
-from slmsam2.errors import VolumeError
+from slmsam2.errors import CheckpointError, VolumeError
 from slmsam2.server import learning
 from slmsam2.server.learning import learn_from
 from slmsam2.server.shapes import SeenShapes
@@ -41,9 +43,14 @@ def read(tmp_path, labels, names, monkeypatch):
         label, image = (tmp_path / f"{image_id}_{kind}.nii.gz" for kind in ("label", "image"))
         for path in (label, image):
             write_label(path, labels[image_id], Volume(labels[image_id], AFFINE))
-        return load.read(Submission(image_id, image, label, names))
+        return load.read(Submission(image_id, image, label, dict(names), mark=marks()[image_id]))
 
-    monkeypatch.setattr(learning, "submitted_images", lambda _datastore: list(labels))
+    def marks(_datastore=None):
+        return {
+            image: repr((names, label is not None and label.tobytes())) for image, label in labels.items()
+        }
+
+    monkeypatch.setattr(learning, "submitted_marks", marks)
     monkeypatch.setattr(learning, "read_submitted", read_submitted)
     return images
 
@@ -99,6 +106,43 @@ def test_labels_from_before_are_caught_up_with(seen, submit, labels):
     labels |= {"a": label(5), "b": label(6), "c": label(7)}
     submit("c")
     assert seen.volumes() == {"liver": 3}
+
+
+def test_what_changed_while_nobody_learnt_is_caught_up_with(seen, submit, labels, names, read, tmp_path):
+    """Submitted and the server killed, edited on disk, renamed; by one of the servers, which then has no more to do."""
+    labels |= {"a": label(5), "b": label(6, spleen=4)}
+    submit("a", "b")
+    labels["a"] = label(8)
+    submit()
+    assert lengths(seen.known(ALL, None)["liver"]) == [12.0, 16.0]
+    names["kidney"] = names.pop("spleen")
+    submit()
+    assert seen.volumes() == {"liver": 2, "kidney": 1}
+    read.clear()
+    submit()
+    learn_from(None, (), [SeenShapes(tmp_path / "shapes")], 10**6)
+    assert read == []
+
+
+def test_structures_whose_names_say_nothing_are_not_learnt(seen, submit, labels, names):
+    names.clear()
+    names |= {"Structure 1": 1, "Segment_2": 2}
+    labels["a"] = label(5, spleen=4)
+    submit("a")
+    assert seen.volumes() == {}
+    assert seen.known(["Structure 1", "Segment_2", "segment 1"], None) == dict.fromkeys(
+        ["Structure 1", "Segment_2", "segment 1"], ()
+    )
+
+
+def test_weights_that_cannot_be_loaded_are_said_and_no_more(labels, read, caplog):
+    def to_learn(labelled, changed):
+        raise CheckpointError("There is no weights file.")
+
+    labels["a"] = label(5)
+    learn_from(None, ("a",), [SimpleNamespace(to_learn=to_learn)], 10**6)
+    assert read == []
+    assert "Nothing is learnt of submitted labels: There is no weights file." in caplog.text
 
 
 def test_the_label_of_the_image_itself_does_not_count(seen, submit, labels):

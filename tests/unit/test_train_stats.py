@@ -10,6 +10,7 @@ from monailabel.utils.async_tasks import utils as jobs
 from slmsam2.files import write_json
 from slmsam2.server.train import SlmSam2Train
 from slmsam2.training.learn import stats_path
+from slmsam2.training.registry import Registry
 
 pytestmark = pytest.mark.unit
 
@@ -21,17 +22,21 @@ ME, ANOTHER = os.getpid(), 1
 def stats(tmp_path, monkeypatch):
     """The figures, with a file of them that the process ``pid`` wrote, while jobs are in these states."""
 
-    def stats(pid, *states, process=None, ago=0):
+    def stats(pid, *states, process=None, ago=0, begun=1, details=(), status="finished"):
         if pid is not None:
             figures = {
-                "status": "finished",
+                "status": status,
                 "message": "It was better.",
                 "epoch": 20,
                 "total_time": "0:01:00",
+                "start_ts": int(time.time()) + begun,
             }
             write_json(stats_path(MODEL, tmp_path), {**figures, "pid": pid})
         asked = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(time.time() - ago))
-        listed = [{"id": str(n), "status": state, "start_ts": asked} for n, state in enumerate(states)]
+        listed = [
+            {"id": str(n), "status": state, "start_ts": asked, "details": details}
+            for n, state in enumerate(states)
+        ]
         running = {job["id"]: SimpleNamespace(pid=process) for job in listed if job["status"] == "RUNNING"}
         monkeypatch.setattr(jobs, "background_tasks", {"train": listed})
         monkeypatch.setattr(jobs, "background_processes", {"train": running if process else {}})
@@ -80,4 +85,32 @@ def test_a_job_whose_process_could_not_be_started_is_forgotten(stats):
 
 def test_nothing_before_the_first(stats):
     assert stats(None) == {}
-    assert stats(None, "ERROR") == {}
+    assert stats(None, "STOPPED") == {}
+
+
+@pytest.mark.parametrize("before", [None, ANOTHER])
+def test_a_job_that_failed_before_it_had_figures_is_told(stats, before):
+    details = [
+        "Traceback (most recent call last):",
+        "slmsam2.errors.CheckpointError: There is no file a.pt.",
+        "",
+    ]
+    figures = stats(before, "DONE", "ERROR", begun=-60, details=details)
+    assert figures["status"] == "stopped"
+    assert figures["message"] == "The training could not begin. There is no file a.pt."
+    assert (
+        stats(before, "ERROR", begun=-60)["message"]
+        == "The training could not begin. The server's log says why."
+    )
+    assert stats(before, "ERROR", "STOPPED", begun=-60).get("message") == (before and "It was better.")
+
+
+@pytest.mark.parametrize("pid", [ANOTHER, ME])  # it may be that of any process by now, here or elsewhere
+def test_a_training_that_was_killed_is_told_and_one_under_way_elsewhere_is_not(stats, pid, tmp_path):
+    told = stats(pid, status="running")
+    assert (told["status"], told["message"]) == (
+        "stopped",
+        "The training was ended; the next one goes on there.",
+    )
+    with Registry(MODEL, tmp_path).locked():
+        assert stats(pid, "ERROR", status="running", begun=-60)["message"] == "It was better."

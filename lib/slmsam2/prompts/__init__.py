@@ -9,7 +9,7 @@ from slmsam2.prompts.corrections import (
     with_marks,
     without_marks,
 )
-from slmsam2.prompts.kin import Kin, kin_of
+from slmsam2.prompts.kin import Kin, kin_of, says_what
 from slmsam2.prompts.marks import BOX_CORNERS, NEGATIVE, POSITIVE, Marks, Prompt, extent_of, is_empty
 from slmsam2.prompts.names import (
     all_named,
@@ -50,6 +50,7 @@ __all__ = [
     "painted_in",
     "painted_structures",
     "prompts_from_label",
+    "says_what",
     "with_marks",
     "without_marks",
 ]

@@ -54,9 +54,9 @@ class _Parts:
 
 def kin_of(name: str, others: Iterable[str]) -> list[Kin]:
     """Those among other structures that are alike, the nearest in a series first, MOST_KIN at most."""
-    own = _parts(name)
-    if set(own.words) <= EMPTY:
+    if not says_what(name):
         return []
+    own = _parts(name)
     found = []
     for other in others:
         parts = _parts(other)
@@ -68,6 +68,11 @@ def kin_of(name: str, others: Iterable[str]) -> list[Kin]:
         elif not distance and {own.side, parts.side} == {LEFT, RIGHT}:
             found.append((distance, Kin(other, mirrored=True)))
     return [kin for _, kin in sorted(found, key=lambda one: one[0])[:MOST_KIN]]
+
+
+def says_what(name: str) -> bool:
+    """Whether a name tells what a structure is: "Segment_1", which clients make up, may be another one each time."""
+    return not set(_parts(name).words) <= EMPTY
 
 
 def _outline(name: str) -> str:

@@ -148,7 +148,8 @@ class SlmSam2App(MONAILabelApp):
         )
         self._looks = SeenLooks(self._models, conf.device) if conf.looks else None
         self._shapes = SeenShapes(learnt / "shapes") if conf.looks else None
-        self._submitted: Background[str] = Background("submitted labels", self._learn_from)
+        self._submitted: Background[str | None] = Background("submitted labels", self._learn_from)
+        self._models.on_change = self._catch_up
         return {
             name: SlmSam2Infer(
                 kind,
@@ -265,13 +266,23 @@ class SlmSam2App(MONAILabelApp):
             self.async_scoring(None)
         if self._auto_trainer is not None:
             self._auto_trainer.label_saved()
-        if self._configuration.looks and self._server_mode:
-            self._submitted.add(image_id)
+        self._catch_up(image_id)
         return super().on_save_label(image_id, label_id)
 
-    def _learn_from(self, images: list[str]) -> None:
+    def server_mode(self, mode: bool) -> None:
+        """MONAI Label calls it when the server has started; it may have been ended before it had learnt all labels."""
+        super().server_mode(mode)
+        self._catch_up()
+
+    def _catch_up(self, submitted: str | None = None) -> None:
+        """Learn soon what structures look like in a label that was submitted, and in all that are not known yet."""
+        if self._configuration.looks and self._server_mode:
+            self._submitted.add(submitted)
+
+    def _learn_from(self, images: list[str | None]) -> None:
+        changed = [image for image in images if image is not None]
         learners = [one for one in (self._shapes, self._looks) if one is not None]
-        learn_from(self.datastore(), images, learners, self._configuration.most_voxels)
+        learn_from(self.datastore(), changed, learners, self._configuration.most_voxels)
 
     def async_scoring(self, method: str | None, params: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """What MONAI Label scores by itself is scored in a thread of the server.

@@ -17,7 +17,7 @@ from slmsam2.server.painted import is_raw, read_saved
 from slmsam2.server.shortage import room_for
 from slmsam2.server.study import label_file
 from slmsam2.values import present_values
-from slmsam2.volume import read_label, read_volume
+from slmsam2.volume import Volume, label_on_grid, lies_on_voxels, read_grid, read_label, read_volume
 
 FINAL = DefaultLabelTag.FINAL.value
 MOST_LISTED = 12
@@ -34,13 +34,14 @@ def check_final(datastore: Datastore, image_id: str, path: Path, info: Mapping[s
     Raises:
         ImageNotFoundException: there is no such image.
         VolumeError: the label cannot be read.
+        GridError: it does not lie on the image.
         PromptError: it would replace a label with an empty one, or has values that the client has no name for.
     """
     image = datastore.get_image_uri(image_id)
     if not image or not Path(image).exists():
         raise ImageNotFoundException(f"Image {image_id} not found")
     try:
-        present = _values_in(path, Path(image))
+        present = _values_in(path, Path(image), check_place=True)
     except VolumeError as error:
         raise type(error)(f"The label was not saved. {error}") from error
     _check_named(present, info.get("label_info"))
@@ -79,18 +80,43 @@ def _has_structures(datastore: Datastore, image_id: str, image: Path) -> bool:
         return False  # it says nothing to anybody
 
 
-def _values_in(path: Path, image: Path) -> list[int]:
+def _values_in(path: Path, image: Path, check_place: bool = False) -> list[int]:
     """The values of a label other than 0, ascending.
 
     Of an image beside a raw label a look at the header is enough, which counts colours apart.
+
+    Args:
+        check_place: whether to find out, too, if what is painted in the label lies on the image.
+
+    Raises:
+        VolumeError: the label cannot be read.
+        GridError: it lies elsewhere.
     """
     in_image = inspect(image)
     with room_for(max(inspect(path), in_image)):
         if not is_raw(path):
-            return present_values(read_label(path).array)
+            label = read_label(path)
+            present = present_values(label.array)
+            if check_place and present:
+                _check_place(label, image)
+            return present
         if path.stat().st_size == in_image:
             return present_values(np.fromfile(path, np.uint8))
         return present_values(read_saved(path, read_volume(image)).array)
+
+
+def _check_place(label: Volume, image: Path) -> None:
+    """Whether a label lies on an image, as inference asks it; of an image that cannot be read this cannot be told.
+
+    Raises:
+        GridError: it does not.
+    """
+    try:
+        grid = read_grid(image)
+    except VolumeError:
+        return
+    if not lies_on_voxels(label, grid):  # else there is nothing to resample, which takes seconds
+        label_on_grid(label, grid)
 
 
 def _joined(what: Iterable[Any]) -> str:

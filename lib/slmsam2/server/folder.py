@@ -24,7 +24,7 @@ from monailabel.interfaces.exception import ImageNotFoundException, LabelNotFoun
 from watchdog.events import FileSystemEvent
 
 from slmsam2.errors import StorageError
-from slmsam2.files import is_temporary, remove_temporary, staged
+from slmsam2.files import is_temporary, remove_temporary, staged, stamp_of
 from slmsam2.server.names import check_id, check_tag, ending_of, inside
 from slmsam2.server.versions import keep_earlier
 
@@ -81,6 +81,15 @@ class FolderDatastore(LocalDatastore):
     def get_label_uri(self, label_id: str, label_tag: str) -> str:
         return self._inside(super().get_label_uri(label_id, label_tag))
 
+    def mark_of_label(self, image_id: str, tag: str) -> str:
+        """What changes with a label's file, or with what was saved with it; "" for one that is not there."""
+        path = FolderDatastore.get_label_uri(self, image_id, tag)
+        try:
+            stamp = stamp_of(Path(path)) if path else ""
+        except FileNotFoundError:
+            return ""
+        return stamp and stamp + json.dumps(self.get_label_info(image_id, tag), sort_keys=True, default=str)
+
     def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
         """Add an image, or put another one in its place.
 
@@ -99,6 +108,8 @@ class FolderDatastore(LocalDatastore):
             target = Path(self._datastore.image_path()) / name
             with self._staged_file(target, image_filename) as put_in_place:
                 self._commit({**self._datastore.objects, image_id: entry}, put_in_place)
+            if before is not None and before.image.ext != ending:
+                target.with_name(image_id + before.image.ext).unlink(missing_ok=True)
         return image_id
 
     def save_label(
@@ -124,6 +135,7 @@ class FolderDatastore(LocalDatastore):
                     keep_earlier(self._datastore, image_id, tag, info, Path(label_filename), entry.labels)
                 entry.labels[tag] = DataModel(info=info, ext=ending)
                 self._commit({**self._datastore.objects, image_id: entry}, put_in_place)
+            self._remove_files(image_id, target.parent, but=name)
         return image_id
 
     def remove_label(self, label_id: str, label_tag: str) -> None:
@@ -135,7 +147,8 @@ class FolderDatastore(LocalDatastore):
         path = LocalDatastore.get_label_uri(self, label_id, label_tag)
         if not path or not self._inside(path):
             raise LabelNotFoundException(f"no label {label_id} with the tag {label_tag}")
-        Path(path).unlink(missing_ok=True)
+        with self._lock:
+            self._remove_files(label_id, Path(path).parent)
         self.refresh()
 
     def remove_image(self, image_id: str) -> None:
@@ -188,6 +201,13 @@ class FolderDatastore(LocalDatastore):
     def update_label_info(self, label_id: str, label_tag: str, info: dict[str, Any]) -> None:
         with self._changing():
             super().update_label_info(label_id, label_tag, info)
+
+    def _remove_files(self, label_id: str, folder: Path, but: str = "") -> None:
+        """Remove the files of a label, whatever their endings, but the one of this name: one of another ending would
+        come back as the label, without names, once that is gone."""
+        for name in self._list_files(str(folder), self._extensions):
+            if name != but and self._to_id(name)[0] == label_id:
+                (folder / name).unlink(missing_ok=True)
 
     def _inside(self, path: str) -> str:
         """The path; "" for one outside the folder."""

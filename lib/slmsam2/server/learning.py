@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import chain
 from typing import Protocol
 
 from monailabel.interfaces.datastore import Datastore
 
-from slmsam2.errors import SlmSam2Error
-from slmsam2.server.submissions import read_submitted, submitted_images
+from slmsam2.errors import CheckpointError, SlmSam2Error
+from slmsam2.server.submissions import read_submitted, submitted_marks
 from slmsam2.training.labelled import Case, CaseLoader
 
 logger = logging.getLogger(__name__)
@@ -19,11 +19,11 @@ logger = logging.getLogger(__name__)
 class Learner(Protocol):
     """Something that is learnt, and kept per image."""
 
-    def to_learn(self, labelled: Sequence[str], changed: Collection[str]) -> list[str]:
-        """Forget images that are not among those labelled; which ones to learn from now, in that order.
+    def to_learn(self, labelled: Mapping[str, str], changed: Collection[str]) -> list[str]:
+        """Forget images that are not among those labelled, or otherwise; which ones to learn from now, in that order.
 
         Args:
-            labelled: all images with a final label.
+            labelled: all images with a final label -> its mark, see :func:`slmsam2.server.submissions.submitted_marks`.
             changed: those of them that were submitted now; others may be new all the same.
         """
         ...
@@ -36,15 +36,20 @@ class Learner(Protocol):
 def learn_from(
     datastore: Datastore, changed: Collection[str], learners: Sequence[Learner], most_voxels: int
 ) -> None:
-    """Learn from labels that were submitted now, and from those before that were not seen yet, reading each once.
+    """Learn from labels that were submitted now, and from those that were not seen yet, as they are now, reading each
+    once.
 
     Args:
         datastore: where the labels are.
-        changed: ids of the images.
+        changed: ids of the images; none: only to catch up.
         most_voxels: bound on images and labels.
     """
-    labelled = submitted_images(datastore)
-    wanted = [learner.to_learn(labelled, changed) for learner in learners]
+    labelled = submitted_marks(datastore)
+    try:
+        wanted = [learner.to_learn(labelled, changed) for learner in learners]
+    except CheckpointError as error:
+        logger.warning("Nothing is learnt of submitted labels: %s", error)
+        return
     for image_id in dict.fromkeys(chain.from_iterable(wanted)):
         load = CaseLoader()
         try:

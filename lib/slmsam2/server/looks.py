@@ -7,9 +7,10 @@ import re
 import shutil
 import threading
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping
 from functools import reduce
 from pathlib import Path
+from typing import Any
 
 from cachetools import LRUCache
 
@@ -17,6 +18,7 @@ from slmsam2.errors import CheckpointError
 from slmsam2.modeling import SLMSAM2, Moments
 from slmsam2.modeling.build import learnt_folder
 from slmsam2.modeling.checkpoint import read_looks, write_looks
+from slmsam2.prompts import says_what
 from slmsam2.server.devices import resolve_device
 from slmsam2.server.models import ModelStore
 from slmsam2.server.shelf import Shelf
@@ -56,13 +58,13 @@ class SeenLooks:
         if not uses_looks(network):
             return {}
         shelf = self._shelf(network.info["version"])
-        own = None if image_id is None else shelf.path_of(image_id)
         with self._reading:
             seen = self._read(shelf)
-            others = [file for file in sorted(self._summed) if file[1] != own]
+            others = [file for file in sorted(self._summed) if not shelf.is_of(file[1], image_id)]
             if len(others) < len(self._summed):
                 seen = reduce(_together, map(self._looks_in, others), {})
-        return _together(network.looks, {name: one.to(network.device) for name, one in seen.items()})
+        in_weights = {name: one for name, one in network.looks.items() if says_what(name)}
+        return _together(in_weights, {name: one.to(network.device) for name, one in seen.items()})
 
     def volumes(self) -> dict[str, int]:
         """Structure -> in how many submitted volumes its looks were learnt, beside those the weights in use know."""
@@ -94,20 +96,24 @@ class SeenLooks:
             self._kept[file] = looks
         return self._kept[file]
 
-    def to_learn(self, labelled: Sequence[str], changed: Collection[str]) -> list[str]:
-        """Forget images that are not labelled any more, and looks in features of other weights; the images to learn
-        from now."""
+    def to_learn(self, labelled: Mapping[str, str], changed: Collection[str]) -> list[str]:
+        """Forget images that are not labelled any more, or otherwise, and looks in features of other weights; the
+        images to learn from now."""
+        if not labelled:  # and so no network is needed
+            self._shelf(self._models.facts()["version"]).clear_up({})
+            return []
         network = self._models.get(resolve_device(self._device))
         if not uses_looks(network):
             return []
         shelf = self._shelf(network.info["version"])
         _forget_other_weights(shelf.folder)
         shelf.clear_up(labelled)
-        trained = network.info["trained"]
-        known = trained.get("looks_of", trained.get("labels", ()))  # older files do not say of which
-        return shelf.to_learn(
-            [image for image in labelled if image in changed or image not in known], changed
-        )
+        unknown = {
+            image: mark
+            for image, mark in labelled.items()
+            if not _is_in_weights(network.info["trained"], image, mark, image in changed)
+        }
+        return shelf.to_learn(unknown, changed)
 
     def learn(self, case: Case, load: CaseLoader) -> None:
         """Learn from one label, as soon as nobody waits for the device."""
@@ -115,8 +121,24 @@ class SeenLooks:
         network = self._models.get(device)
         lessons = [Lesson(case, one, fresh=True) for one in case.structures.values() if one.drawn.size]
         looks = learn_looks(lessons, network, load, lambda: self._models.idle(device))
-        write_looks(self._shelf(network.info["version"]).path_of(case.image_id), looks)
+        shelf = self._shelf(network.info["version"])
+        write_looks(shelf.path_of(case.image_id, case.submission.mark), looks)
         logger.info("Learnt what %s look like in %s", ", ".join(looks) or "no structures", case.image_id)
+
+
+def _is_in_weights(trained: Mapping[str, Any], image_id: str, mark: str, changed: bool) -> bool:
+    """Whether the looks in an image's label are in the weights' own file; older files do not say in which label, or in
+    which images, these looks were.
+
+    Args:
+        trained: what is known of the weights.
+        mark: of the label, as it is now; "": nobody knows.
+        changed: whether it is known to have changed.
+    """
+    known = trained.get("looks_of", trained.get("labels", ()))
+    if mark and "looks_of" in trained and isinstance(known, Mapping):
+        return bool(known.get(image_id) == mark)
+    return not changed and image_id in known
 
 
 def _forget_other_weights(folder: Path) -> None:

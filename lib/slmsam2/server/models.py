@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +38,7 @@ class ModelStore:
     def __init__(self, name: str, model_dir: Path | None = None) -> None:
         self.name = name
         self.model_dir = model_dir
+        self.on_change: Callable[[], Any] = lambda: None  # called when other weights than before are in use
         self._held: dict[tuple[str, str], _Held] = {}  # by device and speed
         self._loading = threading.Lock()
         self._facts_of: tuple[Stamp | None, dict[str, str]] | None = None
@@ -101,6 +102,8 @@ class ModelStore:
             logger.warning("The weights that were learnt do not load, so the first ones are used: %s", error)
             network = self._build(start, device, speed)
         logger.info("Loaded %s version %s on %s", self.name, network.info["version"], device)
+        if held is not None:
+            self.on_change()
         return network
 
     def _build(self, path: Path, device: str, speed: str) -> SLMSAM2:

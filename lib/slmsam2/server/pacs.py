@@ -133,6 +133,10 @@ class PacsDatastore(DICOMWebDatastore, FolderDatastore):
             self._refresh(image)
         return FolderDatastore.get_label_uri(self, image, label_tag)
 
+    def mark_of_label(self, image_id: str, tag: str) -> str:
+        """The series of the SEG object, which never changes; each server has a file of its own."""
+        return str(self.get_label_info(image_id, tag).get("SeriesInstanceUID", ""))
+
     def datalist(self, full_path: bool = True) -> list[dict[str, Any]]:
         """Images with labels, and these; those that the PACS does not send are left out, with a warning each."""
         for image in self.get_labeled_images():

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from monailabel.datastore.local import LocalDatastore
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 from monailabel.interfaces.exception import MONAILabelException
 from monailabel.interfaces.tasks.scoring import ScoringMethod
 
-from slmsam2.errors import VolumeError
+from slmsam2.errors import StorageError, VolumeError
 from slmsam2.files import stamp_of
 from slmsam2.metrics import dice
 from slmsam2.prompts import label_names, named_values
@@ -78,13 +79,16 @@ class DiceScoring(ScoringMethod):
 def correction_summary(datastore: Datastore) -> dict[str, Any]:
     """How much people still correct, from what was noted with the images; no file is opened.
 
+    What was submitted and deleted since, or replaced by what could not be compared, does not count.
+
     Returns:
         ``images`` (how many were compared), ``dice`` and ``per_structure`` (name -> Dice), means over these images, and
         ``newest``: the same of the last 10 submissions, with the time ``ts`` (seconds since 1970) of the last.
         Dice are None while there is nothing to compare.
     """
-    noted = (_noted(datastore, image) for image in datastore.list_images())
-    scores = sorted((score for score in noted if _is_complete(score)), key=lambda score: score["ts"])
+    noted = ((image, _noted(datastore, image)) for image in datastore.list_images())
+    valid = (score for image, score in noted if _is_complete(score) and _is_of_now(datastore, image, score))
+    scores = sorted(valid, key=lambda score: score["ts"])
     newest = scores[-NEWEST:]
     return {**_means(scores), "newest": {**_means(newest), "ts": newest[-1]["ts"] if newest else None}}
 
@@ -120,6 +124,13 @@ def _is_complete(score: Mapping[str, Any]) -> bool:
     )
 
 
+def _is_of_now(datastore: Datastore, image: str, score: Mapping[str, Any]) -> bool:
+    """Whether a score is that of the label which is the final one now, by the datastore's own record."""
+    if not isinstance(datastore, LocalDatastore):  # others would have to be asked over the network
+        return True
+    return bool(datastore.get_label_info(image, DefaultLabelTag.FINAL.value).get("ts") == score["ts"])
+
+
 def _submitted(datastore: Datastore, image: str) -> int:
     final = DefaultLabelTag.FINAL.value
     info = datastore.get_label_info(datastore.get_label_by_image_id(image, final), final)
@@ -132,7 +143,7 @@ def _note(datastore: Datastore, image: str, score: dict[str, Any]) -> None:
         datastore.refresh()  # or a job would write its old list of labels over what was submitted meanwhile
     try:
         datastore.update_image_info(image, {KEY: score})
-    except (MONAILabelException, OSError) as error:
+    except (MONAILabelException, OSError, StorageError) as error:
         logger.warning("The score of %s could not be noted: %s", image, error or type(error).__name__)
 
 

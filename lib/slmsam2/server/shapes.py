@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping
 from itertools import chain
 from pathlib import Path
 from zipfile import BadZipFile
@@ -14,7 +14,7 @@ import numpy as np
 from cachetools import LRUCache
 
 from slmsam2.files import write_whole
-from slmsam2.prompts import kin_of
+from slmsam2.prompts import kin_of, says_what
 from slmsam2.server.shelf import Shelf
 from slmsam2.training.labelled import Case, CaseLoader
 from slmsam2.volume import Exemplar, SliceView, exemplar_of
@@ -49,10 +49,9 @@ class SeenShapes:
 
         A volume in which it was not seen whole tells what the other of the pair, or its neighbour in a series, is like.
         """
-        own = None if image_id is None else self._shelf.path_of(image_id)
         with self._reading:
             self._look_for_files()
-            volumes = [file for file in self._names if file[1] != own]
+            volumes = [file for file in self._names if not self._shelf.is_of(file[1], image_id)]
             found = {name: [self._alike(file, name) for file in volumes] for name in names}
         return {name: tuple(one for one in ones if one is not None) for name, ones in found.items()}
 
@@ -83,16 +82,18 @@ class SeenShapes:
             self._exemplars[file, name] = _exemplar_in(file[1], self._names[file].index(name))
         return self._exemplars[file, name]
 
-    def to_learn(self, labelled: Sequence[str], changed: Collection[str]) -> list[str]:
-        """Forget images that are not labelled any more; the ones to learn from now."""
+    def to_learn(self, labelled: Mapping[str, str], changed: Collection[str]) -> list[str]:
+        """Forget images that are not labelled any more, or otherwise; the ones to learn from now."""
         self._shelf.clear_up(labelled)
         return self._shelf.to_learn(labelled, changed)
 
     def learn(self, case: Case, load: CaseLoader) -> None:
-        """Keep the structures of one label."""
+        """Keep the structures of one label whose names say what they are."""
         image, label = load(case)
         found = {}
         for name, one in case.structures.items():
+            if not says_what(name):
+                continue
             view = SliceView(image.shape, image.affine, one.axis)
             exemplar = exemplar_of(view.to_stack(label == one.value), one.known, view)
             if exemplar is not None:
@@ -100,7 +101,8 @@ class SeenShapes:
         arrays = {NAMES: np.array(list(found), dtype=str)}
         for number, exemplar in enumerate(found.values()):
             arrays |= {f"{CELLS}{number}": exemplar.cells, f"{SIZE}{number}": np.array(exemplar.size)}
-        write_whole(self._shelf.path_of(case.image_id), lambda stream: np.savez_compressed(stream, **arrays))
+        path = self._shelf.path_of(case.image_id, case.submission.mark)
+        write_whole(path, lambda stream: np.savez_compressed(stream, **arrays))
 
 
 def _names_in(file: Path) -> list[str]:

@@ -13,6 +13,7 @@ from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 from slmsam2.files import stamp_of
 from slmsam2.prompts import label_names
 from slmsam2.server.archive import is_of_one
+from slmsam2.server.folder import FolderDatastore
 from slmsam2.server.inspection import inspect
 from slmsam2.server.shortage import room_for
 from slmsam2.server.study import label_file
@@ -50,8 +51,9 @@ def submission_of(datastore: Datastore, image_id: str) -> Submission | None:
     if label is None or not image.exists():
         logger.warning("The final label of %s, or its image, is not there any more", image_id)
         return None
+    mark = _mark(datastore, image_id)  # before it is read: what changes meanwhile is noticed then
     info = datastore.get_label_info(datastore.get_label_by_image_id(image_id, FINAL), FINAL)
-    return Submission(image_id, image, label, label_names(info), _vouched(info))
+    return Submission(image_id, image, label, label_names(info), _vouched(info), mark)
 
 
 def read_submitted(datastore: Datastore, image_id: str, load: CaseLoader, most_voxels: int) -> Case | None:
@@ -72,6 +74,19 @@ def submitted_images(datastore: Datastore) -> list[str]:
     if isinstance(datastore, LocalDatastore):
         return LocalDatastore.get_labeled_images(datastore)
     return datastore.get_labeled_images()
+
+
+def submitted_marks(datastore: Datastore) -> dict[str, str]:
+    """Image id -> mark of each final label, by the datastore's own record.
+
+    By it is noticed that a label was submitted again, edited on disk or renamed; all servers of a folder or of a PACS
+    find the same. Other datastores have none ("").
+    """
+    return {image_id: _mark(datastore, image_id) for image_id in submitted_images(datastore)}
+
+
+def _mark(datastore: Datastore, image_id: str) -> str:
+    return datastore.mark_of_label(image_id, FINAL) if isinstance(datastore, FolderDatastore) else ""
 
 
 def count_new(datastore: Datastore, known: Mapping[str, str]) -> int:

@@ -6,13 +6,13 @@ import json
 import logging
 import math
 import os
+import re
 import time
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.train import TrainTask
@@ -29,12 +29,14 @@ from slmsam2.threads import SpareCores
 from slmsam2.training.finetune import PRESETS
 from slmsam2.training.learn import Request, learn, stats_path
 from slmsam2.training.progress import first_figures
+from slmsam2.training.registry import training_under_way
 from slmsam2.training.workers import Workers
 
 logger = logging.getLogger(__name__)
 
 TRAIN = "train"  # MONAI Label's name for jobs of this kind
 NICENESS = 10  # inference goes first
+RAISED = re.compile(r"[\w.]+Error: (.+)")  # a line of a job's output
 MINUTES = 10.0  # on a CPU, when the client does not say
 
 
@@ -64,16 +66,17 @@ class SlmSam2Train(TrainTask):
 
     def stats(self) -> dict[str, Any]:
         """Figures of the training that waits or is under way, else of the last one; empty before the first."""
-        try:
-            figures = json.loads(stats_path(self._model, self._model_dir).read_text())
-        except (OSError, ValueError):
-            figures = {}
+        path = stats_path(self._model, self._model_dir)
+        figures = _read(path)
         starting = _starting(figures.get("pid"))
-        if starting or not figures:
+        if starting:
             return starting
-        if figures["status"] == "running" and not psutil.pid_exists(figures["pid"]):
+        if figures.get("status") == "running" and training_under_way(path.parent):
+            return figures
+        figures = _read(path)  # it may have come to its end just now
+        if figures.get("status") == "running":
             figures |= {"status": "stopped", "message": "The training was ended; the next one goes on there."}
-        return figures
+        return _failed(figures.get("start_ts", 0)) or figures
 
     def __call__(self, request: Mapping[str, Any], datastore: Datastore) -> dict[str, Any]:
         """Train now.
@@ -99,6 +102,33 @@ class SlmSam2Train(TrainTask):
             breathe=breathe,
         )
         return learn(submissions(datastore), wanted, Workers(0, 1, torch.device(device)))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The figures in a file; {} without any."""
+    try:
+        figures: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return figures
+
+
+def _failed(begun: int) -> dict[str, Any]:
+    """Figures of the training that was asked for last, if it failed before it had any of its own; else {}.
+
+    Args:
+        begun: when the training began that the last figures are of, seconds since 1970.
+    """
+    jobs = list(tasks(TRAIN))
+    if not jobs or jobs[-1]["status"] != "ERROR" or asked_at(jobs[-1]) <= begun:
+        return {}
+    reasons = [found[1] for line in list(jobs[-1].get("details", ())) if (found := RAISED.match(line))]
+    reason = reasons[-1] if reasons else "The server's log says why."
+    return {
+        **first_figures(asked_at(jobs[-1])),
+        "status": "stopped",
+        "message": f"The training could not begin. {reason}",
+    }
 
 
 def _starting(pid: int | None) -> dict[str, Any]:

@@ -46,7 +46,8 @@ class Task:
 def assign(cases: Sequence[Case], decided: dict[str, bool], seen: dict[str, str]) -> dict[str, bool]:
     """Which volumes are held back: image id -> bool.
 
-    A volume's part, once decided, stays; one that was trained on never becomes one to judge by. From LEAST_VOLUMES on
+    A volume's part, once decided, stays, also while its label is missing; one that was trained on never becomes one to
+    judge by. From LEAST_VOLUMES on
     a share of SHARE is held back, at least one, chosen by the image's identity; and of a structure that is labelled in
     as many volumes one at least, if another one is left to learn from.
 
@@ -55,13 +56,12 @@ def assign(cases: Sequence[Case], decided: dict[str, bool], seen: dict[str, str]
         seen: image ids that versions in use have learnt from.
     """
     here = {case.image_id for case in cases}
-    parts = {image_id: held for image_id, held in decided.items() if image_id in here}
-    free = sorted((here - parts.keys()) - seen.keys(), key=stable_number)
-    wanted = max(1, round(SHARE * len(here))) if len(here) >= LEAST_VOLUMES else 0
-    missing = max(wanted - sum(parts.values()), 0)
-    chosen = set(free[:missing])
+    parts = dict.fromkeys(seen, False) | decided
     if len(here) < LEAST_VOLUMES:
         return parts  # too early to decide
+    free = sorted(here - parts.keys(), key=stable_number)
+    wanted = max(1, round(SHARE * len(here)))
+    chosen = set(free[: max(wanted - sum(parts[image_id] for image_id in here & parts.keys()), 0)])
     for name in sorted({name for case in cases for name in case.structures}):
         labelled = {case.image_id for case in cases if name in case.structures}
         judged = chosen | {image_id for image_id, held in parts.items() if held}

@@ -6,14 +6,15 @@ import hashlib
 import logging
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from slmsam2.errors import SlmSam2Error
+from slmsam2.errors import GridError, SlmSam2Error
 from slmsam2.files import stamp_of
 from slmsam2.prompts import named_values
+from slmsam2.training.kept_labels import KeptLabel, LabelStore
 from slmsam2.volume import (
     SliceView,
     Volume,
@@ -41,6 +42,7 @@ class Submission:
         names: structure -> value, as the client said.
         vouched: structure -> numbers of slices (as stored) that the user answers for; for structures that are not
             named here :func:`known_slices` decides.
+        mark: by which a change of the label or of its names is noticed, the same on each machine; "": nobody knows.
     """
 
     image_id: str
@@ -48,6 +50,7 @@ class Submission:
     label: Path
     names: dict[str, int] = field(default_factory=dict)
     vouched: dict[str, list[int]] = field(default_factory=dict)
+    mark: str = ""
 
     @property
     def stamp(self) -> str | None:
@@ -94,11 +97,13 @@ class Case:
         submission: where it is.
         digest: of its content: voxels, geometry, names, and what is vouched for.
         structures: by name.
+        kept: the label on the image's grid as it was read, where the file may change before it is needed again.
     """
 
     submission: Submission
     digest: str
     structures: dict[str, Structure]
+    kept: KeptLabel | None = None
 
     @property
     def image_id(self) -> str:
@@ -106,8 +111,13 @@ class Case:
         return self.submission.image_id
 
 
-def read_cases(submissions: Iterable[Submission]) -> tuple[list[Case], dict[str, str]]:
+def read_cases(
+    submissions: Iterable[Submission], store: LabelStore | None = None
+) -> tuple[list[Case], dict[str, str]]:
     """Read each label through, one at a time.
+
+    Args:
+        store: keeps the labels as they are now; None: they are read again when they are needed.
 
     Returns:
         The cases that have a structure, and image id -> sentence for the labels that cannot be used.
@@ -115,7 +125,7 @@ def read_cases(submissions: Iterable[Submission]) -> tuple[list[Case], dict[str,
     cases, unusable = [], {}
     for submission in submissions:
         try:
-            case = read_case(submission)
+            case = read_case(submission, store)
         except SlmSam2Error as error:
             logger.warning("The label of %s is left out: %s", submission.image_id, error)
             unusable[submission.image_id] = str(error)
@@ -127,13 +137,15 @@ def read_cases(submissions: Iterable[Submission]) -> tuple[list[Case], dict[str,
     return cases, unusable
 
 
-def read_case(submission: Submission) -> Case:
-    """Read one label through.
+def read_case(submission: Submission, store: LabelStore | None = None) -> Case:
+    """Read one label through, and keep it in a store if there is one.
 
     Raises:
         VolumeError, GridError: the image or the label cannot be read, or they lie apart.
     """
-    return _case_of(submission, *load(submission))
+    image, label = load(submission)
+    kept = store.keep(label) if store else None
+    return replace(_case_of(submission, image, label), kept=kept)
 
 
 def _case_of(submission: Submission, image: Volume, label: np.ndarray) -> Case:
@@ -199,7 +211,7 @@ class CaseLoader:
 
     def __call__(self, case: Case) -> tuple[Volume, np.ndarray]:
         """The image, and the label on its grid, integers (I, J, K)."""
-        loaded = self._kept.pop(_identity(case), None) or load(case.submission)
+        loaded = self._kept.pop(_identity(case), None) or _load_again(case)
         self._keep(case, loaded)
         return loaded
 
@@ -218,6 +230,23 @@ class CaseLoader:
         self._kept[_identity(case)] = loaded
         if len(self._kept) > KEPT_VOLUMES:
             self._kept.popitem(last=False)
+
+
+def _load_again(case: Case) -> tuple[Volume, np.ndarray]:
+    """The image, and the label that the case was made of as far as it was kept.
+
+    Raises:
+        VolumeError, GridError: the image or the label cannot be read (any more), or they lie apart.
+    """
+    if case.kept is None:
+        return load(case.submission)
+    image, label = read_volume(case.submission.image), case.kept.read()
+    if image.shape != label.shape:
+        raise GridError(
+            f"The image {case.image_id} was replaced by one of another shape while its label was learnt from: "
+            "train again."
+        )
+    return image, label
 
 
 def _identity(case: Case) -> tuple[str, str]:

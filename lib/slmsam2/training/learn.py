@@ -7,6 +7,7 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,12 @@ from slmsam2.training.finetune import PRESETS, FineTuner, Preset
 from slmsam2.training.general import SyntheticTask, synthetic_dice
 from slmsam2.training.held_back import Task, assign, lessons_and_tasks, propagation_dice
 from slmsam2.training.judgement import Verdict, judge
+from slmsam2.training.kept_labels import LabelStore
 from slmsam2.training.labelled import Case, CaseLoader, Submission, read_cases
 from slmsam2.training.lessons import ClipSource, Lesson
 from slmsam2.training.looks import learn_looks, uses_looks
 from slmsam2.training.loop import Dices, TrainingLoop
+from slmsam2.training.messages import broken_off, closing, nothing_to_do, opening
 from slmsam2.training.progress import Progress
 from slmsam2.training.registry import Registry, Version
 from slmsam2.training.workers import Workers
@@ -93,6 +96,7 @@ def learn(
     Raises:
         ConfigurationError: another training is under way, or a setting is wrong.
         CheckpointError: the weights to start from cannot be loaded.
+        OSError, RuntimeError, MemoryError: the disk is full, or memory ran short.
     """
     workers = workers or Workers(0, 1, torch.device("cpu"))
     registry = Registry(request.model, request.model_dir)
@@ -106,6 +110,10 @@ def learn(
             return _Learning(submissions, request, registry, workers, progress).run()
         except SlmSam2Error as error:
             progress.finish(str(error))
+            raise
+        except (OSError, RuntimeError, MemoryError) as error:
+            with suppress(OSError):  # the disk may be full
+                progress.finish(broken_off(error))
             raise
 
 
@@ -130,8 +138,11 @@ class _Learning:
         self._begun = time.monotonic()
 
     def run(self) -> dict[str, Any]:
-        self._tell(f"Reading {len(self.submissions)} submitted labels.")
-        cases, unusable = read_cases(self.submissions)
+        with LabelStore(self.registry.folder) as store:
+            self._tell(f"Reading {len(self.submissions)} submitted labels.")
+            return self._learn(*read_cases(self.submissions, store))
+
+    def _learn(self, cases: list[Case], unusable: dict[str, str]) -> dict[str, Any]:
         facts = {"labels": len(cases), "unusable_labels": unusable}
         plan = self._unfinished(cases)
         if plan is not None:
@@ -140,7 +151,7 @@ class _Learning:
         preset = Preset.read(plan.preset if plan else self._preset_name(), self.request.model_dir)
         lessons, tasks = lessons_and_tasks(cases, held_back, self.registry.seen, preset.tasks)
         fresh = [lesson for lesson in lessons if lesson.fresh]
-        reason = _nothing_to_do(cases, fresh, tasks)
+        reason = nothing_to_do(cases, fresh, tasks, unusable)
         if reason:
             return self._finish(reason, **facts, published=False)
         plan = self.workers.from_first(plan or self._begin(cases, held_back, preset, len(fresh)))
@@ -150,7 +161,7 @@ class _Learning:
             self._publish(plan, preset, cases, lessons, verdict, tuner)
         if self.workers.first:
             shutil.rmtree(self.registry.plan_path.parent)
-        return self._finish(_closing(plan, verdict, tuner.step), **figures)
+        return self._finish(closing(plan.version, verdict, tuner.step, plan.steps, unusable), **figures)
 
     def _preset_name(self) -> str:
         """What was asked for, else what suits the model, else the device."""
@@ -176,6 +187,13 @@ class _Learning:
         same = plan.labels.items() <= now.items() and plan.preset in PRESETS
         if not same or (plan.parent, plan.start) != self._start():
             logger.info("A training that was ended is not gone on with: its labels or its start have changed")
+            return None
+        asked = self.request.preset or plan.preset, self.request.steps or plan.steps
+        if asked != (plan.preset, plan.steps):
+            logger.info(
+                "A training that was ended (%s, %d steps) is not gone on with: %s, %d steps are asked for",
+                *(plan.preset, plan.steps, *asked),
+            )
             return None
         return plan
 
@@ -208,11 +226,11 @@ class _Learning:
     ) -> tuple[Verdict, FineTuner]:
         """Train; the network is left with the best weights that were judged."""
         tuner = self._tuner(plan, preset, lessons)
-        self._tell(_opening(plan, lessons, len(tasks)))
+        self._tell(opening(plan.preset, plan.steps, lessons, len(tasks)))
         seconds = 60 * self.request.minutes - (time.monotonic() - self._begun)
         load = CaseLoader()
         published = self.registry.published
-        general_at_first, general_in_use = _general(published, preset.synthetic_tasks)
+        general_at_first, general_in_use = self._general(preset.synthetic_tasks)
         seen_before = published.structures if published else ()
 
         def look(network: SLMSAM2) -> None:
@@ -253,6 +271,22 @@ class _Learning:
         )
         return FineTuner(network, source, preset, plan.steps, self.workers, has_bfloat16(device))
 
+    def _general(self, count: int) -> tuple[list[float], list[float]]:
+        """Dice of the synthetic volumes with the weights that came with the model, and with those in use, as far as
+        these or the nearest of their forebears know them.
+
+        Compared with the former, many small losses in a row cannot add up, also if trainings without such volumes lie
+        between them.
+        """
+        by_name = {version.version: version for version in self.registry.versions}
+        version = self.registry.published
+        while version is not None:
+            at_first, in_use = version.metrics.get("eval", {}).get("general", [[], []])
+            if len(at_first) == len(in_use) == count:
+                return at_first, in_use
+            version = by_name.pop(version.parent, None) if version.parent else None
+        return [], []
+
     def _publish(
         self,
         plan: Plan,
@@ -278,7 +312,7 @@ class _Learning:
             trained={
                 "data": "labels submitted by users",
                 "volumes": len(plan.labels),
-                "looks_of": sorted({lesson.case.image_id for lesson in lessons}),
+                "looks_of": {lesson.case.image_id: lesson.case.submission.mark for lesson in lessons},
                 **asdict(version),
             },
             dtype=torch.float32,
@@ -305,23 +339,6 @@ class _Measure:
         return propagation_dice(task, network, self._load)
 
 
-def _counted(number: int, thing: str) -> str:
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
-
-
-def _nothing_to_do(cases: Sequence[Case], fresh: Sequence[Lesson], tasks: Sequence[Task]) -> str | None:
-    if not cases:
-        return "There is no submitted label to learn from. Submit one, then train."
-    if not fresh:
-        return f"Nothing new: all {len(cases)} submitted labels were learnt from, or are kept to judge by."
-    if not tasks:
-        return (
-            "There are too few labelled slices to judge a new model by: a structure needs four or more. "
-            "Label more slices, or another volume."
-        )
-    return None
-
-
 def _figures(verdict: Verdict) -> dict[str, Any]:
     """For files and clients."""
     return {
@@ -337,42 +354,6 @@ def _figures(verdict: Verdict) -> dict[str, Any]:
             },
         },
     }
-
-
-def _general(published: Version | None, count: int) -> tuple[list[float], list[float]]:
-    """Dice of the synthetic volumes with the weights that came with the model, and with those in use, if a version
-    knows them.
-
-    Compared with the former, many small losses in a row cannot add up.
-    """
-    general = published.metrics.get("eval", {}).get("general", [[], []]) if published else [[], []]
-    at_first, in_use = general
-    return (at_first, in_use) if len(at_first) == len(in_use) == count else ([], [])
-
-
-def _opening(plan: Plan, lessons: Sequence[Lesson], tasks: int) -> str:
-    """What is said at the beginning.
-
-    Args:
-        tasks: to judge by.
-    """
-    names = sorted({lesson.structure.name for lesson in lessons if lesson.fresh})
-    volumes = _counted(len({lesson.case.image_id for lesson in lessons}), "volume")
-    return (
-        f"Learning {', '.join(names)} from {volumes} ({plan.preset}, {plan.steps} steps); "
-        f"{_counted(tasks, 'propagation')} to judge by."
-    )
-
-
-def _closing(plan: Plan, verdict: Verdict, steps: int) -> str:
-    """What is said at the end.
-
-    Args:
-        steps: that were done.
-    """
-    outcome = f"Version {plan.version} is in use." if verdict.publish else "The weights in use stay."
-    short = f" There was time for {steps} of {plan.steps} steps: give the next training more minutes."
-    return f"{verdict.reason} {outcome}{short if 2 * steps < plan.steps else ''}"
 
 
 def _number(version: str) -> int:

@@ -15,6 +15,7 @@ from slmsam2.engine.appearance import looks_of
 from slmsam2.engine.features import FeatureCache
 from slmsam2.engine.tracker import mask_logits, square_mask
 from slmsam2.modeling import SLMSAM2, Moments
+from slmsam2.prompts import says_what
 from slmsam2.training.labelled import CaseLoader
 from slmsam2.training.lessons import Lesson, window_of
 from slmsam2.training.views import PLAIN, make_view
@@ -38,7 +39,8 @@ def learn_looks(
     """What each structure looks like, with its surroundings and what is past its ends, on slices that can be trusted.
 
     Args:
-        lessons: of these, as many as there is time for, and of each structure alike.
+        lessons: of these, as many as there is time for, and of each structure alike; of none whose name does not say
+            what it is.
         network: in eval mode. One that has no use for looks gets none.
         turn: gives a context to use the network in, asked for at each slice.
 
@@ -48,6 +50,7 @@ def learn_looks(
     looks: dict[str, Moments] = {}
     if not uses_looks(network):
         return looks
+    lessons = [lesson for lesson in lessons if says_what(lesson.structure.name)]
     each = max(LEAST_SLICES, MOST_SLICES // max(len(lessons), 1))
     for lesson in _by_turns(lessons)[: MOST_SLICES // LEAST_SLICES]:
         for one in _of_slices(lesson, network, load, each, turn):

@@ -35,6 +35,8 @@ class Record:
         after: with the best ones so far.
         best: these weights.
         guards_before, guards_after: the same of the guards.
+        judging: seconds that a validation takes.
+        preparing: of which for what is prepared.
     """
 
     before: list[float] = field(default_factory=list)
@@ -42,6 +44,8 @@ class Record:
     best: list[Tensor] | None = None
     guards_before: list[float] = field(default_factory=list)
     guards_after: list[float] = field(default_factory=list)
+    judging: float = 0.0
+    preparing: float = 0.0
 
 
 class Judged(Protocol):
@@ -112,8 +116,6 @@ class TrainingLoop:
         self._guards, self._guards_before, self._usable = guards, guards_before, usable
         self._begin_anew = begin_anew
         self._planned = tuner.steps
-        self._judging = 0.0  # seconds that a validation takes
-        self._preparing = 0.0  # of which for what is prepared
         self.record = self._resumed()
 
     def run(self) -> Record:
@@ -128,7 +130,7 @@ class TrainingLoop:
             self._prepared(tuner.network)
             record.before = self._dice(tuner.network, self.tasks)
             record.guards_before = list(self._guards_before) or self._dice(tuner.network, self._guards)
-            self._judging = time.monotonic() - begin
+            record.judging = time.monotonic() - begin
         first, spent, saved = tuner.step, 0.0, time.monotonic()
         while tuner.step < tuner.steps:
             self._breathe()
@@ -184,14 +186,15 @@ class TrainingLoop:
 
     def _kept_for(self, evaluations: int) -> float:
         """Seconds to keep for so many validations, and for what is prepared once more after the last one."""
-        return SPARE * (evaluations * len(self.tuner.preset.shares) * self._judging + self._preparing)
+        record = self.record
+        return SPARE * (evaluations * len(self.tuner.preset.shares) * record.judging + record.preparing)
 
     def _evaluate(self) -> None:
         if not self.tasks:
             return
         begin, shares = time.monotonic(), self.tuner.preset.shares
         found = max((self._try(share) for share in shares), key=lambda one: self._worth(*one))[0]
-        self._judging = (time.monotonic() - begin) / len(shares)
+        self.record.judging = (time.monotonic() - begin) / len(shares)
         if self._progress:
             by_name: dict[str, list[float]] = {}
             for task, dice in zip(self.tasks, found, strict=True):
@@ -215,7 +218,7 @@ class TrainingLoop:
         if self._prepare and self.workers.first:
             begin = time.monotonic()
             self._prepare(network)
-            self._preparing = time.monotonic() - begin
+            self.record.preparing = time.monotonic() - begin
 
     def _worth(self, found: Sequence[float], guarded: Sequence[float]) -> tuple[bool, float]:
         """What weights are compared by: whether they may come into use, then mean Dice."""

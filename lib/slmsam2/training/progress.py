@@ -48,7 +48,10 @@ class Progress:
     def __init__(self, path: Path, board: Path | None):
         self._path, self._started = path, time.time()
         self._figures: dict[str, Any] = {**first_figures(self._started), "pid": os.getpid()}
-        self._writer = SummaryWriter(str(board)) if board is not None else None
+        self._folder = board
+        self._writer: SummaryWriter | None = (
+            None  # opened with the first value: many trainings have nothing to learn
+        )
 
     def tell(self, message: str, **figures: Any) -> None:
         """Say what is going on."""
@@ -86,6 +89,8 @@ class Progress:
         return self._figures
 
     def _board(self, name: str, value: float, step: int) -> None:
+        if self._writer is None and self._folder is not None:
+            self._writer = SummaryWriter(str(self._folder))
         if self._writer is not None:
             self._writer.add_scalar(name, value, step)
 

@@ -25,6 +25,8 @@ from slmsam2.modeling.build import learnt_folder, published_path, starting_path
 logger = logging.getLogger(__name__)
 
 KEPT_VERSIONS = 10
+LOCK = ".lock"
+LOCK_SECONDS = 1.0  # for a look at whether it is taken, which takes it for a moment
 FORMAT = 1
 
 
@@ -49,6 +51,15 @@ class Version:
     structures: list[str]
     metrics: dict[str, Any] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
+
+
+def training_under_way(folder: Path) -> bool:
+    """Whether a training is, in whatever process and on whatever machine that shares the folder of learnt versions."""
+    try:
+        with FileLock(folder / LOCK, timeout=0):
+            return False
+    except Timeout:
+        return True
 
 
 class Registry:
@@ -89,7 +100,7 @@ class Registry:
             self.given = dict(content.get("given", {}))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ConfigurationError(
-                f"{self._path} is damaged: {error!r}. Move it away to start anew."
+                f"{self._path} is damaged: {error!r}. Move it away, and {self._link.name} beside it, to start anew."
             ) from error
 
     def save(self) -> None:
@@ -114,14 +125,17 @@ class Registry:
             ConfigurationError: another training is under way.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.folder / ".lock")
+        lock = FileLock(self.folder / LOCK)
         try:
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=LOCK_SECONDS)
         except Timeout as error:
             raise ConfigurationError(
                 f"Another training of {self.model} is under way. Wait for it, or stop it first."
             ) from error
         try:
+            if self._link.is_symlink() and not self._path.is_file():
+                logger.warning("%s is not there: learning starts anew, from the first weights", self._path)
+                self.use(None)
             yield
         finally:
             lock.release()

@@ -4,6 +4,7 @@ from slmsam2.volume.exemplar import Exemplar, Sections, exemplar_of
 from slmsam2.volume.files import (
     LARGEST_LABEL,
     label_values,
+    read_grid,
     read_label,
     read_label_of,
     read_volume,
@@ -32,6 +33,7 @@ __all__ = [
     "lies_on_voxels",
     "painted_axis",
     "parse_window",
+    "read_grid",
     "read_label",
     "read_label_of",
     "read_volume",

@@ -14,7 +14,7 @@ import numpy as np
 from slmsam2.errors import GridError, StorageError, VolumeError
 from slmsam2.files import staged_path
 from slmsam2.volume.grid import label_on_grid
-from slmsam2.volume.nifti import nifti_image, read_nifti
+from slmsam2.volume.nifti import grid_of_nifti, nifti_image, read_nifti
 from slmsam2.volume.pictures import by_slice, is_picture, pictures_in, read_pictures
 from slmsam2.volume.volume import LPS_TO_RAS, Volume, shape_text
 
@@ -60,6 +60,19 @@ def read_label(path: str | os.PathLike[str]) -> Volume:
     """
     volume = _read(Path(path), as_label=True)
     return Volume(label_values(volume.array, Path(path).name), volume.affine, volume.modality, volume.path)
+
+
+def read_grid(path: str | os.PathLike[str]) -> Volume:
+    """Where the voxels of an image lie, without their values if its header can tell (NIfTI): these are 0 then.
+
+    Raises:
+        VolumeError: as `read_volume`.
+    """
+    path = Path(path)
+    if _suffix(path) not in _NIFTI_SUFFIXES or not path.is_file():
+        return read_volume(path)
+    shape, affine = grid_of_nifti(path)
+    return _named(path, np.broadcast_to(np.uint8(0), shape), affine)
 
 
 def read_label_of(path: str | os.PathLike[str], image: Volume) -> np.ndarray:

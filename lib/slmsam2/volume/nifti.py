@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,26 +39,49 @@ def read_nifti(path: Path, *, as_label: bool = False) -> tuple[np.ndarray, np.nd
     Raises:
         VolumeError: unreadable, not one 3D volume, or a label in colours.
     """
+    with _damage_said(path):
+        image, shape = _opened(path)
+        values = _values(image.dataobj)
+        if values.dtype.names:  # RGB or RGBA
+            colours = np.stack([values[name] for name in values.dtype.names], axis=-1)
+            values = single_channel(colours[..., :3], path) if as_label else luminance(colours)
+        return values.reshape(shape, order="F"), image.affine
+
+
+def grid_of_nifti(path: Path) -> tuple[tuple[int, ...], np.ndarray]:
+    """Shape (I, J, K) and affine (4, 4), RAS+ mm, of a NIfTI file, from its header.
+
+    Raises:
+        VolumeError: unreadable, or not one 3D volume.
+    """
+    with _damage_said(path):
+        image, shape = _opened(path)
+        return shape, image.affine
+
+
+def _opened(path: Path) -> tuple[nib.Nifti1Pair, tuple[int, ...]]:
+    """The image, no voxel of which is read yet, and its shape (I, J, K)."""
+    image = nib.load(path, mmap=False)
+    if not isinstance(image, nib.Nifti1Pair):
+        raise ImageFileError(f"{type(image).__name__} is not NIfTI")
+    shape = (*image.shape, 1, 1)[: max(3, len(image.shape))]
+    if len(image.shape) > 1 and all(size == 1 for size in shape[3:]):
+        return image, shape[:3]
+    raise VolumeError(
+        f"'{path.name}' has {len(image.shape)} dimension(s) ({shape_text(image.shape)}): one 3D volume is "
+        "needed. Export a single time point or channel."
+    )
+
+
+@contextmanager
+def _damage_said(path: Path) -> Iterator[None]:
     try:
-        image = nib.load(path, mmap=False)
-        if not isinstance(image, nib.Nifti1Pair):
-            raise ImageFileError(f"{type(image).__name__} is not NIfTI")
-        shape = (*image.shape, 1, 1)[: max(3, len(image.shape))]
-        if len(image.shape) > 1 and all(size == 1 for size in shape[3:]):
-            values = _values(image.dataobj)
-            if values.dtype.names:  # RGB or RGBA
-                colours = np.stack([values[name] for name in values.dtype.names], axis=-1)
-                values = single_channel(colours[..., :3], path) if as_label else luminance(colours)
-            return values.reshape(shape[:3], order="F"), image.affine
+        yield
     except DAMAGED as error:
         raise VolumeError(
             f"'{path.name}' is damaged, incomplete, too large for the memory, or not a NIfTI image. "
             "Save it again."
         ) from error
-    raise VolumeError(
-        f"'{path.name}' has {len(image.shape)} dimension(s) ({shape_text(image.shape)}): one 3D volume is "
-        "needed. Export a single time point or channel."
-    )
 
 
 def _values(data: Any) -> np.ndarray:
