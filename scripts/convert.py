@@ -132,7 +132,7 @@ def readable_label(entry: Entry) -> Iterator[Entry]:
     if entry.mask is None or entry.mask.suffix.lower() != ".dcm":
         yield entry
         return
-    from slmsam2.server.dicom_seg import read_segmentation  # imports MONAI Label
+    from slmsam2.server.datastore.dicom_seg import read_segmentation  # imports MONAI Label
 
     with tempfile.TemporaryDirectory() as folder:
         label, path = read_segmentation(entry.mask), Path(folder) / "label.nii.gz"
@@ -182,7 +182,7 @@ def make_datastore(args: argparse.Namespace) -> None:
 
 
 def make_segmentations(args: argparse.Namespace) -> None:
-    from slmsam2.server.dicom_seg import write_segmentation  # imports MONAI Label
+    from slmsam2.server.datastore.dicom_seg import write_segmentation  # imports MONAI Label
 
     found = layout_entries(args)
     entries([entry.name for entry in found], args.series, None, need_masks=False)

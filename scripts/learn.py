@@ -20,8 +20,8 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
 from slmsam2.errors import SlmSam2Error
-from slmsam2.server.folder import FolderDatastore
-from slmsam2.server.submissions import submissions
+from slmsam2.server.datastore.folder import FolderDatastore
+from slmsam2.server.learning.submissions import submissions
 from slmsam2.training.finetune import PRESETS
 from slmsam2.training.learn import Request, learn
 from slmsam2.training.workers import Workers

@@ -12,9 +12,9 @@ from slmsam2.engine import Workspace
 from slmsam2.engine.features import FeatureCache
 from slmsam2.engine.workspace import tensor_bytes
 from slmsam2.modeling import build_model, checkpoint_path, save_checkpoint
-from slmsam2.server.models import ModelStore
-from slmsam2.server.prefetch import Prefetcher
-from slmsam2.server.runs import Run
+from slmsam2.server.running.models import ModelStore
+from slmsam2.server.running.prefetch import Prefetcher
+from slmsam2.server.running.runs import Run
 from slmsam2.volume import Frames, choose_window, read_volume
 from tiny_hiera import write_tiny_model
 

@@ -21,10 +21,10 @@ from slmsam2.modeling import build_model, save_checkpoint
 from slmsam2.server import infer as infer_room
 from slmsam2.server.app import SlmSam2App
 from slmsam2.server.configuration import Configuration, read_configuration
-from slmsam2.server.devices import resolve_device
-from slmsam2.server.line import line
-from slmsam2.server.models import ModelStore
-from slmsam2.server.routes import INFER, INFO, SAMPLE, install_routes
+from slmsam2.server.routes.inference import INFER, INFO, SAMPLE, install_routes
+from slmsam2.server.running.devices import resolve_device
+from slmsam2.server.running.line import line
+from slmsam2.server.running.models import ModelStore
 from slmsam2.training.registry import Registry, Version
 
 pytestmark = pytest.mark.server

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from server_studies import AFFINE, TURNED
 
-from slmsam2.server.parameters import EXTENSIONS, ReplyFormat
-from slmsam2.server.results import write_result
+from slmsam2.server.requests.parameters import EXTENSIONS, ReplyFormat
+from slmsam2.server.requests.results import write_result
 from slmsam2.volume import Volume, read_label
 
 pytestmark = pytest.mark.server

@@ -10,7 +10,7 @@ from server_studies import write_nifti
 
 from slmsam2.metrics import dice, largest_slice, only_slice
 from slmsam2.modeling import build_model, checkpoint_path, save_checkpoint
-from slmsam2.server.folder import FolderDatastore
+from slmsam2.server.datastore.folder import FolderDatastore
 from slmsam2.synthesis.subjects import STRUCTURES, make_subject
 from slmsam2.training.registry import Registry, Version
 from slmsam2.volume import read_label

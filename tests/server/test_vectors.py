@@ -12,8 +12,8 @@ from server_studies import SHAPE, phantom, write_nifti
 
 from slmsam2.errors import CheckpointError
 from slmsam2.modeling import build_model, checkpoint_path, save_checkpoint
-from slmsam2.server import shortage
-from slmsam2.server.models import ModelStore
+from slmsam2.server.running import shortage
+from slmsam2.server.running.models import ModelStore
 from slmsam2.server.sampling import vectors as room
 from slmsam2.server.sampling.vectors import VectorStore, interleaved
 

@@ -13,9 +13,10 @@ from monailabel.endpoints import infer
 from monailabel.endpoints.user.auth import DEFAULT_USER
 from monailabel.interfaces.app import MONAILabelApp
 
-from slmsam2.server import app, routes
+from slmsam2.server import app
 from slmsam2.server.app import SlmSam2App
-from slmsam2.server.study import Study
+from slmsam2.server.requests.study import Study
+from slmsam2.server.routes import inference as routes
 
 pytestmark = pytest.mark.unit
 

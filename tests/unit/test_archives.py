@@ -11,9 +11,9 @@ import zipfile
 import pytest
 
 from slmsam2.errors import VolumeError
-from slmsam2.server import archives
-from slmsam2.server.archives import unpack, unzip
-from slmsam2.server.shortage import is_full_disk
+from slmsam2.server.routes import unpacking as archives
+from slmsam2.server.routes.unpacking import unpack, unzip
+from slmsam2.server.running.shortage import is_full_disk
 
 pytestmark = pytest.mark.unit
 

@@ -7,10 +7,10 @@ from slmsam2.engine.numbering import in_range
 from slmsam2.engine.settings import Settings
 from slmsam2.errors import PromptError
 from slmsam2.prompts import Known, Marks
-from slmsam2.server.assembly import Request, assemble
-from slmsam2.server.painted import Painted, nothing_painted
-from slmsam2.server.parameters import parse_parameters
-from slmsam2.server.points import parse_clicks
+from slmsam2.server.requests.assembly import Request, assemble
+from slmsam2.server.requests.painted import Painted, nothing_painted
+from slmsam2.server.requests.parameters import parse_parameters
+from slmsam2.server.requests.points import parse_clicks
 from slmsam2.volume import SliceView, Volume
 
 pytestmark = pytest.mark.unit

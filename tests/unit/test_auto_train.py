@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from slmsam2.files import stamp_of
-from slmsam2.server import auto_train as module
-from slmsam2.server.auto_train import AutoTrainer
-from slmsam2.server.folder import FolderDatastore
-from slmsam2.server.submissions import count_new, submissions
+from slmsam2.server.datastore.folder import FolderDatastore
+from slmsam2.server.learning import auto_train as module
+from slmsam2.server.learning.auto_train import AutoTrainer
+from slmsam2.server.learning.submissions import count_new, submissions
 from slmsam2.training.registry import Registry
 
 pytestmark = pytest.mark.unit

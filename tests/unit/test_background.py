@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from slmsam2.server.background import LOWEST_PRIORITY, Background
+from slmsam2.server.running.background import LOWEST_PRIORITY, Background
 
 pytestmark = pytest.mark.unit
 

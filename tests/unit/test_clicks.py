@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from slmsam2.server.points import marks_of, parse_clicks
+from slmsam2.server.requests.points import marks_of, parse_clicks
 from slmsam2.volume import SliceView
 
 pytestmark = pytest.mark.unit

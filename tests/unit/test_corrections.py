@@ -16,7 +16,7 @@ from slmsam2.prompts import (
     with_marks,
     without_marks,
 )
-from slmsam2.server.memory import MOST_STEPS, Key, Memory
+from slmsam2.server.memory.steps import MOST_STEPS, Key, Memory
 from slmsam2.volume import Exemplar, SliceView, Volume
 
 pytestmark = pytest.mark.unit

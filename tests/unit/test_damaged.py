@@ -10,7 +10,7 @@ import SimpleITK as sitk
 from damage import WAYS, cut
 from dicom_files import real_dicom, write_dicom
 from slmsam2.errors import VolumeError
-from slmsam2.server.inspection import inspect
+from slmsam2.server.datastore.inspection import inspect
 from slmsam2.volume import Volume, read_label, read_volume, write_label
 
 pytestmark = [pytest.mark.unit, pytest.mark.filterwarnings("ignore::UserWarning")]

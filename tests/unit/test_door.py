@@ -9,8 +9,8 @@ from fastapi import FastAPI, Request
 from starlette.middleware.cors import CORSMiddleware
 from starlette.testclient import TestClient
 
-from slmsam2.server.door import put_up_door
-from slmsam2.server.names import leads_away
+from slmsam2.server.routes.door import put_up_door
+from slmsam2.server.routes.names import leads_away
 
 pytestmark = pytest.mark.unit
 

@@ -8,8 +8,8 @@ import pytest
 from monailabel.interfaces.exception import ImageNotFoundException
 
 from slmsam2.errors import GridError, PromptError, VolumeError
-from slmsam2.server.finals import check_final
-from slmsam2.server.folder import FolderDatastore
+from slmsam2.server.datastore.finals import check_final
+from slmsam2.server.datastore.folder import FolderDatastore
 
 pytestmark = pytest.mark.unit
 

@@ -18,8 +18,8 @@ from monailabel.interfaces.exception import ImageNotFoundException
 
 from slmsam2.errors import PromptError, StorageError
 from slmsam2.files import is_temporary
-from slmsam2.server.folder import FolderDatastore
-from slmsam2.server.names import check_id
+from slmsam2.server.datastore.folder import FolderDatastore
+from slmsam2.server.routes.names import check_id
 
 pytestmark = pytest.mark.unit
 

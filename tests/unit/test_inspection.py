@@ -8,7 +8,7 @@ from PIL import Image
 
 from dicom_files import real_dicom, write_series
 from slmsam2.errors import TooLargeError
-from slmsam2.server.inspection import inspect, seems_whole
+from slmsam2.server.datastore.inspection import inspect, seems_whole
 from slmsam2.volume import Volume, write_label
 
 pytestmark = pytest.mark.unit

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from slmsam2.server.kept_sessions import KeptSessions
+from slmsam2.server.datastore.kept_sessions import KeptSessions
 
 pytestmark = pytest.mark.unit
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from slmsam2.prompts import Known, Marks
-from slmsam2.server.last_steps import LastSteps
-from slmsam2.server.memory import Key, Memory
+from slmsam2.server.memory.last_steps import LastSteps
+from slmsam2.server.memory.steps import Key, Memory
 
 pytestmark = pytest.mark.unit
 

@@ -7,9 +7,9 @@ import pytest
 from fastapi import HTTPException
 
 from slmsam2.errors import RunCancelledError, TimeUpError
-from slmsam2.server import monitoring
-from slmsam2.server.line import Line, Turns
-from slmsam2.server.runs import Run
+from slmsam2.server.routes import monitoring
+from slmsam2.server.running.line import Line, Turns
+from slmsam2.server.running.runs import Run
 
 pytestmark = pytest.mark.unit
 

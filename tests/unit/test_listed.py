@@ -6,8 +6,8 @@ import time
 import pytest
 import requests
 
-from slmsam2.server import listed as module
-from slmsam2.server.listed import Listed
+from slmsam2.server.datastore import listed as module
+from slmsam2.server.datastore.listed import Listed
 
 pytestmark = pytest.mark.unit
 

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from made_up import made_up
 from sentences import check_sentence
 from slmsam2.errors import SlmSam2Error
-from slmsam2.server.assembly import Request, assemble
-from slmsam2.server.json_objects import parse_object
-from slmsam2.server.painted import Painted
-from slmsam2.server.parameters import parse_parameters
-from slmsam2.server.points import parse_clicks
-from slmsam2.server.received import safe_params
+from slmsam2.server.requests.assembly import Request, assemble
+from slmsam2.server.requests.painted import Painted
+from slmsam2.server.requests.parameters import parse_parameters
+from slmsam2.server.requests.points import parse_clicks
+from slmsam2.server.requests.received import safe_params
+from slmsam2.server.routes.json_objects import parse_object
 from slmsam2.volume import Volume
 
 pytestmark = pytest.mark.unit

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from slmsam2.server.notes import Notes
+from slmsam2.server.datastore.notes import Notes
 
 pytestmark = pytest.mark.unit
 

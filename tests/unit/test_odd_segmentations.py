@@ -4,7 +4,7 @@ import pytest
 import requests
 from pydicom.dataset import Dataset
 
-from slmsam2.server.segmentations import Segmentations
+from slmsam2.server.datastore.segmentations import Segmentations
 
 pytestmark = pytest.mark.unit
 

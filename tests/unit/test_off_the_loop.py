@@ -10,9 +10,9 @@ import pytest
 from fastapi import FastAPI
 from monailabel.endpoints import datastore, info
 
-from slmsam2.server.front import put_in_front
-from slmsam2.server.routes import install_routes
-from slmsam2.server.stored import stored_routes
+from slmsam2.server.routes.front import put_in_front
+from slmsam2.server.routes.inference import install_routes
+from slmsam2.server.routes.stored import stored_routes
 
 pytestmark = pytest.mark.unit
 

@@ -19,14 +19,14 @@ import fake_pacs
 from dicom_files import write_dicom, write_series
 from sentences import check_sentence
 from slmsam2.errors import TransferError
-from slmsam2.server import pacs as pacs_module
-from slmsam2.server.answers import archive_failed
-from slmsam2.server.dataset import pack
-from slmsam2.server.fetched import FetchedSeries
-from slmsam2.server.folder import FolderDatastore
-from slmsam2.server.pacs import PacsDatastore
+from slmsam2.server.datastore import pacs as pacs_module
+from slmsam2.server.datastore.fetched import FetchedSeries
+from slmsam2.server.datastore.folder import FolderDatastore
+from slmsam2.server.datastore.pacs import PacsDatastore
+from slmsam2.server.learning.submissions import submissions
+from slmsam2.server.routes.answers import archive_failed
+from slmsam2.server.routes.dataset import pack
 from slmsam2.server.sampling.base import unlabelled_images
-from slmsam2.server.submissions import submissions
 
 pytestmark = pytest.mark.unit
 

@@ -15,10 +15,10 @@ from starlette.testclient import TestClient
 
 import fake_pacs
 from sentences import check_sentence
-from slmsam2.server import archive
-from slmsam2.server.front import off_the_loop
-from slmsam2.server.proxy import proxy_routes
-from slmsam2.server.study import find_study
+from slmsam2.server.datastore import pacs_client as archive
+from slmsam2.server.requests.study import find_study
+from slmsam2.server.routes.front import off_the_loop
+from slmsam2.server.routes.proxy import proxy_routes
 
 pytestmark = pytest.mark.unit
 

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from slmsam2.errors import PromptError
-from slmsam2.server.painted import read_painted
-from slmsam2.server.parameters import parse_parameters
-from slmsam2.server.study import Study
+from slmsam2.server.requests.painted import read_painted
+from slmsam2.server.requests.parameters import parse_parameters
+from slmsam2.server.requests.study import Study
 from slmsam2.volume import Volume
 
 pytestmark = pytest.mark.unit

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from slmsam2.server.repeated import join_repeated
+from slmsam2.server.datastore.repeated import join_repeated
 
 pytestmark = pytest.mark.unit
 

@@ -14,7 +14,7 @@ from monailabel.datastore.local import LocalDatastore
 from monailabel.interfaces.exception import ImageNotFoundException
 
 from slmsam2.errors import CheckpointError
-from slmsam2.server.folder import FolderDatastore
+from slmsam2.server.datastore.folder import FolderDatastore
 from slmsam2.server.sampling import HandedOut, LeastConfident, MostDifferent, Random, confidence_note
 from slmsam2.server.sampling.confidence import mean_confidence, recorded_confidence
 from slmsam2.server.sampling.handed_out import RECENT_SECONDS, RENEWED_SECONDS

@@ -9,10 +9,11 @@ from monailabel.datastore.local import LocalDatastore
 
 from slmsam2.errors import StorageError
 from slmsam2.prompts import label_names, named_values
-from slmsam2.server import scoring, shortage
-from slmsam2.server.memory import Key
-from slmsam2.server.proposals import Proposals
-from slmsam2.server.scoring import DiceScoring, correction_summary, structure_dice
+from slmsam2.server.learning import scoring
+from slmsam2.server.learning.scoring import DiceScoring, correction_summary, structure_dice
+from slmsam2.server.memory.proposals import Proposals
+from slmsam2.server.memory.steps import Key
+from slmsam2.server.running import shortage
 
 pytestmark = pytest.mark.unit
 

@@ -8,10 +8,10 @@ import torch
 
 from slmsam2.modeling import InferenceSettings, Moments
 from slmsam2.modeling.checkpoint import write_looks
-from slmsam2.server import looks as module
-from slmsam2.server import shelf as shelf_module
-from slmsam2.server.looks import SeenLooks
-from slmsam2.server.shelf import Shelf
+from slmsam2.server.learning import looks as module
+from slmsam2.server.learning import shelf as shelf_module
+from slmsam2.server.learning.looks import SeenLooks
+from slmsam2.server.learning.shelf import Shelf
 
 pytestmark = pytest.mark.unit
 

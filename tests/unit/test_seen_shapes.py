@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from slmsam2.errors import CheckpointError, VolumeError
-from slmsam2.server import learning
-from slmsam2.server.learning import learn_from
-from slmsam2.server.shapes import SeenShapes
+from slmsam2.server.learning import at_once as learning
+from slmsam2.server.learning.at_once import learn_from
+from slmsam2.server.learning.shapes import SeenShapes
 from slmsam2.training.labelled import Submission
 from slmsam2.volume import Volume, write_label
 

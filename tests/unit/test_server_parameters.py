@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from slmsam2.errors import ConfigurationError, PromptError
-from slmsam2.server.parameters import label_tag, parse_parameters
-from slmsam2.server.received import safe_params, segment_name
+from slmsam2.server.requests.parameters import label_tag, parse_parameters
+from slmsam2.server.requests.received import safe_params, segment_name
 from slmsam2.volume import PRESETS
 
 pytestmark = pytest.mark.unit

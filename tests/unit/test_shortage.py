@@ -11,8 +11,8 @@ import torch
 
 from slmsam2.engine import Workspace
 from slmsam2.errors import MemoryShortageError, TooLargeError, VolumeError
-from slmsam2.server import shortage
-from slmsam2.server.shortage import is_shortage, room_for, with_less
+from slmsam2.server.running import shortage
+from slmsam2.server.running.shortage import is_shortage, room_for, with_less
 
 pytestmark = pytest.mark.unit
 
@@ -131,7 +131,7 @@ BOUNDED = """
 
     from slmsam2.engine import Workspace
     from slmsam2.errors import MemoryShortageError
-    from slmsam2.server.shortage import available, with_less
+    from slmsam2.server.running.shortage import available, with_less
 
     MB = 2**20
     torch.zeros(2 * MB)  # what is made once is made

@@ -8,11 +8,11 @@ from slmsam2.engine import Workspace
 from slmsam2.errors import RunCancelledError
 from slmsam2.prompts import Known
 from slmsam2.server.infer import KINDS, STUDY, SlmSam2Infer
-from slmsam2.server.memory import Key, Memory
-from slmsam2.server.models import ModelStore
-from slmsam2.server.proposals import Proposals
-from slmsam2.server.runs import Run, mine
-from slmsam2.server.study import Study
+from slmsam2.server.memory.proposals import Proposals
+from slmsam2.server.memory.steps import Key, Memory
+from slmsam2.server.requests.study import Study
+from slmsam2.server.running.models import ModelStore
+from slmsam2.server.running.runs import Run, mine
 
 pytestmark = pytest.mark.unit
 

@@ -8,7 +8,7 @@ import pytest
 from monailabel.utils.async_tasks import utils as jobs
 
 from slmsam2.files import write_json
-from slmsam2.server.train import SlmSam2Train
+from slmsam2.server.learning.train import SlmSam2Train
 from slmsam2.training.learn import stats_path
 from slmsam2.training.registry import Registry
 

@@ -7,8 +7,8 @@ import tempfile
 import pytest
 from fastapi import UploadFile
 
-from slmsam2.server.dataset import pack
-from slmsam2.server.uploads import as_file
+from slmsam2.server.routes.dataset import pack
+from slmsam2.server.routes.uploads import as_file
 
 pytestmark = pytest.mark.unit
 

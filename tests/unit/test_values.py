@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from slmsam2.engine.kin import boxes_of
-from slmsam2.server.masks import PackedMask
+from slmsam2.server.memory.masks import PackedMask
 from slmsam2.values import present_values, where_one_of
 
 pytestmark = pytest.mark.unit

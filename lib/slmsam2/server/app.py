@@ -24,27 +24,32 @@ from monailabel.utils.sessions import Sessions
 from slmsam2.engine import Workspace
 from slmsam2.errors import SlmSam2Error
 from slmsam2.modeling.build import learnt_folder
-from slmsam2.server.answers import archive_failed, refusal, unreachable
-from slmsam2.server.auto_train import AutoTrainer
-from slmsam2.server.background import Background
 from slmsam2.server.configuration import read_configuration
-from slmsam2.server.folder import FolderDatastore
+from slmsam2.server.datastore.folder import FolderDatastore
+from slmsam2.server.datastore.kept_sessions import KeptSessions
+from slmsam2.server.datastore.notes import notes
+from slmsam2.server.datastore.pacs import PacsDatastore
 from slmsam2.server.infer import KINDS, STUDY, SlmSam2Infer
-from slmsam2.server.kept_sessions import KeptSessions
-from slmsam2.server.learning import learn_from
-from slmsam2.server.line import line
-from slmsam2.server.looks import SeenLooks
-from slmsam2.server.memory import Memory
-from slmsam2.server.models import ModelStore
-from slmsam2.server.monitoring import monitor
-from slmsam2.server.notes import notes
-from slmsam2.server.pacs import PacsDatastore
-from slmsam2.server.parameters import label_tag, request_id
-from slmsam2.server.prefetch import Prefetcher
-from slmsam2.server.process import server_application
-from slmsam2.server.proposals import Proposals
-from slmsam2.server.received import received
-from slmsam2.server.runs import runs
+from slmsam2.server.learning.at_once import learn_from
+from slmsam2.server.learning.auto_train import AutoTrainer
+from slmsam2.server.learning.looks import SeenLooks
+from slmsam2.server.learning.scoring import KEY, DiceScoring, correction_summary
+from slmsam2.server.learning.shapes import SeenShapes
+from slmsam2.server.learning.train import SlmSam2Train
+from slmsam2.server.memory.proposals import Proposals
+from slmsam2.server.memory.steps import Memory
+from slmsam2.server.requests.parameters import label_tag, request_id
+from slmsam2.server.requests.received import received
+from slmsam2.server.requests.study import LabelFrom, Study, find_study
+from slmsam2.server.routes.answers import archive_failed, refusal, unreachable
+from slmsam2.server.routes.monitoring import monitor
+from slmsam2.server.running.background import Background
+from slmsam2.server.running.line import line
+from slmsam2.server.running.models import ModelStore
+from slmsam2.server.running.prefetch import Prefetcher
+from slmsam2.server.running.process import server_application
+from slmsam2.server.running.runs import runs
+from slmsam2.server.running.shortage import default_bytes
 from slmsam2.server.sampling import (
     HandedOut,
     LeastConfident,
@@ -53,11 +58,6 @@ from slmsam2.server.sampling import (
     VectorStore,
     confidence_note,
 )
-from slmsam2.server.scoring import KEY, DiceScoring, correction_summary
-from slmsam2.server.shapes import SeenShapes
-from slmsam2.server.shortage import default_bytes
-from slmsam2.server.study import LabelFrom, Study, find_study
-from slmsam2.server.train import SlmSam2Train
 from slmsam2.threads import limit_threads
 from slmsam2.training.registry import Registry
 
@@ -99,7 +99,7 @@ class SlmSam2App(MONAILabelApp):
         server = server_application()
         if server is not None:
             limit_threads(self._configuration.threads, leave=1)
-            from slmsam2.server.install import install
+            from slmsam2.server.routes.install import install
 
             install(server, Path(app_dir), self._configuration)
 

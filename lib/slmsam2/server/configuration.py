@@ -9,7 +9,7 @@ from pathlib import Path
 
 from slmsam2.errors import ConfigurationError
 from slmsam2.modeling import QUALITY, SPEEDS, load_config, model_directory
-from slmsam2.server.devices import check_own_device
+from slmsam2.server.running.devices import check_own_device
 from slmsam2.volume import parse_window
 
 MOST_VOXELS = 10**9  # 512 x 512 x 3800
@@ -33,7 +33,7 @@ class Configuration:
         most_megabytes: bound on a request's body, and on what an archive in it unpacks to.
         most_megavoxels: bound on a volume.
         most_kept_megabytes: that images, features and passes of earlier requests may take, of the memory or the GPU's;
-            None: see :func:`slmsam2.server.shortage.default_bytes`.
+            None: see :func:`slmsam2.server.running.shortage.default_bytes`.
         most_waiting: inferences that may wait for another; further ones are refused with 429.
         most_seconds: that an inference may take from when it came, waiting included; then it is given up with 504.
             0: as long as it takes.

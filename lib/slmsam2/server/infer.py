@@ -18,15 +18,15 @@ from slmsam2.engine.kin import exemplars_of_kin
 from slmsam2.errors import ConfigurationError, PromptError
 from slmsam2.modeling import QUALITY, SLMSAM2, SPEEDS, Moments
 from slmsam2.prompts import Known
-from slmsam2.server.assembly import Request, assemble
 from slmsam2.server.configuration import MOST_VOXELS
-from slmsam2.server.devices import resolve_device
-from slmsam2.server.inspection import inspect
-from slmsam2.server.looks import SeenLooks
-from slmsam2.server.memory import Key, Memory
-from slmsam2.server.models import ModelStore
-from slmsam2.server.painted import Painted, nothing_painted, read_painted
-from slmsam2.server.parameters import (
+from slmsam2.server.datastore.inspection import inspect
+from slmsam2.server.learning.looks import SeenLooks
+from slmsam2.server.learning.shapes import SeenShapes
+from slmsam2.server.memory.proposals import Proposals
+from slmsam2.server.memory.steps import Key, Memory
+from slmsam2.server.requests.assembly import Request, assemble
+from slmsam2.server.requests.painted import Painted, nothing_painted, read_painted
+from slmsam2.server.requests.parameters import (
     AUTO,
     AXES,
     CLEANING,
@@ -35,13 +35,13 @@ from slmsam2.server.parameters import (
     ReplyFormat,
     parse_parameters,
 )
-from slmsam2.server.points import parse_clicks
-from slmsam2.server.proposals import Proposals
-from slmsam2.server.results import write_result
-from slmsam2.server.runs import Run, mine, runs
-from slmsam2.server.shapes import SeenShapes
-from slmsam2.server.shortage import give_back, room_for, with_less
-from slmsam2.server.study import LabelFrom, Study
+from slmsam2.server.requests.points import parse_clicks
+from slmsam2.server.requests.results import write_result
+from slmsam2.server.requests.study import LabelFrom, Study
+from slmsam2.server.running.devices import resolve_device
+from slmsam2.server.running.models import ModelStore
+from slmsam2.server.running.runs import Run, mine, runs
+from slmsam2.server.running.shortage import give_back, room_for, with_less
 from slmsam2.volume import PRESETS, Exemplar, Volume, read_volume
 
 logger = logging.getLogger(__name__)

@@ -47,9 +47,8 @@ def assign(cases: Sequence[Case], decided: dict[str, bool], seen: dict[str, str]
     """Which volumes are held back: image id -> bool.
 
     A volume's part, once decided, stays, also while its label is missing; one that was trained on never becomes one to
-    judge by. From LEAST_VOLUMES on
-    a share of SHARE is held back, at least one, chosen by the image's identity; and of a structure that is labelled in
-    as many volumes one at least, if another one is left to learn from.
+    judge by. From LEAST_VOLUMES on a share of SHARE is held back, at least one, chosen by the image's identity; and of
+    a structure that is labelled in as many volumes one at least, if another one is left to learn from.
 
     Args:
         decided: earlier decisions.

@@ -10,8 +10,8 @@ from monailabel.datastore.local import LocalDatastore
 from monailabel.interfaces.datastore import Datastore
 
 from slmsam2.errors import TooLargeError, VolumeError
-from slmsam2.server.inspection import inspect, seems_whole
-from slmsam2.server.shortage import is_shortage, room_for
+from slmsam2.server.datastore.inspection import inspect, seems_whole
+from slmsam2.server.running.shortage import is_shortage, room_for
 from slmsam2.volume import read_volume
 
 logger = logging.getLogger(__name__)

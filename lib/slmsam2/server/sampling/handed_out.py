@@ -13,7 +13,7 @@ from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.exception import MONAILabelException
 
 from slmsam2.errors import SlmSam2Error
-from slmsam2.server.folder import FolderDatastore
+from slmsam2.server.datastore.folder import FolderDatastore
 
 logger = logging.getLogger(__name__)
 

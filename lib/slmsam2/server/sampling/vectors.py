@@ -21,10 +21,10 @@ from slmsam2.errors import SlmSam2Error
 from slmsam2.files import write_whole
 from slmsam2.modeling import SLMSAM2
 from slmsam2.modeling.build import learnt_folder
-from slmsam2.server.devices import resolve_device
-from slmsam2.server.inspection import inspect
-from slmsam2.server.models import ModelStore
-from slmsam2.server.shortage import is_for_now, room_for
+from slmsam2.server.datastore.inspection import inspect
+from slmsam2.server.running.devices import resolve_device
+from slmsam2.server.running.models import ModelStore
+from slmsam2.server.running.shortage import is_for_now, room_for
 from slmsam2.volume import read_volume
 
 logger = logging.getLogger(__name__)

@@ -1,0 +1,1 @@
+"""Where images and labels lie: a folder or a PACS, made safe."""

@@ -1,0 +1,1 @@
+"""What is learnt of submitted labels: at once, and by trainings."""

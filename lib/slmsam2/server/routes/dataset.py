@@ -1,0 +1,44 @@
+"""The images and labels of a datastore as one archive."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO, Any
+
+from monailabel.interfaces.datastore import Datastore
+
+from slmsam2.errors import PromptError
+from slmsam2.server.routes.uploads import temporary
+
+
+def pack(datastore: Datastore, most_cases: int | None = None) -> IO[Any]:
+    """All images with a final label, their labels and the index, laid out as MONAI Label's own archive.
+
+    MONAI Label's leaves half an archive behind when the disk is full.
+
+    Args:
+        most_cases: how many images at most; None or 0: all.
+
+    Returns:
+        A zip that is a file as long as it is open.
+
+    Raises:
+        OSError: there is no space for it.
+        PromptError: there is no final label.
+    """
+    cases = datastore.datalist()
+    if not cases:
+        raise PromptError("There is no final label yet, so there is no dataset. Submit a label first.")
+    with ExitStack() as stack:
+        file = stack.enter_context(temporary(".zip"))
+        with zipfile.ZipFile(file, "w") as archive:
+            for case in cases[:most_cases] if (most_cases or 0) > 0 else cases:
+                for kind, path in case.items():
+                    archive.write(path, f"{kind}/{Path(path).name}")
+            archive.writestr("metadata.json", json.dumps(datastore.json(), default=str))
+        file.flush()
+        stack.pop_all()
+    return file
