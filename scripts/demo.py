@@ -29,7 +29,8 @@ sys.path.insert(0, str(REPOSITORY / "lib"))
 
 from slmsam2.errors import SlmSam2Error
 from slmsam2.figures import SheetRow, contact_sheet
-from slmsam2.metrics import dice, largest_slice, only_slice, repeat_slice
+from slmsam2.masks import largest_slice, only_slice
+from slmsam2.metrics import dice, repeat_slice
 from slmsam2.volume import Volume, default_axis, read_label, read_volume, write_label
 
 STUDY = REPOSITORY / "data" / "ts_ct_abdomen_3mm"

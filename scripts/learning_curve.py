@@ -49,7 +49,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 from slmsam2.errors import ConfigurationError, SlmSam2Error
 from slmsam2.evaluation import Benchmark, tasks_of
 from slmsam2.evaluation.tasks import Task
-from slmsam2.metrics import dice, largest_slice
+from slmsam2.masks import largest_slice
+from slmsam2.metrics import dice
 from slmsam2.synthesis.subjects import STRUCTURES, make_subject
 from slmsam2.training.labelled import Submission
 from slmsam2.volume import Volume, read_label, write_label

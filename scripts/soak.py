@@ -39,7 +39,7 @@ from local_server import REPOSITORY, ServerError, running_server
 
 sys.path.insert(0, str(REPOSITORY / "lib"))
 
-from slmsam2.metrics import largest_slice, only_slice
+from slmsam2.masks import largest_slice, only_slice
 from slmsam2.volume import default_axis, read_label, read_volume, write_label
 from slmsam2.volume.nifti import nifti_image
 

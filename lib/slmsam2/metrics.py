@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from slmsam2.errors import GridError, PromptError
+from slmsam2.errors import GridError
+from slmsam2.masks import occupied_slices
 
 
 def dice(a: np.ndarray, b: np.ndarray) -> float:
@@ -22,32 +23,6 @@ def dice(a: np.ndarray, b: np.ndarray) -> float:
     a, b = a.astype(bool), b.astype(bool)
     total = int(a.sum()) + int(b.sum())
     return 2.0 * int((a & b).sum()) / total if total else 1.0
-
-
-def occupied_slices(mask: np.ndarray, axis: int) -> np.ndarray:
-    """Ascending numbers of the slices along `axis` on which `mask` (I, J, K) is not empty."""
-    others = tuple(other for other in range(mask.ndim) if other != axis)
-    return np.flatnonzero(mask.any(axis=others))
-
-
-def largest_slice(mask: np.ndarray, axis: int) -> int:
-    """Slice number along `axis` on which `mask` (I, J, K) has its largest area; the lowest of equals.
-
-    Raises:
-        PromptError: the mask is empty.
-    """
-    area = np.count_nonzero(mask, axis=tuple(other for other in range(mask.ndim) if other != axis))
-    if not area.any():
-        raise PromptError("The mask is empty: it has no slice to paint.")
-    return int(area.argmax())
-
-
-def only_slice(mask: np.ndarray, axis: int, index: int) -> np.ndarray:
-    """What a user who paints one slice gives: `mask` (I, J, K) on slice `index` of `axis`, zero elsewhere."""
-    painted = np.zeros_like(mask)
-    where = tuple(index if dim == axis else slice(None) for dim in range(mask.ndim))
-    painted[where] = mask[where]
-    return painted
 
 
 def repeat_slice(painted: np.ndarray, axis: int, extent: np.ndarray | None = None) -> np.ndarray:

@@ -12,7 +12,8 @@ from slmsam2.engine import Workspace, load_model, propagate_volume
 from slmsam2.engine.embedding import volume_vector
 from slmsam2.engine.job import Job, solve
 from slmsam2.engine.numbering import slice_settings
-from slmsam2.metrics import dice, largest_slice, occupied_slices, only_slice
+from slmsam2.masks import largest_slice, occupied_slices, only_slice
+from slmsam2.metrics import dice
 from slmsam2.modeling import build_model, load_config
 from slmsam2.modeling.build import starting_path
 from slmsam2.prompts import Marks

@@ -9,7 +9,8 @@ import pytest
 
 from slmsam2.engine import propagate_volume
 from slmsam2.engine.volume import load_model
-from slmsam2.metrics import dice, largest_slice, occupied_slices
+from slmsam2.masks import largest_slice, occupied_slices
+from slmsam2.metrics import dice
 from slmsam2.volume import default_axis, read_label, read_volume
 
 pytestmark = pytest.mark.integration

@@ -10,7 +10,8 @@ from monailabel.client import MONAILabelClient
 from server_process import running_server
 from server_studies import write_nifti
 
-from slmsam2.metrics import dice, largest_slice
+from slmsam2.masks import largest_slice
+from slmsam2.metrics import dice
 from slmsam2.volume import default_axis, read_label
 
 pytestmark = pytest.mark.server

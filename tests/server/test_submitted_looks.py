@@ -8,7 +8,8 @@ from monailabel.client import MONAILabelClient
 from server_process import running_server
 from server_studies import write_nifti
 
-from slmsam2.metrics import dice, largest_slice, only_slice
+from slmsam2.masks import largest_slice, only_slice
+from slmsam2.metrics import dice
 from slmsam2.modeling import build_model, checkpoint_path, save_checkpoint
 from slmsam2.server.datastore.folder import FolderDatastore
 from slmsam2.synthesis.subjects import STRUCTURES, make_subject

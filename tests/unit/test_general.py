@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from slmsam2.metrics import largest_slice
+from slmsam2.masks import largest_slice
 from slmsam2.modeling import build_model
 from slmsam2.training import general, lessons
 from slmsam2.training.clip import encode_clips

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from slmsam2.errors import GridError, PromptError
-from slmsam2.metrics import dice, largest_slice, only_slice, repeat_slice
+from slmsam2.masks import largest_slice, only_slice
+from slmsam2.metrics import dice, repeat_slice
 
 pytestmark = pytest.mark.unit
 

@@ -38,7 +38,7 @@ def test_a_request_that_fails_forgets_nothing(study, cancelled):
     for number in range(2):
         memory.remember(key, Known(2, earlier, np.roll(earlier, number, axis=0)))
     task = SlmSam2Infer(
-        KINDS["slmsam2"], ModelStore("slm_sam2_nano"), memory, Proposals(), Workspace(), "cpu"
+        KINDS["slmsam2"], ModelStore("slm_sam2_nano"), memory, Proposals(), Workspace(), device="cpu"
     )
     request = {
         STUDY: study,

@@ -21,7 +21,8 @@ from slmsam2.benchmark.memory import peak_mib
 from slmsam2.benchmark.variants import Variant, build_variant
 from slmsam2.engine import Workspace, propagate_volume
 from slmsam2.evaluation.tasks import Task
-from slmsam2.metrics import dice, only_slice
+from slmsam2.masks import only_slice
+from slmsam2.metrics import dice
 from slmsam2.modeling import SLMSAM2
 from slmsam2.volume import Frames, choose_window
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from slmsam2.engine import Workspace, propagate_volume
 from slmsam2.evaluation.tasks import Task
-from slmsam2.metrics import dice, only_slice
+from slmsam2.masks import areas_along, only_slice
+from slmsam2.metrics import dice
 from slmsam2.modeling import SLMSAM2
 from slmsam2.volume import Window, choose_window
 
@@ -89,7 +90,7 @@ def at_random(
     task: Task, proposal: Proposal, given: list[Plane], random: np.random.Generator
 ) -> Plane | None:
     """Any slice that shows the proposal or the reference."""
-    wrong = _per_slice(proposal.mask | task.reference, task.axis)
+    wrong = areas_along(proposal.mask | task.reference, task.axis)
     candidates = [index for index in np.flatnonzero(wrong) if (task.axis, index) not in given]
     return (task.axis, int(random.choice(candidates))) if candidates else None
 
@@ -110,7 +111,7 @@ def worst_across(
 
 def _worst(task: Task, proposal: Proposal, given: list[Plane], axes: list[int]) -> Plane | None:
     """The slice along one of the axes with the most wrong voxels; None where there are none."""
-    counts = {axis: _per_slice(proposal.mask ^ task.reference, axis) for axis in axes}
+    counts = {axis: areas_along(proposal.mask ^ task.reference, axis) for axis in axes}
     for axis, index in given:
         if axis in counts:
             counts[axis][index] = 0
@@ -220,8 +221,3 @@ def _slices(task: Task, strategy: str, given: list[Plane], proposal: Proposal) -
         for index, confidence in proposal.facts["confidence"].items()
         if (task.axis, index) not in given
     ]
-
-
-def _per_slice(mask: np.ndarray, axis: int) -> np.ndarray:
-    """Number of voxels of a mask on each slice."""
-    return np.count_nonzero(mask, axis=tuple(other for other in range(mask.ndim) if other != axis))

@@ -14,7 +14,8 @@ from slmsam2.engine import Settings, Workspace
 from slmsam2.engine.confidence import FACTS, Calibration, SliceFacts, slice_facts
 from slmsam2.engine.settings import STOP_AFTER
 from slmsam2.engine.structures import propagate_structures
-from slmsam2.metrics import dice, largest_slice
+from slmsam2.masks import largest_slice
+from slmsam2.metrics import dice
 from slmsam2.modeling import SLMSAM2
 from slmsam2.normalisation import grey_of
 from slmsam2.synthesis.anatomy import AnatomySettings

@@ -15,7 +15,8 @@ from skimage.transform import warp
 from slmsam2.engine import propagate_volume
 from slmsam2.engine.regions import region_around
 from slmsam2.evaluation.tasks import Task
-from slmsam2.metrics import occupied_slices, repeat_slice
+from slmsam2.masks import occupied_slices
+from slmsam2.metrics import repeat_slice
 from slmsam2.modeling import SLMSAM2
 from slmsam2.volume import choose_window
 

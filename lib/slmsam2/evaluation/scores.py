@@ -9,7 +9,8 @@ import torch
 
 from slmsam2.evaluation.methods import Outcome
 from slmsam2.evaluation.tasks import Task
-from slmsam2.metrics import dice, occupied_slices
+from slmsam2.masks import occupied_slices
+from slmsam2.metrics import dice
 
 
 @dataclass(frozen=True)

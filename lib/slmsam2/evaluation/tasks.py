@@ -13,7 +13,7 @@ import numpy as np
 import yaml
 
 from slmsam2.errors import ConfigurationError, VolumeError
-from slmsam2.metrics import largest_slice, occupied_slices, only_slice
+from slmsam2.masks import largest_slice, occupied_slices, only_slice
 from slmsam2.prompts import kin_of
 from slmsam2.volume import SliceView, Volume, default_axis, read_label_of, read_volume
 

@@ -143,9 +143,13 @@ class SlmSam2App(MONAILabelApp):
         line.most = conf.most_waiting
         line.most_seconds = conf.most_seconds or math.inf
         monitor.watch(self._models, memory, workspace)
-        self._prefetcher = Prefetcher(
-            self._models, workspace, conf.device, conf.preset, conf.speed, conf.most_voxels
-        )
+        answering: dict[str, Any] = {
+            "device": conf.device,
+            "preset": conf.preset,
+            "speed": conf.speed,
+            "most_voxels": conf.most_voxels,
+        }
+        self._prefetcher = Prefetcher(self._models, workspace, **answering)
         self._looks = SeenLooks(self._models, conf.device) if conf.looks else None
         self._shapes = SeenShapes(learnt / "shapes") if conf.looks else None
         self._submitted: Background[str | None] = Background("submitted labels", self._learn_from)
@@ -157,12 +161,9 @@ class SlmSam2App(MONAILabelApp):
                 memory,
                 self._proposals,
                 workspace,
-                conf.device,
-                conf.preset,
-                conf.most_voxels,
-                conf.speed,
-                self._looks,
-                self._shapes,
+                **answering,
+                looks=self._looks,
+                shapes=self._shapes,
             )
             for name, kind in KINDS.items()
         }

@@ -124,10 +124,11 @@ class SlmSam2Infer(InferTask):
         memory: Memory,
         proposals: Proposals,
         workspace: Workspace,
+        *,
         device: str | None = None,
         preset: str | None = None,
-        most_voxels: int = MOST_VOXELS,
         speed: str = QUALITY,
+        most_voxels: int = MOST_VOXELS,
         looks: SeenLooks | None = None,
         shapes: SeenShapes | None = None,
     ) -> None:

@@ -8,7 +8,8 @@ import numpy as np
 from torch import Generator
 
 from slmsam2.engine.volume import propagate_volume
-from slmsam2.metrics import dice, largest_slice, only_slice
+from slmsam2.masks import largest_slice, only_slice
+from slmsam2.metrics import dice
 from slmsam2.modeling import SLMSAM2
 from slmsam2.normalisation import grey_of
 from slmsam2.synthesis import synthetic_clips

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from slmsam2.errors import ConfigurationError, VolumeError
-from slmsam2.metrics import largest_slice
+from slmsam2.masks import largest_slice
 from slmsam2.volume.volume import Volume
 
 # About this many voxels are looked at to choose a window.

@@ -38,6 +38,7 @@ class Prefetcher:
         self,
         models: ModelStore,
         workspace: Workspace,
+        *,
         device: str | None = None,
         preset: str | None = None,
         speed: str = QUALITY,
