@@ -1,9 +1,6 @@
 """Training of the network that draws outlines: learns, gives the same twice, and resumes to the same result."""
 
-import importlib.util
 import json
-import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +10,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from interrupting import interrupt
 from slmsam2.errors import CheckpointError
 from slmsam2.modeling import load_config
 from slmsam2.modeling.outliner import Hints, read_outliner, seen_with
@@ -162,48 +160,5 @@ def test_without_label_maps_a_sentence(tmp_path):
 
 
 def test_stopped_at_any_step_it_goes_on_from_there(tmp_path, monkeypatch, capsys, request):
-    """Ctrl-C and SIGTERM; lines of steps that a kill took away do not stay in the curve."""
     OmegaConf.save(settings(5, save_every=50), tmp_path / "short.yaml")
-    trainer = OutlinerTrainer
-    spec = importlib.util.spec_from_file_location("train_outliner_script", SCRIPT)
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    real, output = trainer.train_step, tmp_path / "run"
-    arguments = ["--config", tmp_path / "short.yaml", "--output", output, "--threads", 1, "--device", "cpu"]
-    monkeypatch.setattr(sys, "argv", [str(SCRIPT), *map(str, arguments)])
-
-    usual = signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # a shell's background job has it ignored
-    request.addfinalizer(lambda: signal.signal(signal.SIGINT, usual))
-
-    def told():
-        assert script.main() == 2
-        return capsys.readouterr().err
-
-    for last, number in ((2, signal.SIGINT), (3, signal.SIGTERM)):
-
-        def stopped(self, last=last, number=number):
-            losses = real(self)
-            if self.step == last:
-                os.kill(os.getpid(), number)
-            return losses
-
-        monkeypatch.setattr(trainer, "train_step", stopped)
-        assert script.main() == 75
-        assert f"Interrupted after step {last} of 5; the same command goes on" in capsys.readouterr().err
-        assert torch.load(output / "state.pt", weights_only=True)["step"] == last
-        with (output / "losses.jsonl").open("a") as lines:
-            lines.write('{"step": 99}\n')
-    monkeypatch.setattr(trainer, "train_step", real)
-    assert script.main() == 0
-    steps = [json.loads(line)["step"] for line in (output / "losses.jsonl").read_text().splitlines()]
-    assert steps == list(range(5))
-    capsys.readouterr()
-
-    (output / "state.pt").write_bytes((output / "state.pt").read_bytes()[:5000])
-    assert "state.pt' is damaged or no state of such a run: remove it" in told()
-    sys.argv[-1] = "gpu"
-    assert "no device 'gpu'" in told()
-    sys.argv[sys.argv.index("--output") + 1] = str(tmp_path / "short.yaml" / "run")
-    assert "cannot be written" in told()
+    interrupt(SCRIPT, OutlinerTrainer, tmp_path / "short.yaml", 5, monkeypatch, capsys, request)
