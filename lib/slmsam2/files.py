@@ -10,6 +10,7 @@ import re
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -31,17 +32,12 @@ def staged(path: Path, write: Callable[[IO[bytes]], Any]) -> Iterator[Callable[[
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _beside(path)
-
-    def put_in_place() -> None:
-        os.replace(temporary, path)
-        flush_folder(path.parent)
-
     try:
         with temporary.open("wb") as stream:
             write(stream)
             stream.flush()
             os.fsync(stream.fileno())
-        yield put_in_place
+        yield partial(_put_in_place, temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -63,10 +59,14 @@ def staged_path(path: Path, ending: str | None = None) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb+") as stream:
             os.fsync(stream.fileno())
-        os.replace(temporary, path)
-        flush_folder(path.parent)
+        _put_in_place(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _put_in_place(temporary: Path, path: Path) -> None:
+    os.replace(temporary, path)
+    flush_folder(path.parent)
 
 
 def _beside(path: Path, ending: str = "") -> Path:

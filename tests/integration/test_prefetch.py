@@ -12,6 +12,7 @@ from slmsam2.engine import Workspace
 from slmsam2.engine.features import FeatureCache
 from slmsam2.engine.workspace import tensor_bytes
 from slmsam2.modeling import build_model, checkpoint_path, save_checkpoint
+from slmsam2.server.configuration import Configuration
 from slmsam2.server.running.models import ModelStore
 from slmsam2.server.running.prefetch import Prefetcher
 from slmsam2.server.running.runs import Run
@@ -69,7 +70,7 @@ def wait_for(condition):
 def test_the_first_request_finds_the_features_of_an_opened_image(models, image):
     workspace = Workspace()
     network = models.get("cpu")
-    Prefetcher(models, workspace, device="cpu").opened(lambda: image)
+    Prefetcher(models, workspace, Configuration(device="cpu")).opened(lambda: image)
     wait_for(lambda: len(workspace.features) == SHAPE[2] + 1)  # and the positions, equal for all
     assert encoded_by(network, lambda: propagate(network, image, workspace)) == 0
     assert encoded_by(network, lambda: propagate(network, image, Workspace())) == SHAPE[2]
@@ -82,7 +83,7 @@ def test_no_more_than_half_of_the_workspace_is_taken(models, image):
     small = Workspace(feature_bytes=8 * tensor_bytes(one.feats))
 
     def prepare():
-        prefetcher = Prefetcher(models, small, device="cpu")
+        prefetcher = Prefetcher(models, small, Configuration(device="cpu"))
         prefetcher.opened(lambda: image)
         after = []
         prefetcher.opened(lambda: after.append(1) or image.with_name("gone.nii.gz"))
@@ -95,7 +96,7 @@ def test_an_inference_does_not_wait_for_the_preparation_of_all_slices(models, im
     workspace = Workspace()
     turns = models.turns("cpu")
     with turns.take(Run(), "annotator", short=False):
-        Prefetcher(models, workspace, device="cpu").opened(lambda: image)
+        Prefetcher(models, workspace, Configuration(device="cpu")).opened(lambda: image)
         time.sleep(0.3)
         assert len(workspace.features) == 0
     wait_for(lambda: len(workspace.features) > 0)
@@ -105,7 +106,7 @@ def test_a_damaged_image_is_passed_over(models, image, tmp_path):
     workspace = Workspace()
     damaged = tmp_path / "damaged.nii.gz"
     damaged.write_bytes(b"no image")
-    prefetcher = Prefetcher(models, workspace, device="cpu")
+    prefetcher = Prefetcher(models, workspace, Configuration(device="cpu"))
     prefetcher.opened(lambda: damaged)
     prefetcher.opened(lambda: image)
     wait_for(lambda: len(workspace.features) > 0)
@@ -115,7 +116,7 @@ def test_for_a_network_that_looks_at_regions_the_image_is_only_read(image):
     models, workspace = ModelStore("slm_sam2_nano"), Workspace()
 
     def prepare():
-        Prefetcher(models, workspace, device="cpu").opened(lambda: image)
+        Prefetcher(models, workspace, Configuration(device="cpu")).opened(lambda: image)
         wait_for(lambda: len(workspace.volumes) == 1)
         time.sleep(0.3)
 

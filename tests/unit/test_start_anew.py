@@ -7,6 +7,7 @@ import pytest
 from slmsam2.engine import Workspace
 from slmsam2.errors import RunCancelledError
 from slmsam2.prompts import Known
+from slmsam2.server.configuration import Configuration
 from slmsam2.server.infer import KINDS, STUDY, SlmSam2Infer
 from slmsam2.server.memory.proposals import Proposals
 from slmsam2.server.memory.steps import Key, Memory
@@ -38,7 +39,12 @@ def test_a_request_that_fails_forgets_nothing(study, cancelled):
     for number in range(2):
         memory.remember(key, Known(2, earlier, np.roll(earlier, number, axis=0)))
     task = SlmSam2Infer(
-        KINDS["slmsam2"], ModelStore("slm_sam2_nano"), memory, Proposals(), Workspace(), device="cpu"
+        KINDS["slmsam2"],
+        ModelStore("slm_sam2_nano"),
+        memory,
+        Proposals(),
+        Workspace(),
+        Configuration(device="cpu"),
     )
     request = {
         STUDY: study,

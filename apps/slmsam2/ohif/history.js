@@ -6,7 +6,7 @@ const MOST_STEPS = 200;
 const MOST_VOXELS = 5e7; // changed in all steps: 6 bytes each
 
 /**
- * @typedef {object} Facts what is known beside the label map; replaced, not changed in place
+ * @typedef {object} Facts what is known beside the label map; replaced, not changed in place, but for what is deleted
  * @property {import('./touched.js').Touched} loaded
  * @property {import('./touched.js').Touched} touched
  * @property {import('./confidence.js').Report} report

@@ -131,7 +131,7 @@ def _found(
     view = job.view
     others = _others(job, view)
     runs = Runs(progress, 1)
-    crossings = _crossings(network, volume, job, runs, workspace) if job.across else Crossings()
+    crossings = _crossings(network, volume, job, runs, workspace)
     found = propagate_structures(
         network,
         view.to_stack(volume.array),

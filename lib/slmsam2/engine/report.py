@@ -45,11 +45,12 @@ def structure_reports(
         suggested_slice and expected_gain: the slice where that is most, and how much; suggested_across: the plane of
         another stored axis that shows most of what is expected to be wrong, its "axis" and "slice", or None.
     """
+    across = across or {}
     parts = {value: part for part in found for value in part.propagation.objects}
     return {
         name: _structure_report(parts[value], prompts[value], result, value, view)
-        | {"painted_across": _stored((across or {}).get(value, {}), view)}
-        | _sureness(parts[value], prompts[value], value, view, calibration, (across or {}).get(value, {}))
+        | {"painted_across": _stored(across.get(value, {}), view)}
+        | _sureness(parts[value], prompts[value], value, view, calibration, across.get(value, {}))
         for name, value in names.items()
     }
 

@@ -143,27 +143,14 @@ class SlmSam2App(MONAILabelApp):
         line.most = conf.most_waiting
         line.most_seconds = conf.most_seconds or math.inf
         monitor.watch(self._models, memory, workspace)
-        answering: dict[str, Any] = {
-            "device": conf.device,
-            "preset": conf.preset,
-            "speed": conf.speed,
-            "most_voxels": conf.most_voxels,
-        }
-        self._prefetcher = Prefetcher(self._models, workspace, **answering)
+        self._prefetcher = Prefetcher(self._models, workspace, conf)
         self._looks = SeenLooks(self._models, conf.device) if conf.looks else None
         self._shapes = SeenShapes(learnt / "shapes") if conf.looks else None
         self._submitted: Background[str | None] = Background("submitted labels", self._learn_from)
         self._models.on_change = self._catch_up
         return {
             name: SlmSam2Infer(
-                kind,
-                self._models,
-                memory,
-                self._proposals,
-                workspace,
-                **answering,
-                looks=self._looks,
-                shapes=self._shapes,
+                kind, self._models, memory, self._proposals, workspace, conf, self._looks, self._shapes
             )
             for name, kind in KINDS.items()
         }

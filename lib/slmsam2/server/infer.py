@@ -16,9 +16,9 @@ from slmsam2.engine import Workspace
 from slmsam2.engine.job import Job, solve
 from slmsam2.engine.kin import exemplars_of_kin
 from slmsam2.errors import ConfigurationError, PromptError
-from slmsam2.modeling import QUALITY, SLMSAM2, SPEEDS, Moments
+from slmsam2.modeling import SLMSAM2, SPEEDS, Moments
 from slmsam2.prompts import Known
-from slmsam2.server.configuration import MOST_VOXELS
+from slmsam2.server.configuration import Configuration
 from slmsam2.server.datastore.inspection import inspect
 from slmsam2.server.learning.looks import SeenLooks
 from slmsam2.server.learning.shapes import SeenShapes
@@ -109,10 +109,7 @@ class SlmSam2Infer(InferTask):
         memory: what is remembered of earlier requests.
         proposals: where first proposals are kept.
         workspace: what earlier requests computed.
-        device: for requests that name none; None: the best there is.
-        preset: intensity preset for requests that ask for no window.
-        speed: for requests that do not say how accurate and how fast.
-        most_voxels: bound on images and labels.
+        conf: device, preset and speed for requests that name none, and the bound on images and labels.
         looks: of structures in submitted labels; None: those that the network was trained with.
         shapes: of structures in submitted labels.
     """
@@ -124,11 +121,7 @@ class SlmSam2Infer(InferTask):
         memory: Memory,
         proposals: Proposals,
         workspace: Workspace,
-        *,
-        device: str | None = None,
-        preset: str | None = None,
-        speed: str = QUALITY,
-        most_voxels: int = MOST_VOXELS,
+        conf: Configuration,
         looks: SeenLooks | None = None,
         shapes: SeenShapes | None = None,
     ) -> None:
@@ -137,14 +130,11 @@ class SlmSam2Infer(InferTask):
             labels=[],
             dimension=kind.dimension,
             description=kind.description,
-            config=_config(kind, device, preset, speed),
+            config=_config(kind, conf.device, conf.preset, conf.speed),
         )
         self._kind, self._models, self._workspace = kind, models, workspace
         self._memory, self._proposals = memory, proposals
-        self._device = device
-        self._preset = preset
-        self._speed = speed
-        self._most_voxels = most_voxels
+        self._conf = conf
         self._looks, self._shapes = looks, shapes
 
     def info(self) -> dict[str, Any]:
@@ -177,7 +167,7 @@ class SlmSam2Infer(InferTask):
 
     def _answer(self, request: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         begin = time.perf_counter()
-        parameters = parse_parameters(request, self._preset, self._speed)
+        parameters = parse_parameters(request, self._conf.preset, self._conf.speed)
         run = mine.get() or runs.find(parameters.request_id) or Run()
         run.most_seconds = min(run.most_seconds, parameters.most_seconds)
         study: Study = request[STUDY]
@@ -191,7 +181,7 @@ class SlmSam2Infer(InferTask):
         asked = self._request(request, image, painted, parameters, keys)
         job, names = with_less(lambda _: assemble(asked), self._workspace)
         read = time.perf_counter()
-        device = resolve_device(parameters.device or self._device)
+        device = resolve_device(parameters.device or self._conf.device)
         turn = self._models.turns(device).take(run, parameters.client, short=asked.flat)
         with turn, self._models.busy(device):
             waited = time.perf_counter()
@@ -218,7 +208,7 @@ class SlmSam2Infer(InferTask):
 
     def _read(self, study: Study, parameters: Parameters, workspace: Workspace) -> tuple[Volume, Painted]:
         files = [file for file in (study.image, study.label) if file is not None]
-        with room_for(max(inspect(file, self._most_voxels) for file in files), self._workspace):
+        with room_for(max(inspect(file, self._conf.most_voxels) for file in files), self._workspace):
             image = read_volume(study.image) if study.uploaded else workspace.read(study.image)
             return image, self._painted(study, image, parameters)
 

@@ -9,8 +9,7 @@ from pathlib import Path
 from slmsam2.engine import Workspace
 from slmsam2.engine.prefetch import encode_ahead, sees_whole_slices
 from slmsam2.errors import SlmSam2Error
-from slmsam2.modeling import QUALITY
-from slmsam2.server.configuration import MOST_VOXELS
+from slmsam2.server.configuration import Configuration
 from slmsam2.server.datastore.inspection import inspect
 from slmsam2.server.running.background import Background
 from slmsam2.server.running.devices import resolve_device
@@ -31,21 +30,16 @@ class Prefetcher:
     Args:
         models: where the network comes from.
         workspace: keeps image and features.
-        device, preset, speed, most_voxels: as for :class:`slmsam2.server.infer.SlmSam2Infer`.
+        conf: as for :class:`slmsam2.server.infer.SlmSam2Infer`.
     """
 
     def __init__(
         self,
         models: ModelStore,
         workspace: Workspace,
-        *,
-        device: str | None = None,
-        preset: str | None = None,
-        speed: str = QUALITY,
-        most_voxels: int = MOST_VOXELS,
+        conf: Configuration,
     ) -> None:
-        self._models, self._workspace = models, workspace
-        self._device, self._preset, self._speed, self._most_voxels = device, preset, speed, most_voxels
+        self._models, self._workspace, self._conf = models, workspace, conf
         self._opened: Background[Callable[[], str | Path]] = Background("prefetch", self._work, MOST_WAITING)
 
     def opened(self, find: Callable[[], str | Path]) -> None:
@@ -66,14 +60,14 @@ class Prefetcher:
                 logger.exception("An opened image cannot be prepared")
 
     def _prepare(self, find: Callable[[], str | Path]) -> None:
-        device = resolve_device(self._device)
-        network = self._models.get(device, self._speed)
+        device = resolve_device(self._conf.device)
+        network = self._models.get(device, self._conf.speed)
         path = Path(find())
-        with room_for(inspect(path, self._most_voxels), self._workspace):
+        with room_for(inspect(path, self._conf.most_voxels), self._workspace):
             volume = self._workspace.read(path)
         if not sees_whole_slices(network):
             return
-        slices = encode_ahead(network, volume, self._workspace, parse_window(None, self._preset))
+        slices = encode_ahead(network, volume, self._workspace, parse_window(None, self._conf.preset))
         done = 0
         while True:
             with self._models.idle(device):
