@@ -1,8 +1,10 @@
 // What the panel's buttons do.
 import { Clicking } from './clicking.js';
 import { nextToCheck, sliceConfidences } from './confidence.js';
+import { Correcting } from './correcting.js';
 import { Following } from './following.js';
 import { planeName } from './geometry.js';
+import { prefer, preference } from './preferences.js';
 import { Propagation } from './propagation.js';
 import { Saving } from './saving.js';
 import { NO_VIEWPORT, confirmed, doneAgain, found, leftLocked, notAsked, orAcross, takenBack, toCheck } from './sentences.js';
@@ -11,6 +13,7 @@ import { checkName, checkStructures, nextValue, unlocked } from './structures.js
 import { Watching } from './watching.js';
 
 const MODEL = 'slmsam2';
+const BY_ITSELF = 'by-itself'; // kept for the images that follow
 
 /**
  * Events: "change", whenever the panel has to be drawn anew.
@@ -30,6 +33,7 @@ export class Controller extends EventTarget {
     this.following = new Following(this, attempt, kept);
     this.saving = new Saving(this, attempt);
     this.clicking = new Clicking(this, attempt);
+    this.correcting = new Correcting(this);
     /** @type {import('./session.js').Session|null} */
     this.session = null;
     /** @type {Propagation|null} */
@@ -39,8 +43,11 @@ export class Controller extends EventTarget {
     this.message = { text: '', failed: false };
     /** whether the server was told to begin or to end a training, and has not answered yet */
     this.ordering = false;
-    /** @type {{scope: 'all'|'active', direction: import('./request.js').Direction, limit: number|null}} */
-    this.choice = { scope: 'all', direction: 'both', limit: null };
+    /**
+     * What to propagate and where to; `byItself`: corrections, as soon as the user pauses.
+     * @type {{scope: 'all'|'active', direction: import('./request.js').Direction, limit: number|null, byItself: boolean}}
+     */
+    this.choice = { scope: 'all', direction: 'both', limit: null, byItself: preference(BY_ITSELF) === 'yes' };
     /** of the tools: radius of brush and eraser, mm; intensities that the threshold brush takes */
     this.brush = { radius: 15, range: [-50, 200] };
   }
@@ -49,6 +56,7 @@ export class Controller extends EventTarget {
   start() {
     const end = this.following.start(this.watching.look()); // the first segmentation takes the server's structures
     return () => {
+      this.correcting.forget();
       this.cancel();
       this.watching.stop();
       this.clicking.end();
@@ -165,30 +173,24 @@ export class Controller extends EventTarget {
     this.changed();
   }
 
+  /** @param {Controller['choice']} choice made in the panel */
+  choose(choice) {
+    this.choice = choice;
+    prefer(BY_ITSELF, choice.byItself ? 'yes' : 'no');
+    if (!choice.byItself) this.correcting.forget();
+  }
+
   /** Propagate what was chosen. */
   async propagate() {
-    const { scope, direction, limit } = this.choice;
-    const { session } = this;
-    if (!session || this.#replaces) return;
-    const named = this.structures;
-    this.propagation = new Propagation(this.server, MODEL, progress => {
-      this.progress = progress;
-      this.changed();
-    });
-    this.progress = { done: 0, total: 0 };
-    this.say('');
-    await this.#try(async () => {
-      checkStructures(this.structures);
-      const chosen = scope === 'active' ? [this.activeStructure] : named;
-      const lockedOf = () => this.structuresOf(session).filter(each => each.locked);
-      const structures = unlocked(chosen);
-      const { reply, leftOut } = await this.propagation.run(session, { structures, named, direction, limit }, lockedOf);
-      const locked = lockedOf().filter(({ value }) => session.touched.byValue.has(value));
-      this.say([found(reply), ...leftOut.map(notAsked), ...locked.map(leftLocked)].join(' '));
-    });
-    this.propagation = null;
-    this.watching.look();
-    this.changed();
+    const ending = this.correcting.forget();
+    if (ending) await ending;
+    await this.#propagate(() => (this.choice.scope === 'active' ? [this.activeStructure] : this.structures));
+  }
+
+  /** Propagate, without the button, those of the structures with these values that are there and not locked. */
+  async propagateOnly(values) {
+    const structures = this.structures.filter(({ value, locked }) => values.has(value) && !locked);
+    if (structures.length > 0) await this.#propagate(() => structures);
   }
 
   cancel() {
@@ -196,8 +198,11 @@ export class Controller extends EventTarget {
   }
 
   /** What was done last is taken back: a stroke that was not noticed yet, points that are not answered yet. */
-  undo() {
+  async undo() {
+    const ending = this.correcting.forget();
+    if (ending) await ending;
     if (this.session && !this.propagation) this.session.notice();
+    this.correcting.forget(); // what was noticed only now
     if (!this.canUndo) return;
     const { pending } = this.clicking;
     this.clicking.forget();
@@ -306,6 +311,32 @@ export class Controller extends EventTarget {
     return isShown;
   }
 
+  /** @param {() => import('./structures.js').Structure[]} chosen */
+  async #propagate(chosen) {
+    const { direction, limit } = this.choice;
+    const { session } = this;
+    if (!session || this.#replaces) return;
+    const named = this.structures;
+    const propagation = new Propagation(this.server, MODEL, progress => {
+      this.progress = progress;
+      this.changed();
+    });
+    this.propagation = propagation;
+    this.progress = { done: 0, total: 0 };
+    this.say('');
+    await this.#try(async () => {
+      checkStructures(named);
+      const lockedOf = () => this.structuresOf(session).filter(each => each.locked);
+      const structures = unlocked(chosen());
+      const { reply, leftOut } = await propagation.run(session, { structures, named, direction, limit }, lockedOf);
+      const locked = lockedOf().filter(({ value }) => session.touched.byValue.has(value));
+      this.say([found(reply), ...leftOut.map(notAsked), ...locked.map(leftLocked)].join(' '));
+    }, () => propagation.gaveWay);
+    this.propagation = null;
+    this.watching.look();
+    this.changed();
+  }
+
   /** Whether a result or a saved label is on its way, beside which no result may come in. */
   get #replaces() {
     return this.propagation !== null || this.saving.busy === 'load';
@@ -326,13 +357,13 @@ export class Controller extends EventTarget {
     this.changed();
   }
 
-  /** Do something; what goes wrong is shown as its sentence. */
-  async #try(action) {
+  /** Do something; what goes wrong is shown as its sentence, if that is still of interest. */
+  async #try(action, isOver = () => false) {
     try {
       await action();
     } catch (error) {
       console.error(error);
-      this.say(error.message, true);
+      if (!isOver()) this.say(error.message, true);
     }
     this.changed();
   }

@@ -168,6 +168,7 @@ export class Following {
   #painted(id, isTurned = false) {
     this.#forgetDeleted(id);
     this.controller.say(isTurned ? TURNED : '');
+    if (!isTurned) this.controller.correcting.painted(this.sessions.get(id));
   }
 
   /** A press begins a stroke, if it is on a viewport. */
@@ -175,6 +176,7 @@ export class Following {
     for (const session of this.sessions.values()) {
       const viewport = this.controller.viewer.viewportsOf(session.series).find(each => each.element.contains(target));
       session.begin(viewport ? planeOf(viewport, session.labelmap.grid) : null);
+      if (viewport) this.controller.correcting.pressed();
     }
   }
 

@@ -1,6 +1,5 @@
 // Names that nobody else has.
-
-const KEY = 'slmsam2-client';
+import { prefer, preference } from './preferences.js';
 
 /** @returns {string} nobody else's; also where the page is not served by https */
 export function newId() {
@@ -13,13 +12,9 @@ export function newId() {
  * @returns {string} the same at the next visit; where the browser keeps nothing, the same until the page is left
  */
 export function browserId(page = window) {
+  const known = preference('client', page);
+  if (known) return known;
   const made = `browser-${newId()}`;
-  try {
-    const known = page.localStorage.getItem(KEY);
-    if (known) return known;
-    page.localStorage.setItem(KEY, made);
-  } catch (error) {
-    console.warn('This browser keeps nothing for this page.', error);
-  }
+  prefer('client', made, page);
   return made;
 }

@@ -10,6 +10,9 @@ const UNDO = {
   confirmation: 'Undo “right”',
 };
 
+const BY_ITSELF = 'When you have corrected a structure that was propagated, it is propagated again as soon as you pause. '
+  + 'For new ones press Propagate.';
+
 /** @type {import('./panel.js').MakePart} */
 export function propagatePart(controller) {
   const scope = menu('What to propagate', { all: 'All', active: 'Active only' });
@@ -18,14 +21,14 @@ export function propagatePart(controller) {
     type: 'number', min: 0, placeholder: 'the end', title: 'The last slice to go to, counted from 0 as in the strip below',
     onkeydown: event => event.stopPropagation(),
   });
-  const choose = () => {
-    controller.choice = {
-      scope: scope.value,
-      direction: direction.value,
-      limit: limit.value === '' ? null : Math.round(Number(limit.value)),
-    };
-  };
-  [scope, direction, limit].forEach(input => input.addEventListener('change', choose));
+  const byItself = element('input', { type: 'checkbox', onkeydown: event => event.stopPropagation() });
+  const choose = () => controller.choose({
+    scope: scope.value,
+    direction: direction.value,
+    limit: limit.value === '' ? null : Math.round(Number(limit.value)),
+    byItself: byItself.checked,
+  });
+  [scope, direction, limit, byItself].forEach(input => input.addEventListener('change', choose));
   let drawn = null;
   const showChoice = () => { // from before the panel was away, or for another series
     if (controller.choice === drawn) return;
@@ -33,6 +36,7 @@ export function propagatePart(controller) {
     scope.value = drawn.scope;
     direction.value = drawn.direction;
     limit.value = drawn.limit ?? '';
+    byItself.checked = drawn.byItself;
   };
   const go = actionButton('propagate', 'Find the structure on the other slices (P)', 'Propagate', () => controller.propagate());
   const undo = actionButton('undo', 'Take back what was done last (U, or Ctrl+Z)', 'Undo', () => controller.undo());
@@ -47,7 +51,7 @@ export function propagatePart(controller) {
   return {
     node: element('section.slmsam2-part', {},
       element('div.slmsam2-row.slmsam2-even', {}, scope, direction), element('label.slmsam2-row', {}, 'Up to slice', limit),
-      ...resting, running),
+      element('label.slmsam2-row', { title: BY_ITSELF }, byItself, 'Auto-propagate corrections'), ...resting, running),
     update() {
       showChoice();
       const busy = Boolean(controller.propagation);

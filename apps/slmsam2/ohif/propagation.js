@@ -20,6 +20,8 @@ export class Propagation {
     this.report = report;
     this.asking = new Asking(server);
     this.running = true;
+    /** whether it was ended for something that the user does, and not by them */
+    this.gaveWay = false;
   }
 
   /**
@@ -58,6 +60,12 @@ export class Propagation {
   /** End it, whether the server answers or not; no result comes in. */
   cancel() {
     return this.asking.giveUp();
+  }
+
+  /** End it, as the user does something else: there is nothing to be said of it. */
+  giveWay() {
+    this.gaveWay = true;
+    return this.cancel();
   }
 
   async #follow() {
