@@ -44,6 +44,19 @@ test('the slice to go up to is that of one series', async () => {
   leave();
 });
 
+test('the server is told of each series that is opened, and one that does not know it is no trouble', async () => {
+  mock.method(console, 'warn', () => {});
+  const told = [];
+  const opened = async uid => { told.push(uid); throw new Error('There is no such image.'); };
+  const { controller, viewer, leave, look } = await visit(new Map(), { server: { opened } });
+  await look();
+  viewer.activeSeries = () => ({ SeriesInstanceUID: '1.3', imageIds: [0, 1] });
+  viewer.active = null;
+  await look();
+  assert.deepEqual([told, controller.message.text], [['1.2', '1.3'], '']);
+  leave();
+});
+
 test('a server that does not answer holds up the first series for five seconds', async () => {
   mock.timers.enable({ apis: ['setTimeout'] });
   let asked = 0;

@@ -1,5 +1,6 @@
 """OHIF's files as the server sends them, and following an inference."""
 
+import re
 import threading
 import time
 from pathlib import Path
@@ -47,6 +48,25 @@ def test_info_names_the_weights(client):
     assert network["name"] == "slm_sam2_nano"
     assert network["version"]
     assert network["trained"] == "synthetic volumes only"
+
+
+def bytes_of_kept_images(server):
+    metrics = requests.get(f"{server.url}/slmsam2/metrics", timeout=10).text
+    return float(re.search(r'slmsam2_kept_bytes{what="images"} (\S+)', metrics)[1])
+
+
+def test_an_image_that_is_opened_is_read_before_anything_is_asked_of_it(server, client, tmp_path):
+    image = phantom(SHAPE)[0]
+    client.upload_image(write_nifti(tmp_path / "looked_at.nii.gz", image), "looked_at")
+    before = bytes_of_kept_images(server)
+    assert requests.post(f"{server.url}/slmsam2/opened/looked_at", timeout=10).json() == {}
+    end = time.monotonic() + 60
+    while bytes_of_kept_images(server) < before + image.size:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    refused = requests.post(f"{server.url}/slmsam2/opened/nobody", timeout=10)
+    assert refused.status_code == 404
+    assert "There is no image 'nobody' on this server." in refused.json()["detail"]
 
 
 def progress(server, request_id):

@@ -119,6 +119,7 @@ export class Following {
     if (session && session.uid !== this.uid) {
       this.uid = session.uid;
       controller.choice = { ...controller.choice, limit: null }; // a slice of the series before
+      controller.server.opened(session.uid).catch(error => console.warn(error)); // it comes a little later then
     }
     session?.notice(); // what was deleted of a structure, before the structure is forgotten
     if (session) this.#forgetDeleted(session.labelmap.id);

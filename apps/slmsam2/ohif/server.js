@@ -68,6 +68,14 @@ export class Server {
   }
 
   /**
+   * Let the server fetch and read a series that was opened, before anything is asked of it.
+   * @param {string} series UID
+   */
+  async opened(series) {
+    await this.#json('POST', `/slmsam2/opened/${encodeURIComponent(series)}`);
+  }
+
+  /**
    * Save a final label; the server sends it to the PACS as DICOM SEG.
    * @param {string} series UID
    * @param {Uint8Array} labels

@@ -226,8 +226,12 @@ class SlmSam2App(MONAILabelApp):
             raise unreachable("next image") from error
         image = chosen.get("id") if chosen else None
         if image:
-            self._prefetcher.opened(lambda: self.datastore().get_image_uri(image))
+            self.image_opened(image)
         return chosen
+
+    def image_opened(self, image_id: str) -> None:
+        """Fetch an image of the datastore and read it soon: somebody is about to work on it."""
+        self._prefetcher.opened(lambda: self.datastore().get_image_uri(image_id))
 
     def image_added(self, image_id: str, file: Path, client: str) -> None:
         """What a client did on an image in a session goes on under the id with which it is saved now.

@@ -14,6 +14,7 @@ from slmsam2.server.routes.inference import install_routes
 from slmsam2.server.routes.jobs import job_routes
 from slmsam2.server.routes.logs import log_routes
 from slmsam2.server.routes.monitoring import monitoring_routes
+from slmsam2.server.routes.opened import opened_routes
 from slmsam2.server.routes.progress import progress_routes
 from slmsam2.server.routes.proxy import proxy_routes
 from slmsam2.server.routes.sessions import session_routes
@@ -32,6 +33,7 @@ def install(server: FastAPI, app_dir: Path, settings: Configuration) -> None:
     install_routes(server, settings.most_voxels)
     for routes in (
         progress_routes(),
+        opened_routes(),
         *monitoring_routes(),
         stored_routes(settings.most_voxels),
         session_routes(settings.most_bytes),
