@@ -50,10 +50,10 @@ def test_addresses_encoded_more_often_than_anybody_needs():
 
 
 def test_long_addresses_take_no_time():
-    begin = time.perf_counter()
+    begin = time.process_time()
     assert leads_away("%" + "25" * 50_000)
     assert not leads_away("%25" * 30_000)
-    assert time.perf_counter() - begin < 0.3
+    assert time.process_time() - begin < 0.3
 
 
 def test_bodies_up_to_the_bound(client):

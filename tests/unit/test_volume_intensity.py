@@ -114,9 +114,9 @@ def test_images_without_content_are_refused() -> None:
 def test_large_volumes_are_sampled() -> None:
     row = np.random.default_rng(0).normal(500, 100, 512).astype(np.int16)
     volume = Volume(np.broadcast_to(row, (400, 400, 512)), np.eye(4), "MR")
-    start = time.perf_counter()
+    start = time.process_time()
     window = choose_window(volume)
-    assert time.perf_counter() - start < 3
+    assert time.process_time() - start < 3
     assert (window.low, window.high) == pytest.approx(np.percentile(row, [0.5, 99.5]), abs=60)
 
 
