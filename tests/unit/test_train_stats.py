@@ -18,6 +18,11 @@ MODEL = "slm_sam2_nano"
 ME, ANOTHER = os.getpid(), 1
 
 
+def named(value):
+    """The tests' names are the same in every process."""
+    return "me" if value == ME else None
+
+
 @pytest.fixture
 def stats(tmp_path, monkeypatch):
     """The figures, with a file of them that the process ``pid`` wrote, while jobs are in these states."""
@@ -54,6 +59,7 @@ def stats(tmp_path, monkeypatch):
         (["DONE", "SUBMITTED"], None),
         (["RUNNING", "SUBMITTED"], ME),
     ],
+    ids=named,
 )
 def test_a_training_that_was_asked_for_starts(stats, before, states, process):
     figures = stats(before, *states, process=process)
@@ -105,7 +111,9 @@ def test_a_job_that_failed_before_it_had_figures_is_told(stats, before):
     assert stats(before, "ERROR", "STOPPED", begun=-60).get("message") == (before and "It was better.")
 
 
-@pytest.mark.parametrize("pid", [ANOTHER, ME])  # it may be that of any process by now, here or elsewhere
+@pytest.mark.parametrize(
+    "pid", [ANOTHER, ME], ids=named
+)  # it may be that of any process by now, here or elsewhere
 def test_a_training_that_was_killed_is_told_and_one_under_way_elsewhere_is_not(stats, pid, tmp_path):
     told = stats(pid, status="running")
     assert (told["status"], told["message"]) == (
