@@ -70,8 +70,7 @@ def corrected_planes(
     either = came | returned
     box = box_of(either)
     came, covered, returned, either = (each[box] for each in (came, covered, returned, either))
-    seen = came | ~covered
-    differs, proposed = (came ^ returned) & seen, returned & seen
+    differs, proposed = differing(came, covered, returned), returned & (came | ~covered)
     planes = crossing_planes(differs, structure=either) if _is_mostly(proposed, differs) else None
     if planes is None:
         changed = differs.any(axis=(1, 2))
@@ -79,6 +78,12 @@ def corrected_planes(
             return None
         planes = {0: np.flatnonzero(changed).tolist()}
     return {along: [box[along].start + index for index in found] for along, found in planes.items()}
+
+
+def differing(came: np.ndarray, covered: np.ndarray, returned: np.ndarray) -> np.ndarray:
+    """Bool (S, H, W): where a structure is not as it was sent, or was not there; see :func:`corrected_planes`."""
+    differs: np.ndarray = (came ^ returned) & (came | ~covered)
+    return differs
 
 
 def _is_mostly(proposed: np.ndarray, differs: np.ndarray) -> bool:
@@ -138,6 +143,16 @@ def painted_in(came: np.ndarray) -> Given:
     if planes is None or 0 not in planes:
         return Given(_slices_of(came))
     return Given({index: came[index] for index in planes[0]}, masks_across(came, planes))
+
+
+def painted_of(known: Known) -> np.ndarray:
+    """Bool (S, H, W): what was sent back of a structure on the slices, and in the other planes, that were painted."""
+    painted = np.zeros_like(known.returned)
+    planes = {0: without_marks(known.prompts), **known.across}
+    for dimension, index in ((dimension, index) for dimension, masks in planes.items() for index in masks):
+        plane = (slice(None),) * dimension + (index,)
+        painted[plane] = known.returned[plane]
+    return painted
 
 
 def _slices_of(came: np.ndarray) -> dict[int, Prompt]:

@@ -6,6 +6,7 @@ is on disk, too: a restarted server goes on from it, and so does another one ove
 
 from __future__ import annotations
 
+import math
 import pickle
 import threading
 import time
@@ -138,16 +139,32 @@ class Memory:
         with self._lock:
             return sum(len(step.data) for _, steps in self._steps.values() for step in steps)
 
-    def recall(self, key: Key) -> Known | None:
-        """The last step of a structure."""
+    def recall(self, key: Key, unlike: Callable[[Known], tuple[int, int]] | None = None) -> Known | None:
+        """The last step of a structure; or the one that is least unlike something, the newest of equals.
+
+        Args:
+            unlike: says of how many voxels a step differs, and on how many slices; where that is one at most, earlier
+                steps are not looked at.
+        """
         with self._lock:
-            return self._last(key)
+            steps = self._steps_of(key)
+        best, least = None, math.inf
+        for step in (packed.unpack() for packed in reversed(steps)):
+            if unlike is None or len(steps) == 1:
+                return step
+            voxels, slices = unlike(step)
+            if voxels < least:
+                best, least = step, voxels
+            if slices <= 1:
+                break
+        return best
 
     def remember(self, key: Key, known: Known) -> None:
         """Add a step; what changed nothing takes the place of the last one, since there is nothing to undo."""
         with self._lock:
-            last = self._last(key)
-            _, steps = self._steps.pop(key, (0.0, []))
+            steps = self._steps_of(key)
+            last = steps[-1].unpack() if steps else None
+            self._steps.pop(key, None)
             if last is not None and _changes_nothing(last, known):
                 known, steps = replace(known, given=last.given), steps[:-1]
             self._steps[key] = (self._clock(), [*steps, _pack(known)][-MOST_STEPS:])
@@ -218,11 +235,11 @@ class Memory:
             self._steps[key] = (self._clock(), [_pack(known)])
             self._stamps[key] = stamp
 
-    def _last(self, key: Key) -> Known | None:
+    def _steps_of(self, key: Key) -> list[_Packed]:
         self._forget_old()
         self._catch_up(key)
         _, steps = self._steps.get(key, (0.0, []))
-        return steps[-1].unpack() if steps else None
+        return steps
 
     def _forget_old(self) -> None:
         limit = self._clock() - self._most_seconds
