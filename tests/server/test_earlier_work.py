@@ -85,3 +85,9 @@ def test_the_viewers_undo_goes_back_to_an_earlier_proposal(slicer, first, tmp_pa
     assert painted_in(reply) == sorted([*said[-1 - back], 10])
     before, _ = scribbles(slicer, tmp_path, array, "liver", undo=True)
     np.testing.assert_array_equal(before, proposals[-1])
+
+
+def test_undo_of_a_segment_that_was_emptied(slicer, painted, first, tmp_path):
+    back, reply = scribbles(slicer, tmp_path, 0 * first, "liver", undo=True)
+    assert reply["undone"] == ["liver"]
+    np.testing.assert_array_equal(back, painted)

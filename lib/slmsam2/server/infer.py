@@ -215,7 +215,8 @@ class SlmSam2Infer(InferTask):
 
     def _painted(self, study: Study, image: Volume, parameters: Parameters) -> Painted:
         if study.label is not None:
-            return read_painted(study.label, study, image, parameters, marked=self._kind.clicks)
+            empty = self._kind.clicks or parameters.undo
+            return read_painted(study.label, study, image, parameters, empty=empty)
         wanted = parameters.structures or [parameters.selected or UNNAMED]
         if len(wanted) > 1:
             raise PromptError(f"Clicks are for one structure at a time. Send one of: {', '.join(wanted)}.")
