@@ -16,6 +16,7 @@ from slmsam2.prompts import (
     with_marks,
     without_marks,
 )
+from slmsam2.server.memory.masks import bits_of
 from slmsam2.server.memory.steps import MOST_STEPS, Key, Memory
 from slmsam2.volume import Exemplar, SliceView, Volume
 
@@ -244,3 +245,28 @@ def test_what_is_kept_can_be_asked_for_while_it_changes():
         ended.set()
         thread.join()
     assert wrong == []
+
+
+def test_the_step_that_something_differs_least_from_is_recalled(returned, known):
+    memory, key = Memory(), Key("ct 1", "me", "liver")
+    for slices in ((2, 8), (2, 7), (2, 6), (2, 7)):
+        later = NOWHERE.copy()
+        later[slice(*slices)] = returned[slice(*slices)]
+        memory.remember(key, replace(known, returned=later, region=(*slices, 0, 14)))
+    shown = returned.copy()
+    shown[3, 3, 4:6] = False
+
+    def recalled(mask, counted=~NOWHERE):
+        def unlike(axis, packed):
+            assert axis == 2
+            return packed.count_differing(*(bits_of(each, packed.order) for each in (mask, counted)))
+
+        return memory.recall(key, unlike).region
+
+    assert recalled(shown) == (2, 8, 0, 14)
+    shown[6:8] = False
+    assert recalled(shown) == (2, 6, 0, 14)
+    counted = ~NOWHERE
+    counted[6:8] = False
+    assert recalled(returned, counted) == (2, 7, 0, 14)  # the newest of equals
+    assert memory.recall(key).region == (2, 7, 0, 14)

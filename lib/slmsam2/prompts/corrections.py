@@ -70,7 +70,8 @@ def corrected_planes(
     either = came | returned
     box = box_of(either)
     came, covered, returned, either = (each[box] for each in (came, covered, returned, either))
-    differs, proposed = differing(came, covered, returned), returned & (came | ~covered)
+    seen = came | ~covered
+    differs, proposed = (came ^ returned) & seen, returned & seen
     planes = crossing_planes(differs, structure=either) if _is_mostly(proposed, differs) else None
     if planes is None:
         changed = differs.any(axis=(1, 2))
@@ -78,12 +79,6 @@ def corrected_planes(
             return None
         planes = {0: np.flatnonzero(changed).tolist()}
     return {along: [box[along].start + index for index in found] for along, found in planes.items()}
-
-
-def differing(came: np.ndarray, covered: np.ndarray, returned: np.ndarray) -> np.ndarray:
-    """Bool (S, H, W): where a structure is not as it was sent, or was not there; see :func:`corrected_planes`."""
-    differs: np.ndarray = (came ^ returned) & (came | ~covered)
-    return differs
 
 
 def _is_mostly(proposed: np.ndarray, differs: np.ndarray) -> bool:

@@ -7,8 +7,9 @@ from functools import cache
 
 import numpy as np
 
-from slmsam2.prompts import Known, differing
-from slmsam2.server.memory.steps import Key, Memory
+from slmsam2.prompts import Known
+from slmsam2.server.memory.masks import bits_of
+from slmsam2.server.memory.steps import Key, Memory, Unlike
 from slmsam2.server.requests.painted import Painted
 from slmsam2.server.requests.parameters import Parameters
 from slmsam2.volume import SliceView, Volume
@@ -33,21 +34,17 @@ def recall_all(
     return {name: known for name, known in found.items() if known is not None}
 
 
-def _unlike(painted: Painted, image: Volume) -> Callable[[str], Callable[[Known], tuple[int, int]]]:
-    """Of a structure's name: how unlike a step it comes back, see :meth:`Memory.recall`."""
+def _unlike(painted: Painted, image: Volume) -> Callable[[str], Unlike]:
+    """Of a structure's name: how unlike a mask it comes back, but for what lies over it."""
     covered = cache(painted.covered)
 
-    def of(name: str) -> Callable[[Known], tuple[int, int]]:
-        came = cache(lambda: painted.label == painted.structures[name])
+    def of(name: str) -> Unlike:
+        @cache
+        def bits(axis: int, order: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+            stack = SliceView(image.shape, image.affine, axis).to_stack
+            came = painted.label == painted.structures[name]
+            return bits_of(stack(came), order), bits_of(stack(came | ~covered()), order)
 
-        def unlike(known: Known) -> tuple[int, int]:
-            view = SliceView(image.shape, image.affine, known.axis)
-            stack = view.to_stack(came())
-            if stack.shape != known.returned.shape:
-                return stack.size, len(stack)
-            differs = differing(stack, view.to_stack(covered()), known.returned)
-            return np.count_nonzero(differs), np.count_nonzero(differs.any(axis=(1, 2)))
-
-        return unlike
+        return lambda axis, mask: mask.count_differing(*bits(axis, mask.order))
 
     return of

@@ -6,7 +6,6 @@ is on disk, too: a restarted server goes on from it, and so does another one ove
 
 from __future__ import annotations
 
-import math
 import pickle
 import threading
 import time
@@ -27,6 +26,9 @@ from slmsam2.volume import Exemplar, SliceView, Volume
 MOST_BYTES = 256 * 1024**2
 MOST_SECONDS = 4 * 3600.0  # since a structure was last worked on
 MOST_STEPS = 10  # that can be undone
+
+Unlike = Callable[[int, PackedMask], int]
+"""Says of how many voxels something differs from a mask, bool (S, H, W), of slices along that stored axis."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +75,17 @@ class _Packed:
     exemplars: tuple[Exemplar, ...]
 
     def unpack(self) -> Known:
-        known, given, returned = pickle.loads(zlib.decompress(self.data))
+        known, given, returned = self._content()
         return replace(known, given=given.unpack(), returned=returned.unpack(), exemplars=self.exemplars)
+
+    def differs_by(self, unlike: Unlike) -> int:
+        """How unlike what was sent back something is."""
+        known, _, returned = self._content()
+        return unlike(known.axis, returned)
+
+    def _content(self) -> tuple[Known, PackedMask, PackedMask]:
+        content: tuple[Known, PackedMask, PackedMask] = pickle.loads(zlib.decompress(self.data))
+        return content
 
 
 def _pack(known: Known) -> _Packed:
@@ -139,25 +150,13 @@ class Memory:
         with self._lock:
             return sum(len(step.data) for _, steps in self._steps.values() for step in steps)
 
-    def recall(self, key: Key, unlike: Callable[[Known], tuple[int, int]] | None = None) -> Known | None:
-        """The last step of a structure; or the one that is least unlike something, the newest of equals.
-
-        Args:
-            unlike: says of how many voxels a step differs, and on how many slices; where that is one at most, earlier
-                steps are not looked at.
-        """
+    def recall(self, key: Key, unlike: Unlike | None = None) -> Known | None:
+        """The last step of a structure; or that of which something differs least, the newest of equals."""
         with self._lock:
             steps = self._steps_of(key)
-        best, least = None, math.inf
-        for step in (packed.unpack() for packed in reversed(steps)):
-            if unlike is None or len(steps) == 1:
-                return step
-            voxels, slices = unlike(step)
-            if voxels < least:
-                best, least = step, voxels
-            if slices <= 1:
-                break
-        return best
+        if unlike is None or len(steps) < 2:
+            return steps[-1].unpack() if steps else None
+        return min(reversed(steps), key=lambda step: step.differs_by(unlike)).unpack()
 
     def remember(self, key: Key, known: Known) -> None:
         """Add a step; what changed nothing takes the place of the last one, since there is nothing to undo."""
