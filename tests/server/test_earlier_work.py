@@ -91,3 +91,17 @@ def test_undo_of_a_segment_that_was_emptied(slicer, painted, first, tmp_path):
     back, reply = scribbles(slicer, tmp_path, 0 * first, "liver", undo=True)
     assert reply["undone"] == ["liver"]
     np.testing.assert_array_equal(back, painted)
+
+
+def test_clicks_on_a_plane_that_was_corrected_count(slicer, first, tmp_path):
+    """3D Slicer shows such a plane, so that it is clicked on."""
+    edited = first.copy()
+    edited[LIVER[0], 14:22, 3:12] ^= 1
+    array, reply = scribbles(slicer, tmp_path, edited, "liver")
+    assert reply["report"]["structures"]["liver"]["painted_across"] == {"0": [LIVER[0]]}
+    inside, outside = (LIVER[0], 18, 5), (LIVER[0], 24, 8)
+    assert (array[inside], array[outside]) == (0, 1)
+    marked, _ = smart_edit(slicer, "slmsam2_points", [inside], [outside])
+    assert (marked[inside], marked[outside]) == (1, 0)
+    edited[inside], edited[outside] = 1, 0
+    np.testing.assert_array_equal(marked[LIVER[0]], edited[LIVER[0]])

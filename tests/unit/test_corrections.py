@@ -12,6 +12,7 @@ from slmsam2.prompts import (
     chosen_in,
     corrected_in,
     corrected_planes,
+    marked_across,
     painted_in,
     with_marks,
     without_marks,
@@ -245,6 +246,17 @@ def test_what_is_kept_can_be_asked_for_while_it_changes():
         ended.set()
         thread.join()
     assert wrong == []
+
+
+def test_marks_on_a_plane_that_was_given_change_it_there():
+    row, column = np.zeros((10, 14), bool), np.zeros((10, 12), bool)
+    row[4, 5:8] = True
+    inside, outside = np.zeros((2, *SHAPE[1:]), bool)
+    inside[3, 9] = outside[3, 5] = outside[6, 2] = inside[4, 4] = True
+    marked = marked_across({1: {3: row}, 2: {9: column}}, {4: Marks(inside, outside)})
+    assert np.argwhere(marked[1][3]).tolist() == [[4, 6], [4, 7], [4, 9]]
+    assert np.argwhere(marked[2][9]).tolist() == [[4, 3]]
+    assert (row.sum(), column.sum()) == (3, 0)
 
 
 def test_the_step_that_something_differs_least_from_is_recalled(returned, known):

@@ -164,6 +164,26 @@ def with_marks(prompts: Mapping[int, Prompt], marks: Mapping[int, Marks]) -> dic
     return joined
 
 
+def marked_across(across: Across, marks: Mapping[int, Marks]) -> Across:
+    """What was given in other planes, with what was marked on the lines where slices cross them."""
+    return {
+        along: {
+            line: np.array([_marked(row, line, along, marks.get(index)) for index, row in enumerate(mask)])
+            for line, mask in planes.items()
+        }
+        for along, planes in across.items()
+    }
+
+
+def _marked(row: np.ndarray, line: int, along: int, marks: Marks | None) -> np.ndarray:
+    """A row (1) or column (2) of a slice, bool, as it was given and marked."""
+    if marks is None:
+        return row
+    inside, outside = (each.take(line, along - 1) for each in (marks.inside, marks.outside))
+    marked: np.ndarray = (row | inside) & ~outside
+    return marked
+
+
 def without_marks(prompts: Mapping[int, Prompt]) -> dict[int, Prompt]:
     """The painted masks among prompts, those under marks too."""
     bases = {s: prompt.base if isinstance(prompt, Marks) else prompt for s, prompt in prompts.items()}

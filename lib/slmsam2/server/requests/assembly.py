@@ -26,6 +26,7 @@ from slmsam2.prompts import (
     corrected_planes,
     extent_of,
     is_empty,
+    marked_across,
     painted_in,
     painted_of,
     with_marks,
@@ -250,7 +251,7 @@ def _given(
             said = Given(without_marks(facts.prompts), facts.across) if facts else Given({})
         if name == target:
             beside = _beside_paint(marks, said.slices, request.clicks, view)
-            said = replace(said, slices=with_marks(said.slices, beside))
+            said = Given(with_marks(said.slices, beside), marked_across(said.across, marks))
         given[name] = said
     return given
 
