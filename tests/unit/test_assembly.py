@@ -93,10 +93,12 @@ def test_a_range_without_a_painted_slice_is_refused_in_the_numbers_that_were_sen
     there, nothing = np.ones(view.slice_shape, bool), np.zeros(view.slice_shape, bool)
     prompts = {view.stack_index(2): there, view.stack_index(6): nothing, view.stack_index(7): there}
     low, high = sorted((view.stack_index(3), view.stack_index(6)))
-    with pytest.raises(PromptError, match=r"slices 3 to 6 .* painted on 2, 7 only"):
-        in_range(prompts, Settings(first=low, last=high), view)
+    with pytest.raises(PromptError, match=r"slices 3 to 6 .* liver is painted on 2, 7 only"):
+        in_range("liver", prompts, Settings(first=low, last=high), view)
     low, high = sorted((view.stack_index(0), view.stack_index(6)))
-    assert sorted(map(view.stored_index, in_range(prompts, Settings(first=low, last=high), view))) == [2, 6]
+    assert sorted(
+        map(view.stored_index, in_range("liver", prompts, Settings(first=low, last=high), view))
+    ) == [2, 6]
 
 
 def test_what_lies_over_a_proposal_hides_it_and_corrects_nothing(image):

@@ -96,7 +96,7 @@ def assemble(request: Request) -> tuple[Job, dict[str, int], dict[str, Given]]:
     across: dict[int, Across] = {}
     given = _given(request, view, known, only, covered, corrected)
     for name, said in given.items():
-        slices = in_range(said.slices, settings, view)
+        slices = in_range(name, said.slices, settings, view)
         if any(not is_empty(prompt) for prompt in slices.values()):
             value = request.painted.structures[name]
             prompts[value] = slices
