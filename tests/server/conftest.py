@@ -28,3 +28,24 @@ def client(server, tmp_path):
     folder.mkdir()
     yield MONAILabelClient(server.url, tmpdir=str(folder), client_id="test")
     shutil.rmtree(folder)
+
+
+@pytest.fixture
+def connect(server, tmp_path):
+    """Clients by id, as Slicer makes them."""
+    folders = []
+
+    def make(name):
+        folder = tmp_path / name
+        folder.mkdir()
+        folders.append(folder)
+        return MONAILabelClient(server.url, tmpdir=str(folder), client_id=f"{tmp_path.name}-{name}")
+
+    yield make
+    for folder in folders:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def slicer(connect):
+    return connect("slicer")

@@ -6,72 +6,13 @@ import numpy as np
 import pytest
 import requests
 import SimpleITK as sitk
-from monailabel.client import MONAILabelClient
 from server_studies import SHAPE, painted_slice, refused, write_nifti, write_nrrd
+from slicer_module import answer, panel_parameters, scribbles, slices_of, smart_edit
 
 pytestmark = pytest.mark.server
 
 PAINTED = 7
 LIVER, SPLEEN = (14, 18), (30, 20)  # a voxel (i, j) inside each on the slices 4 to 10
-LAYERS = ["background_scribbles", "foreground_scribbles"]
-
-
-@pytest.fixture
-def connect(server, tmp_path):
-    """Clients by id, as Slicer makes them."""
-    folders = []
-
-    def make(name):
-        folder = tmp_path / name
-        folder.mkdir()
-        folders.append(folder)
-        return MONAILabelClient(server.url, tmpdir=str(folder), client_id=f"{tmp_path.name}-{name}")
-
-    yield make
-    for folder in folders:
-        shutil.rmtree(folder)
-
-
-@pytest.fixture
-def slicer(connect):
-    return connect("slicer")
-
-
-def panel_parameters(client, model):
-    """What ``getParamsFromConfig`` of the module reads out of the server's ``/info``: the first of each list."""
-    config = client.info()["models"][model]["config"]
-    return {name: value[0] if isinstance(value, list) else value for name, value in config.items()}
-
-
-def answer(client, model, image, params, label=None):
-    """Array (I, J, K) and reply, with what ``MONAILabelLogic.infer`` adds to every request."""
-    params |= {"result_extension": ".nrrd", "result_dtype": "uint8"}
-    path, reply = client.infer(model, image, params, label_in=label)
-    return sitk.GetArrayFromImage(sitk.ReadImage(path)).T, reply
-
-
-def scribbles(client, tmp_path, label, selected, names=("liver", "spleen"), image="phantom", **more):
-    """*Update* in the Scribbles panel: all segments, the two layers among them."""
-    segments = [*names, *LAYERS]
-    params = panel_parameters(client, "slmsam2") | {
-        "roi": [],
-        "label_info": [{"name": name, "id": n + 1} for n, name in enumerate(segments)],
-        "selected_label_name": selected,
-    }
-    file = str(write_nrrd(tmp_path / "scribbles.nrrd", label.astype(np.uint8)))
-    return answer(client, "slmsam2", image, params | more, file)
-
-
-def smart_edit(client, model, foreground, background=(), label="liver", image="phantom", **more):
-    """A click in the SmartEdit panel."""
-    params = {"label": label, "foreground": list(foreground), "background": list(background)}
-    params["label"] = label
-    params |= panel_parameters(client, model) | more
-    return answer(client, model, image, params)
-
-
-def slices_of(array):
-    return np.flatnonzero(array.any(axis=(0, 1))).tolist()
 
 
 # ---- scribbles -----------------------------------------------------------------------------------------------------

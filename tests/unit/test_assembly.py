@@ -93,10 +93,12 @@ def test_a_range_without_a_painted_slice_is_refused_in_the_numbers_that_were_sen
     there, nothing = np.ones(view.slice_shape, bool), np.zeros(view.slice_shape, bool)
     prompts = {view.stack_index(2): there, view.stack_index(6): nothing, view.stack_index(7): there}
     low, high = sorted((view.stack_index(3), view.stack_index(6)))
-    with pytest.raises(PromptError, match=r"slices 3 to 6 .* painted on 2, 7 only"):
-        in_range(prompts, Settings(first=low, last=high), view)
+    with pytest.raises(PromptError, match=r"slices 3 to 6 .* liver is painted on 2, 7 only"):
+        in_range("liver", prompts, Settings(first=low, last=high), view)
     low, high = sorted((view.stack_index(0), view.stack_index(6)))
-    assert sorted(map(view.stored_index, in_range(prompts, Settings(first=low, last=high), view))) == [2, 6]
+    assert sorted(
+        map(view.stored_index, in_range("liver", prompts, Settings(first=low, last=high), view))
+    ) == [2, 6]
 
 
 def test_what_lies_over_a_proposal_hides_it_and_corrects_nothing(image):
@@ -112,6 +114,29 @@ def test_what_lies_over_a_proposal_hides_it_and_corrects_nothing(image):
     label[12, 12, 3] = 0
     parameters = parse_parameters({"selected_label_name": "tumour"})
     painted = Painted(label, names, names, False, tuple(strokes))
-    job, _ = assemble(Request(image, painted, None, False, parameters, known))
+    job, *_ = assemble(Request(image, painted, None, False, parameters, known))
     assert sorted(job.prompts[1]) == [4, 6]
     assert job.prompts[1][6].sum() == 99
+
+
+def test_what_is_given_outside_of_the_range_is_told_beside_the_job(image):
+    label = np.zeros(SHAPE, np.int32)
+    label[5:15, 5:15, [2, 6]] = 1
+    parameters = parse_parameters({"first_slice": 4})
+    painted = Painted(label, {"liver": 1}, {"liver": 1}, True)
+    job, _, given = assemble(Request(image, painted, None, False, parameters, {}))
+    assert (sorted(job.prompts[1]), sorted(given["liver"].slices)) == ([6], [2, 6])
+
+
+@pytest.mark.parametrize(("roi", "stays"), [([], range(1, 8)), ([5, 12, 5, 12, 6, 8], [2])])
+def test_the_label_of_clicks_is_what_was_sent_back_before(image, roi, stays):
+    """Beside a box over several slices, as far as it was painted."""
+    returned = np.zeros((9, 20, 20), bool)
+    returned[1:8, 5:15, 5:15] = True
+    known = {"liver": Known(2, returned, returned, {2: returned[2], 6: Marks(*returned[[6, 0]])})}
+    request = {"foreground": [[9, 9, 7]], "roi": roi}
+    clicks, parameters = parse_clicks(request, SHAPE), parse_parameters(request)
+    painted = nothing_painted(image, "liver")
+    job, *_ = assemble(Request(image, painted, clicks, False, parameters, known))
+    assert np.flatnonzero(job.given.any(axis=(1, 2))).tolist() == [*stays]
+    assert not painted.label.any()

@@ -12,10 +12,12 @@ from slmsam2.prompts import (
     chosen_in,
     corrected_in,
     corrected_planes,
+    marked_across,
     painted_in,
     with_marks,
     without_marks,
 )
+from slmsam2.server.memory.masks import bits_of
 from slmsam2.server.memory.steps import MOST_STEPS, Key, Memory
 from slmsam2.volume import Exemplar, SliceView, Volume
 
@@ -244,3 +246,39 @@ def test_what_is_kept_can_be_asked_for_while_it_changes():
         ended.set()
         thread.join()
     assert wrong == []
+
+
+def test_marks_on_a_plane_that_was_given_change_it_there():
+    row, column = np.zeros((10, 14), bool), np.zeros((10, 12), bool)
+    row[4, 5:8] = True
+    inside, outside = np.zeros((2, *SHAPE[1:]), bool)
+    inside[3, 9] = outside[3, 5] = outside[6, 2] = inside[4, 4] = True
+    marked = marked_across({1: {3: row}, 2: {9: column}}, {4: Marks(inside, outside)})
+    assert np.argwhere(marked[1][3]).tolist() == [[4, 6], [4, 7], [4, 9]]
+    assert np.argwhere(marked[2][9]).tolist() == [[4, 3]]
+    assert (row.sum(), column.sum()) == (3, 0)
+
+
+def test_the_step_that_something_differs_least_from_is_recalled(returned, known):
+    memory, key = Memory(), Key("ct 1", "me", "liver")
+    for slices in ((2, 8), (2, 7), (2, 6), (2, 7)):
+        later = NOWHERE.copy()
+        later[slice(*slices)] = returned[slice(*slices)]
+        memory.remember(key, replace(known, returned=later, region=(*slices, 0, 14)))
+    shown = returned.copy()
+    shown[3, 3, 4:6] = False
+
+    def recalled(mask, counted=~NOWHERE):
+        def unlike(axis, packed):
+            assert axis == 2
+            return packed.count_differing(*(bits_of(each, packed.order) for each in (mask, counted)))
+
+        return memory.recall(key, unlike).region
+
+    assert recalled(shown) == (2, 8, 0, 14)
+    shown[6:8] = False
+    assert recalled(shown) == (2, 6, 0, 14)
+    counted = ~NOWHERE
+    counted[6:8] = False
+    assert recalled(returned, counted) == (2, 7, 0, 14)  # the newest of equals
+    assert memory.recall(key).region == (2, 7, 0, 14)

@@ -95,7 +95,7 @@ def test_requests(request, flat, clicked, data):
     asked = Request(image, painted, clicks if clicked or flat else None, flat, parameters, {})
     made = understood(lambda: assemble(asked))
     if made is not None:
-        job, structures = made
+        job, structures, _ = made
         assert set(structures.items()) <= set(names.items())
         assert all(0 <= index < job.view.num_slices for given_ in job.prompts.values() for index in given_)
 

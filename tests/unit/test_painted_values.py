@@ -25,7 +25,7 @@ def read(tmp_path):
         info = [{"name": name, "id": value} for name, value in entries]
         parameters = parse_parameters({"label_info": info, "selected_label_name": selected})
         image = Volume(np.zeros((8, 8, 8), np.int16), np.eye(4))
-        return read_painted(path, Study("x", path, path), image, parameters, marked=True)
+        return read_painted(path, Study("x", path, path), image, parameters, empty=True)
 
     return read_it
 
@@ -52,3 +52,9 @@ def test_a_second_segment_of_a_name_becomes_one_with_the_first_whatever_its_valu
     painted = read(("liver", 300), ("liver", 5))
     assert painted.names == {"structure_1": 1, "liver": 300}
     assert (painted.label == 300).sum() == 9
+
+
+def test_blanks_belong_to_a_name(read):
+    """3D Slicer takes value 1 of what it gets into the selected segment, whatever that is called."""
+    painted = read(("liver", 1), ("spleen ", 5), selected="spleen ")
+    assert (painted.structures, painted.alone) == ({"spleen ": 5}, True)

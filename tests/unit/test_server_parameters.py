@@ -56,6 +56,14 @@ def test_what_slicer_sends():
     assert (parameters.reply.extension, parameters.reply.dtype) == (".nrrd", np.uint8)
 
 
+def test_blanks_belong_to_names_of_structures_alone():
+    request = {"selected_label_name": " liver", "structures": ["spleen ", "spleen"], "client_id": " me "}
+    parameters = parse_parameters(request)
+    assert (parameters.selected, parameters.structures) == (" liver", ["spleen ", "spleen"])
+    assert parameters.client == "me"
+    assert parse_parameters({"selected_label_name": " "}).selected is None
+
+
 def test_config_sent_back_as_lists():
     parameters = parse_parameters(
         {

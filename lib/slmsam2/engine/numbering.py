@@ -55,8 +55,10 @@ def stack_slice(stored: int, view: SliceView, dimension: int = 0) -> int:
     return view.stack_index(stored, dimension)
 
 
-def in_range(prompts: Mapping[int, Prompt], settings: Settings, view: SliceView) -> dict[int, Prompt]:
-    """A structure's prompts on the slices that its propagation may go to.
+def in_range(
+    name: str, prompts: Mapping[int, Prompt], settings: Settings, view: SliceView
+) -> dict[int, Prompt]:
+    """The prompts of a structure of this name on the slices that its propagation may go to.
 
     Raises:
         PromptError: none of these says where the structure is, but others do.
@@ -67,7 +69,7 @@ def in_range(prompts: Mapping[int, Prompt], settings: Settings, view: SliceView)
     if outside and all(map(is_empty, inside.values())):
         first, last = sorted(map(view.stored_index, (low, high)))
         raise PromptError(
-            f"The slices {first} to {last} are asked for, but the structure is painted on {_listed(outside)} only. "
+            f"The slices {first} to {last} are asked for, but {name} is painted on {_listed(outside)} only. "
             "Paint it on one of those, or ask for more slices."
         )
     return inside

@@ -125,7 +125,7 @@ def propagate_volume(
     prompts, across = _prompts(given, values, planes, alone=order == "published")
     names = {name: value for name, value in names.items() if value in prompts}
     settings = slice_settings(view, direction, first_slice, last_slice, stop_after, order)
-    in_reach = {value: in_range(masks, settings, view) for value, masks in prompts.items()}
+    in_reach = {value: in_range(name, prompts[value], settings, view) for name, value in names.items()}
     alone = order == "published"  # what was published knows of no others
     done = {} if alone else {name: value for name, value in (label_names or {}).items() if name not in names}
     alike = exemplars_of_kin(given, view, done, names)

@@ -140,6 +140,16 @@ def painted_in(came: np.ndarray) -> Given:
     return Given({index: came[index] for index in planes[0]}, masks_across(came, planes))
 
 
+def painted_of(known: Known) -> np.ndarray:
+    """Bool (S, H, W): what was sent back of a structure on the slices, and in the other planes, that were painted."""
+    painted = np.zeros_like(known.returned)
+    planes = {0: without_marks(known.prompts), **known.across}
+    for dimension, index in ((dimension, index) for dimension, masks in planes.items() for index in masks):
+        plane = (slice(None),) * dimension + (index,)
+        painted[plane] = known.returned[plane]
+    return painted
+
+
 def _slices_of(came: np.ndarray) -> dict[int, Prompt]:
     return {int(index): came[index] for index in np.flatnonzero(came.any(axis=(1, 2)))}
 
@@ -152,6 +162,26 @@ def with_marks(prompts: Mapping[int, Prompt], marks: Mapping[int, Marks]) -> dic
         base = earlier.base if isinstance(earlier, Marks) else earlier
         joined[index] = new.with_base(base if base is not None and base.any() else None)
     return joined
+
+
+def marked_across(across: Across, marks: Mapping[int, Marks]) -> Across:
+    """What was given in other planes, with what was marked on the lines where slices cross them."""
+    return {
+        along: {
+            line: np.array([_marked(row, line, along, marks.get(index)) for index, row in enumerate(mask)])
+            for line, mask in planes.items()
+        }
+        for along, planes in across.items()
+    }
+
+
+def _marked(row: np.ndarray, line: int, along: int, marks: Marks | None) -> np.ndarray:
+    """A row (1) or column (2) of a slice, bool, as it was given and marked."""
+    if marks is None:
+        return row
+    inside, outside = (each.take(line, along - 1) for each in (marks.inside, marks.outside))
+    marked: np.ndarray = (row | inside) & ~outside
+    return marked
 
 
 def without_marks(prompts: Mapping[int, Prompt]) -> dict[int, Prompt]:

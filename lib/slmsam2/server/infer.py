@@ -17,12 +17,13 @@ from slmsam2.engine.job import Job, solve
 from slmsam2.engine.kin import exemplars_of_kin
 from slmsam2.errors import ConfigurationError, PromptError
 from slmsam2.modeling import SLMSAM2, SPEEDS, Moments
-from slmsam2.prompts import Known
+from slmsam2.prompts import Given, Known
 from slmsam2.server.configuration import Configuration
 from slmsam2.server.datastore.inspection import inspect
 from slmsam2.server.learning.looks import SeenLooks
 from slmsam2.server.learning.shapes import SeenShapes
 from slmsam2.server.memory.proposals import Proposals
+from slmsam2.server.memory.recalled import recall_all
 from slmsam2.server.memory.steps import Key, Memory
 from slmsam2.server.requests.assembly import Request, assemble
 from slmsam2.server.requests.painted import Painted, nothing_painted, read_painted
@@ -179,7 +180,7 @@ class SlmSam2Infer(InferTask):
         if parameters.undo:
             return self._undo(keys, painted, image, parameters)
         asked = self._request(request, image, painted, parameters, keys)
-        job, names = with_less(lambda _: assemble(asked), self._workspace)
+        job, names, given = with_less(lambda _: assemble(asked), self._workspace)
         read = time.perf_counter()
         device = resolve_device(parameters.device or self._conf.device)
         turn = self._models.turns(device).take(run, parameters.client, short=asked.flat)
@@ -195,7 +196,7 @@ class SlmSam2Infer(InferTask):
                 self._memory.forget(key)
                 self._proposals.forget(key)
         if not asked.flat:
-            self._remember(keys, asked, solved, array, report)
+            self._remember(keys, asked, solved, given, array, report)
         array, names = _for_client(array, painted)
         path = write_result(array, image, parameters.reply)
         report["latencies"] |= {
@@ -214,7 +215,8 @@ class SlmSam2Infer(InferTask):
 
     def _painted(self, study: Study, image: Volume, parameters: Parameters) -> Painted:
         if study.label is not None:
-            return read_painted(study.label, study, image, parameters, marked=self._kind.clicks)
+            empty = self._kind.clicks or parameters.undo
+            return read_painted(study.label, study, image, parameters, empty=empty)
         wanted = parameters.structures or [parameters.selected or UNNAMED]
         if len(wanted) > 1:
             raise PromptError(f"Clicks are for one structure at a time. Send one of: {', '.join(wanted)}.")
@@ -228,10 +230,7 @@ class SlmSam2Infer(InferTask):
         parameters: Parameters,
         keys: Mapping[str, Key],
     ) -> Request:
-        known = {}
-        if not parameters.start_anew:
-            recalled = {name: self._memory.recall(key) for name, key in keys.items()}
-            known = {name: facts for name, facts in recalled.items() if facts is not None}
+        known = recall_all(self._memory, keys, painted, image, parameters)
         clicks = parse_clicks(request, image.shape) if self._kind.clicks else None
         flat = self._kind.dimension == 2
         return Request(image, painted, clicks, flat, parameters, known, request[STUDY].image_id)
@@ -287,7 +286,13 @@ class SlmSam2Infer(InferTask):
         return {value: found[name] for name, value in names.items() if found.get(name)}
 
     def _remember(
-        self, keys: Mapping[str, Key], asked: Request, job: Job, array: np.ndarray, report: dict[str, Any]
+        self,
+        keys: Mapping[str, Key],
+        asked: Request,
+        job: Job,
+        given: Mapping[str, Given],
+        array: np.ndarray,
+        report: dict[str, Any],
     ) -> None:
         result = job.view.to_stack(array)
         for name, facts in report["structures"].items():
@@ -297,14 +302,14 @@ class SlmSam2Infer(InferTask):
                     axis=job.view.axis,
                     given=job.given == value,
                     returned=result == value,
-                    prompts=dict(job.prompts[value]),
+                    prompts=given[name].slices,
                     region=tuple(facts["region"]),
                     window=(job.window.level, job.window.width),
                     version=report["version"],
                     looks=(job.looks or {}).get(value),
                     exemplars=tuple(one for one in job.exemplars.get(value, ()) if one.kin is None),
                     plain=job.plain,
-                    across=job.across.get(value, {}),
+                    across=given[name].across,
                 )
                 self._memory.remember(keys[name], known)
                 if facts["found"] > len(facts["painted"]):  # else most of it is the user's own

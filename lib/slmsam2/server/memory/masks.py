@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+ONES = np.array([number.bit_count() for number in range(256)], np.uint8)  # in each byte
+
 
 @dataclass(frozen=True)
 class PackedMask:
@@ -25,9 +27,8 @@ class PackedMask:
     @classmethod
     def of(cls, mask: np.ndarray) -> PackedMask:
         """Pack a mask, bool of any shape."""
-        order = sorted(range(mask.ndim), key=lambda axis: -abs(mask.strides[axis]))
-        bits = np.packbits(mask.transpose(order))
-        return cls(zlib.compress(bits.tobytes(), 1), mask.shape, tuple(order))
+        order = tuple(sorted(range(mask.ndim), key=lambda axis: -abs(mask.strides[axis])))
+        return cls(zlib.compress(bits_of(mask, order).tobytes(), 1), mask.shape, order)
 
     def unpack(self) -> np.ndarray:
         """The mask, bool."""
@@ -35,3 +36,18 @@ class PackedMask:
         turned = [self.shape[axis] for axis in self.order]
         flags = np.unpackbits(bits, count=int(np.prod(self.shape))).view(bool).reshape(turned)
         return flags.transpose(np.argsort(self.order))
+
+    def count_differing(self, bits: np.ndarray, counted: np.ndarray) -> int:
+        """How many voxels differ from those of another mask.
+
+        Args:
+            bits: of the other mask, of this one's shape and in its order, see :func:`bits_of`.
+            counted: of the voxels that count, likewise.
+        """
+        differ = (np.frombuffer(zlib.decompress(self.bits), np.uint8) ^ bits) & counted
+        return int(ONES[differ[differ != 0]].sum(dtype=np.int64))
+
+
+def bits_of(mask: np.ndarray, order: tuple[int, ...]) -> np.ndarray:
+    """Eight voxels a byte, of a mask whose axes are taken in this order, the slowest first."""
+    return np.packbits(mask.transpose(order))

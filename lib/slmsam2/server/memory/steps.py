@@ -27,6 +27,9 @@ MOST_BYTES = 256 * 1024**2
 MOST_SECONDS = 4 * 3600.0  # since a structure was last worked on
 MOST_STEPS = 10  # that can be undone
 
+Unlike = Callable[[int, PackedMask], int]
+"""Says of how many voxels something differs from a mask, bool (S, H, W), of slices along that stored axis."""
+
 
 @dataclass(frozen=True)
 class Key:
@@ -72,8 +75,17 @@ class _Packed:
     exemplars: tuple[Exemplar, ...]
 
     def unpack(self) -> Known:
-        known, given, returned = pickle.loads(zlib.decompress(self.data))
+        known, given, returned = self._content()
         return replace(known, given=given.unpack(), returned=returned.unpack(), exemplars=self.exemplars)
+
+    def differs_by(self, unlike: Unlike) -> int:
+        """How unlike what was sent back something is."""
+        known, _, returned = self._content()
+        return unlike(known.axis, returned)
+
+    def _content(self) -> tuple[Known, PackedMask, PackedMask]:
+        content: tuple[Known, PackedMask, PackedMask] = pickle.loads(zlib.decompress(self.data))
+        return content
 
 
 def _pack(known: Known) -> _Packed:
@@ -138,16 +150,20 @@ class Memory:
         with self._lock:
             return sum(len(step.data) for _, steps in self._steps.values() for step in steps)
 
-    def recall(self, key: Key) -> Known | None:
-        """The last step of a structure."""
+    def recall(self, key: Key, unlike: Unlike | None = None) -> Known | None:
+        """The last step of a structure; or that of which something differs least, the newest of equals."""
         with self._lock:
-            return self._last(key)
+            steps = self._steps_of(key)
+        if unlike is None or len(steps) < 2:
+            return steps[-1].unpack() if steps else None
+        return min(reversed(steps), key=lambda step: step.differs_by(unlike)).unpack()
 
     def remember(self, key: Key, known: Known) -> None:
         """Add a step; what changed nothing takes the place of the last one, since there is nothing to undo."""
         with self._lock:
-            last = self._last(key)
-            _, steps = self._steps.pop(key, (0.0, []))
+            steps = self._steps_of(key)
+            last = steps[-1].unpack() if steps else None
+            self._steps.pop(key, None)
             if last is not None and _changes_nothing(last, known):
                 known, steps = replace(known, given=last.given), steps[:-1]
             self._steps[key] = (self._clock(), [*steps, _pack(known)][-MOST_STEPS:])
@@ -218,11 +234,11 @@ class Memory:
             self._steps[key] = (self._clock(), [_pack(known)])
             self._stamps[key] = stamp
 
-    def _last(self, key: Key) -> Known | None:
+    def _steps_of(self, key: Key) -> list[_Packed]:
         self._forget_old()
         self._catch_up(key)
         _, steps = self._steps.get(key, (0.0, []))
-        return steps[-1].unpack() if steps else None
+        return steps
 
     def _forget_old(self) -> None:
         limit = self._clock() - self._most_seconds

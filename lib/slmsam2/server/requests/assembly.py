@@ -26,7 +26,9 @@ from slmsam2.prompts import (
     corrected_planes,
     extent_of,
     is_empty,
+    marked_across,
     painted_in,
+    painted_of,
     with_marks,
     without_marks,
 )
@@ -72,13 +74,15 @@ class Request:
     image_id: str | None = None
 
 
-def assemble(request: Request) -> tuple[Job, dict[str, int]]:
-    """The job, and name -> value of the structures that it propagates.
+def assemble(request: Request) -> tuple[Job, dict[str, int], dict[str, Given]]:
+    """The job; name -> value of the structures that it propagates; and all that is given of them.
+
+    The latter also where the job is not to go: it is in force again when a later one goes there.
 
     Raises:
         PromptError: nothing says where a structure is, or slices do not exist.
     """
-    covered = _covered(request.painted)
+    covered = request.painted.covered()
     corrected = _corrections(request, covered)
     axis = _axis(request, corrected)
     view = SliceView(request.image.shape, request.image.affine, axis)
@@ -90,20 +94,21 @@ def assemble(request: Request) -> tuple[Job, dict[str, int]]:
         known = {}  # such a request says all itself: its answer is the same for everybody
     prompts: dict[int, dict[int, Prompt]] = {}
     across: dict[int, Across] = {}
-    for name, given in _given(request, view, known, only, covered, corrected).items():
-        slices = in_range(given.slices, settings, view)
+    given = _given(request, view, known, only, covered, corrected)
+    for name, said in given.items():
+        slices = in_range(name, said.slices, settings, view)
         if any(not is_empty(prompt) for prompt in slices.values()):
             value = request.painted.structures[name]
             prompts[value] = slices
-            if given.across:
-                across[value] = given.across
+            if said.across:
+                across[value] = said.across
     if not prompts:
         raise PromptError(_nothing_given(request))
     names = {name: value for name, value in request.painted.structures.items() if value in prompts}
     worked_on = {names[name]: facts for name, facts in known.items() if name in names}
     job = Job(
         view=view,
-        given=view.to_stack(request.painted.label),
+        given=_label(request, view, known),
         prompts=prompts,
         window=_window(request, known, prompts, view),
         settings=settings,
@@ -117,7 +122,22 @@ def assemble(request: Request) -> tuple[Job, dict[str, int]]:
         within=_within(request, view, names),
         across=across,
     )
-    return job, names
+    return job, names, given
+
+
+def _label(request: Request, view: SliceView, known: Mapping[str, Known]) -> np.ndarray:
+    """The label, integers (S, H, W). Clicks come without one: then it is what was sent back before.
+
+    It stays on slices that are not to change. Outside of a box over several of them only what was painted does.
+    """
+    stack = view.to_stack(request.painted.label)
+    if request.clicks is None or request.flat or stack.any():
+        return stack
+    label: np.ndarray = np.zeros_like(stack)
+    boxed = roi_slices(request.clicks, view) is not None
+    for name, facts in known.items():
+        label[painted_of(facts) if boxed else facts.returned] = request.painted.structures[name]
+    return label
 
 
 def _corrections(request: Request, covered: np.ndarray) -> Corrected:
@@ -158,17 +178,6 @@ def _axis(request: Request, corrected: Corrected) -> int:
             return known.axis
     wanted = where_one_of(painted.label, painted.structures.values())
     return painted_axis(wanted, default_axis(request.image))
-
-
-def _covered(painted: Painted) -> np.ndarray:
-    """Bool (I, J, K): where anything is painted, strokes included.
-
-    Every pass over a large volume takes a tenth of a second, so this one is made once for all structures.
-    """
-    covered = painted.label != 0
-    for layer in painted.strokes or ():
-        covered |= layer
-    return covered
 
 
 def _only_slice(request: Request, view: SliceView) -> int | None:
@@ -242,7 +251,7 @@ def _given(
             said = Given(without_marks(facts.prompts), facts.across) if facts else Given({})
         if name == target:
             beside = _beside_paint(marks, said.slices, request.clicks, view)
-            said = replace(said, slices=with_marks(said.slices, beside))
+            said = Given(with_marks(said.slices, beside), marked_across(said.across, marks))
         given[name] = said
     return given
 

@@ -109,7 +109,7 @@ def parse_parameters(
     axis = _choice(request, "axis", (AUTO, *AXES), AUTO)
     return Parameters(
         structures=_names(request, "structures"),
-        selected=text_of(request, "selected_label_name"),
+        selected=text_of(request, "selected_label_name", verbatim=True),
         label_info=_label_info(request),
         prompt_slices=_prompt_slices(request),
         axis=None if axis == AUTO else int(axis),
@@ -153,8 +153,11 @@ def _value(request: Mapping[str, Any], name: str) -> Any:
     return None if isinstance(value, str) and not value.strip() else value
 
 
-def text_of(request: Mapping[str, Any], name: str) -> str | None:
+def text_of(request: Mapping[str, Any], name: str, *, verbatim: bool = False) -> str | None:
     """A text of a request, or the first of a list of them; None: absent or empty.
+
+    Args:
+        verbatim: whether blanks at its ends belong to it, as to a structure's name, which must be that of a list.
 
     Raises:
         PromptError: it is something else.
@@ -164,7 +167,9 @@ def text_of(request: Mapping[str, Any], name: str) -> str | None:
         value = value[0] if value else None
     if value is not None and not isinstance(value, str):
         raise PromptError(f"{name} must be a text, not {value!r}.")
-    return value.strip() if value else None
+    if value and not verbatim:
+        value = value.strip()
+    return value or None
 
 
 def _choice(request: Mapping[str, Any], name: str, allowed: tuple[str, ...], default: str) -> str:
@@ -242,7 +247,7 @@ def _names(request: Mapping[str, Any], name: str) -> list[str] | None:
     listed = [value] if isinstance(value, str) else value
     if not isinstance(listed, list) or not all(isinstance(v, str) and v.strip() for v in listed):
         raise PromptError(f"{name} must be a list of structure names, not {value!r}.")
-    return list(dict.fromkeys(v.strip() for v in listed))
+    return list(dict.fromkeys(listed))
 
 
 def _label_info(request: Mapping[str, Any]) -> list[Any] | None:
