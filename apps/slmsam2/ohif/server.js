@@ -1,4 +1,5 @@
 // MONAI Label's server, as this panel uses it. Every failure is an Error whose message is a sentence for the user.
+import { zipped } from './gzip.js';
 
 /** @type {Record<string, unknown>} what a result is written as, here, and over a network: a label packs well */
 const PLAIN = { result_extension: '.nii', result_compress: false, result_dtype: 'uint8' };
@@ -121,10 +122,8 @@ export class Server {
    * @param {Uint8Array} labels
    */
   async #addLabels(form, labels) {
-    const plain = new Blob([labels]);
-    if (!this.far) return form.append('label', plain, 'label.bin');
-    const packed = new Response(plain.stream().pipeThrough(new CompressionStream('gzip')));
-    return form.append('label', await packed.blob(), 'label.bin.gz');
+    if (this.far) form.append('label', await zipped(labels).blob(), 'label.bin.gz');
+    else form.append('label', new Blob([labels]), 'label.bin');
   }
 
   async #json(method, path, body) {
