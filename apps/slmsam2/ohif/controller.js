@@ -3,7 +3,9 @@ import { Clicking } from './clicking.js';
 import { nextToCheck, sliceConfidences } from './confidence.js';
 import { Following } from './following.js';
 import { planeName } from './geometry.js';
+import { Guarding } from './guarding.js';
 import { Propagation } from './propagation.js';
+import { NOWHERE } from './safe.js';
 import { Saving } from './saving.js';
 import { NO_VIEWPORT, confirmed, doneAgain, found, leftLocked, notAsked, orAcross, takenBack, toCheck } from './sentences.js';
 import { POINTS } from './session.js';
@@ -20,14 +22,16 @@ export class Controller extends EventTarget {
    * @param {import('./viewer.js').Viewer} viewer
    * @param {import('./server.js').Server} server
    * @param {Map<string, import('./kept.js').Kept[]>} [kept] by the series' key
+   * @param {import('./safe.js').Safe} [safe]
    */
-  constructor(viewer, server, kept = new Map()) {
+  constructor(viewer, server, kept = new Map(), safe = NOWHERE) {
     super();
     this.viewer = viewer;
     this.server = server;
     const attempt = action => this.#try(action);
     this.watching = new Watching(server, () => this.changed());
     this.following = new Following(this, attempt, kept);
+    this.guarding = new Guarding(this, safe);
     this.saving = new Saving(this, attempt);
     this.clicking = new Clicking(this, attempt);
     /** @type {import('./session.js').Session|null} */
@@ -48,12 +52,14 @@ export class Controller extends EventTarget {
   /** @returns {() => void} ends it */
   start() {
     const end = this.following.start(this.watching.look()); // the first segmentation takes the server's structures
+    const endGuarding = this.guarding.start();
     return () => {
       this.cancel();
       this.watching.stop();
       this.clicking.end();
       this.clicking.forget();
       end();
+      endGuarding();
       this.session = null;
     };
   }

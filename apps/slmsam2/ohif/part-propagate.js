@@ -8,6 +8,7 @@ const UNDO = {
   loading: 'Undo loading',
   'drawing by points': 'Undo points',
   confirmation: 'Undo “right”',
+  'restored work': 'Undo restoring',
 };
 
 /** @type {import('./panel.js').MakePart} */

@@ -95,6 +95,7 @@ export class Saving {
       const sample = await server.nextSample(strategy);
       if (!sample) throw new Error('Every image has a label: there is no next one.');
       following.leaveAll();
+      await this.controller.guarding.now();
       const query = new URLSearchParams({ StudyInstanceUIDs: sample.StudyInstanceUID, SeriesInstanceUIDs: sample.id });
       window.location.search = query.toString();
     });
@@ -111,7 +112,7 @@ export class Saving {
   }
 
   async #send(session, structures) {
-    const { following, server } = this.controller;
+    const { following, guarding, server } = this.controller;
     session.unsaved = false; // what is painted while it is on its way sets it again
     session.submitting = true;
     try {
@@ -124,6 +125,7 @@ export class Saving {
     }
     const left = keptOf(session.series, following.kept).find(work => work.labels === session.known);
     if (!session.unsaved) drop(session.series, following.kept, left);
+    guarding.now(); // what is submitted does not come back
   }
 
   /** Saved structures under the values that a session's label map has for their names; unknown names are added. */

@@ -4,7 +4,19 @@ export const UNSAVED = 'There is painting that was not submitted.';
 export const NO_VIEWPORT = 'No viewport shows the plane that you painted in. Choose a layout that does, such as MPR.';
 export const TURNED = 'This plane is turned against the slices, and the stroke crosses several. It stays, but counts as no slice of '
   + 'yours, and Propagate may change it: paint where the plane is not turned.';
-export const BACK = 'What you had painted on this series is back. It is not submitted yet.';
+export const NOT_KEPT = 'This browser keeps no copy of what is not submitted (private window, or no space left): a crash or a closed tab '
+  + 'would lose it. Submit often.';
+export const DAMAGED = 'Some painting that this browser had kept of this series is damaged and could not be brought back.';
+export const ELSEWHERE = 'Another tab or window has painting on this series that is not submitted. It stays there.';
+
+/**
+ * What was painted before is on the screen again.
+ * @param {number|undefined} at when the browser kept it, ms since 1970; undefined: in this window
+ */
+export function isBack(at) {
+  const day = at === undefined ? '' : ` (as of ${new Date(at).toLocaleString([], { dateStyle: 'medium', timeStyle: 'short' })})`;
+  return `What you had painted on this series is back${day}. It is not submitted yet; Undo takes it away.`;
+}
 
 /**
  * What a propagation found.
