@@ -1,7 +1,7 @@
 // Submit, load what was saved, next sample: what may cost painting that was not submitted asks first.
 import { drop, keptOf } from './kept.js';
 import { readLabels } from './nifti.js';
-import { UNSAVED } from './sentences.js';
+import { loaded, UNSAVED } from './sentences.js';
 import { checkStructures, nextValue } from './structures.js';
 import { valuesIn } from './touched.js';
 
@@ -75,8 +75,7 @@ export class Saving {
       check(); // it may have been painted meanwhile
       controller.clicking.forget();
       session.replace(this.#withOwnValues(session, data, saved.structures));
-      const names = saved.structures.map(each => each.name).join(', ');
-      controller.say(`Loaded: ${names}. These slices count as yours: Propagate fills only the others.`);
+      controller.say(loaded(saved));
     });
   }
 

@@ -1,5 +1,8 @@
 // What the panel says about what was done and what is not submitted.
 
+/** @type {[Intl.RelativeTimeFormatUnit, number][]} and how many seconds each has */
+const UNITS = [['year', 31557600], ['month', 2629800], ['day', 86400], ['hour', 3600], ['minute', 60]];
+
 export const UNSAVED = 'There is painting that was not submitted.';
 export const NO_VIEWPORT = 'No viewport shows the plane that you painted in. Choose a layout that does, such as MPR.';
 export const TURNED = 'This plane is turned against the slices, and the stroke crosses several. It stays, but counts as no slice of '
@@ -10,11 +13,38 @@ export const DAMAGED = 'Some painting that this browser had kept of this series 
 export const ELSEWHERE = 'Another tab or window has painting on this series that is not submitted. It stays there.';
 
 /**
+ * What was loaded, and whose work it is.
+ * @param {{structures: {name: string}[], made?: string, creator?: string, isOwn: boolean}} saved `made`: a date, or a date and
+ *   time, ISO 8601
+ */
+export function loaded({ structures, made, creator, isOwn }, now = Date.now()) {
+  const names = structures.map(each => each.name).join(', ');
+  const when = made ? ` ${moment(made)}, ${ago(new Date(made), now)}` : '';
+  const who = creator ? ` by ${creator}` : isOwn ? ' by you, in this browser' : '';
+  const origin = when || who ? ` Saved${when}${who}.` : '';
+  return `Loaded: ${names}.${origin} These slices count as yours: Propagate fills only the others.`;
+}
+
+/** @param {number|string} time ms since 1970, or ISO 8601, of which a date alone is only that */
+function moment(time) {
+  const day = typeof time === 'string' && !time.includes('T');
+  return new Date(time).toLocaleString([], day ? { dateStyle: 'medium', timeZone: 'UTC' } : { dateStyle: 'medium', timeStyle: 'short' });
+}
+
+/** How long something is ago, in the largest unit of which it is one or more. */
+function ago(time, now) {
+  const seconds = Math.max(0, (now - time) / 1000);
+  const [unit, size] = UNITS.find(([, size]) => seconds >= size) ?? ['second', 1];
+  if (unit === 'second') return 'just now';
+  return new Intl.RelativeTimeFormat('en').format(-Math.floor(seconds / size), unit);
+}
+
+/**
  * What was painted before is on the screen again.
  * @param {number|undefined} at when the browser kept it, ms since 1970; undefined: in this window
  */
 export function isBack(at) {
-  const day = at === undefined ? '' : ` (as of ${new Date(at).toLocaleString([], { dateStyle: 'medium', timeStyle: 'short' })})`;
+  const day = at === undefined ? '' : ` (as of ${moment(at)})`;
   return `What you had painted on this series is back${day}. It is not submitted yet; Undo takes it away.`;
 }
 

@@ -84,14 +84,17 @@ export class Server {
   /**
    * The newest final label of a series.
    * @param {string} series UID
-   * @returns {Promise<{file: ArrayBuffer, structures: {name: string, id: number}[]}|null>} null: there is none
+   * @returns {Promise<{file: ArrayBuffer, structures: {name: string, id: number}[], made?: string, creator?: string,
+   *   isOwn: boolean}|null>} null: there is none; `made`, a date, or a date and time: when; `creator`: by whom, as far as that
+   *   is known; `isOwn`: by this browser
    */
   async savedLabel(series) {
     const query = `label=${encodeURIComponent(series)}&tag=final`;
     const response = await this.#ask('GET', `/datastore/label?${query}`).catch(unlessMissing);
     if (!response) return null;
     const info = await this.#json('GET', `/datastore/label/info?${query}`);
-    return { file: await whole(response.arrayBuffer()), structures: info.label_info ?? [] };
+    const { label_info: structures = [], made, creator, client_id: client } = info;
+    return { file: await whole(response.arrayBuffer()), structures, made, creator, isOwn: client === this.client };
   }
 
   /**

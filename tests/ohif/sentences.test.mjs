@@ -1,0 +1,19 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { loaded } from '../../apps/slmsam2/ohif/sentences.js';
+
+const NOW = new Date('2026-03-05T09:30:30').getTime();
+const structures = [{ name: 'liver' }, { name: 'spleen' }];
+
+test('of a loaded label it is said whose it is and how old', () => {
+  const says = saved => loaded({ structures, isOwn: false, ...saved }, NOW);
+  assert.equal(says({}), 'Loaded: liver, spleen. These slices count as yours: Propagate fills only the others.');
+  assert.match(says({ made: '2026-03-02T09:30:00', creator: 'anna' }), /spleen\. Saved .*2026.*9:30.*, 3 days ago by anna\. These/);
+  assert.match(says({ made: '2026-02-05' }), /Saved [^:]*2026, 28 days ago\. These/);
+  assert.match(says({ made: '2026-03-05T09:30:00', isOwn: true }), /, just now by you, in this browser\. These/);
+  assert.match(says({ made: '2026-03-05T09:29:30' }), /, 1 minute ago\./);
+  assert.match(says({ made: '2026-03-05T08:29:30' }), /, 1 hour ago\./);
+  assert.match(says({ made: '2026-03-06T08:29:30' }), /, just now\./); // by a clock that is ahead
+  assert.match(says({ creator: 'bob', isOwn: true }), /spleen\. Saved by bob\. These/);
+});
