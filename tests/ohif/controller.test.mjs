@@ -49,6 +49,33 @@ test('what cannot work is off', () => {
   assert.deepEqual([controller.canPropagate, controller.canSave], [false, false]);
 });
 
+test('the next structure and the one before are chosen, round and round', () => {
+  const controller = controllerWith();
+  let active = 5;
+  controller.viewer.structures = () => [2, 5, 9].map(value => ({ value, active: value === active }));
+  controller.viewer.activateStructure = (_, value) => { active = value; };
+  const chosen = [1, 1, -1, -1, -1].map(by => { controller.stepStructure(by); return active; });
+  assert.deepEqual(chosen, [9, 2, 9, 5, 2]);
+  controller.viewer.structures = () => [];
+  controller.stepStructure(1);
+  assert.equal(active, 2);
+});
+
+test('the brush grows and shrinks within its bounds, and there and back is the same size', () => {
+  const controller = controllerWith();
+  const set = [];
+  controller.viewer.setBrushRadius = radius => set.push(radius);
+  [1, 1, -1, -1].forEach(by => controller.stepBrush(by));
+  assert.deepEqual(set, [17, 19, 17, 15]);
+  for (let n = 0; n < 40; n++) controller.stepBrush(1);
+  assert.equal(controller.brush.radius, 60);
+  for (let n = 0; n < 60; n++) controller.stepBrush(-1);
+  assert.equal(controller.brush.radius, 1);
+  controller.session = null;
+  controller.stepBrush(1);
+  assert.equal(controller.brush.radius, 1);
+});
+
 test('undo with nothing to undo says nothing', () => {
   const controller = controllerWith({}, { undo: () => assert.fail() });
   controller.undo();

@@ -13,6 +13,8 @@ import { checkName, checkStructures, nextValue, unlocked } from './structures.js
 import { Watching } from './watching.js';
 
 const MODEL = 'slmsam2';
+export const SMALLEST = 1; // radius of the brush, mm
+export const LARGEST = 60;
 
 /**
  * Events: "change", whenever the panel has to be drawn anew.
@@ -140,6 +142,18 @@ export class Controller extends EventTarget {
     this.changed();
   }
 
+  /** @param {number} radius of brush and eraser, mm */
+  setBrush(radius) {
+    this.brush.radius = Math.min(LARGEST, Math.max(SMALLEST, radius));
+    this.viewer.setBrushRadius(this.brush.radius);
+    this.changed();
+  }
+
+  /** @param {1|-1} by larger or smaller, by an eighth or so */
+  stepBrush(by) {
+    if (this.session) this.setBrush(this.brush.radius + by * Math.max(1, Math.round(this.brush.radius / 8)));
+  }
+
   togglePoints() {
     this.clicking.toggle();
     this.changed();
@@ -164,6 +178,14 @@ export class Controller extends EventTarget {
   activateStructure(value) {
     this.viewer.activateStructure(this.#id, value);
     this.changed();
+  }
+
+  /** @param {1|-1} by to the next structure, or the one before; behind the last one comes the first */
+  stepStructure(by) {
+    const values = this.structures.map(each => each.value);
+    if (values.length === 0) return;
+    const next = values.indexOf(this.activeStructure.value) + by;
+    this.activateStructure(values.at(next % values.length));
   }
 
   colourStructure(value, color) {
