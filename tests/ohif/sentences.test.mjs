@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { loaded } from '../../apps/slmsam2/ohif/sentences.js';
+import { loaded, standing, standingInShort } from '../../apps/slmsam2/ohif/sentences.js';
 
 const NOW = new Date('2026-03-05T09:30:30').getTime();
 const structures = [{ name: 'liver' }, { name: 'spleen' }];
@@ -16,4 +16,13 @@ test('of a loaded label it is said whose it is and how old', () => {
   assert.match(says({ made: '2026-03-05T08:29:30' }), /, 1 hour ago\./);
   assert.match(says({ made: '2026-03-06T08:29:30' }), /, just now\./); // by a clock that is ahead
   assert.match(says({ creator: 'bob', isOwn: true }), /spleen\. Saved by bob\. These/);
+});
+
+test('of a slice it is said how sure the server is of which structure', () => {
+  const known = [{ name: 'liver', confidence: 0.536 }, { name: 'spleen', confidence: 0.92 }, { name: 'kidney', confidence: null }];
+  assert.equal(standing(known), 'liver 54 % sure, spleen 92 % sure, kidney yours');
+  assert.equal(standingInShort(known, true), '54 % sure: liver');
+  assert.equal(standingInShort(known.slice(0, 1), false), '54 % sure');
+  assert.equal(standingInShort(known.slice(2), true), 'yours');
+  assert.deepEqual([standing([]), standingInShort([], true)], ['', '']);
 });

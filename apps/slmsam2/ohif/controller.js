@@ -88,6 +88,20 @@ export class Controller extends EventTarget {
     return this.session ? sliceConfidences(this.session.structuresReport) : [];
   }
 
+  /**
+   * How sure the server is of each structure on a slice along the present axis, those first that are to be looked at.
+   * @param {number} slice
+   * @returns {{name: string, confidence: number|null}[]} null: it is given there; left out: nothing is known of it
+   */
+  standingAt(slice) {
+    const { given, axis, structuresReport } = this.session;
+    const known = Object.values(structuresReport);
+    return this.structures.map(({ value, name }) => {
+      const confidence = known.find(each => each.value === value)?.confidence[slice];
+      return { name, confidence: given.has(value, axis, slice) ? null : confidence };
+    }).filter(({ confidence }) => confidence !== undefined).sort((a, b) => (a.confidence ?? 1) - (b.confidence ?? 1));
+  }
+
   get canPropagate() {
     return Boolean(this.session && this.watching.connected && this.info.models?.[MODEL] && !this.#replaces);
   }

@@ -49,6 +49,29 @@ export function isBack(at) {
 }
 
 /**
+ * How sure the server is of each structure on a slice.
+ * @param {{name: string, confidence: number|null}[]} standing null: the user's own
+ * @returns {string} '' if nothing is known
+ */
+export function standing(standing) {
+  return standing.map(({ name, confidence }) => `${name} ${sureness(confidence)}`).join(', ');
+}
+
+/**
+ * The same, short: of the structure to look at.
+ * @param {boolean} isOneOfSeveral whether it has to be named
+ */
+export function standingInShort([first], isOneOfSeveral) {
+  if (!first) return '';
+  return sureness(first.confidence) + (isOneOfSeveral && first.confidence !== null ? `: ${first.name}` : '');
+}
+
+/** @param {number|null} confidence 0..1; null: the user's own */
+function sureness(confidence) {
+  return confidence === null ? 'yours' : `${Math.round(100 * confidence)} % sure`;
+}
+
+/**
  * What a propagation found.
  * @param {any} reply the server's
  */
@@ -76,7 +99,7 @@ export function doneAgain({ what, slice }) {
  * @param {string[]} others structures that are confirmed with it
  */
 export function toCheck(name, confidence, isThere, others) {
-  const sure = `${Math.round(100 * confidence)} % sure`;
+  const sure = sureness(confidence);
   const press = `press Slice is right${others.length ? ` (for ${others.join(', ')}, too)` : ''}`;
   return isThere ? `${name}, ${sure}: correct it, or ${press}.` : `No ${name} found, ${sure}: paint it, or ${press}.`;
 }
