@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { loaded, standing, standingInShort } from '../../apps/slmsam2/ohif/sentences.js';
+import { howFar, loaded, standing, standingInShort } from '../../apps/slmsam2/ohif/sentences.js';
 
 const NOW = new Date('2026-03-05T09:30:30').getTime();
 const structures = [{ name: 'liver' }, { name: 'spleen' }];
@@ -25,4 +25,10 @@ test('of a slice it is said how sure the server is of which structure', () => {
   assert.equal(standingInShort(known.slice(0, 1), false), '54 % sure');
   assert.equal(standingInShort(known.slice(2), true), 'yours');
   assert.deepEqual([standing([]), standingInShort([], true)], ['', '']);
+});
+
+test('who waits is told how many are before', () => {
+  assert.equal(howFar({ done: 0, total: 0, before: 2 }), 'waiting, 2 before you');
+  assert.equal(howFar({ done: 0, total: 0, before: 0 }), 'waiting…');
+  assert.equal(howFar({ done: 3, total: 40, before: 0 }), '3 of 40 slices');
 });

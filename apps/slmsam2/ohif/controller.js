@@ -13,6 +13,7 @@ import { checkName, checkStructures, nextValue, unlocked } from './structures.js
 import { Watching } from './watching.js';
 
 const MODEL = 'slmsam2';
+const NOT_BEGUN = { done: 0, total: 0, before: 0 };
 export const SMALLEST = 1; // radius of the brush, mm
 export const LARGEST = 60;
 
@@ -40,8 +41,8 @@ export class Controller extends EventTarget {
     this.session = null;
     /** @type {Propagation|null} */
     this.propagation = null;
-    /** @type {{done: number, total: number}} */
-    this.progress = { done: 0, total: 0 };
+    /** @type {{done: number, total: number, before: number}} slices; requests that are before this one */
+    this.progress = NOT_BEGUN;
     this.message = { text: '', failed: false };
     /** whether the server was told to begin or to end a training, and has not answered yet */
     this.ordering = false;
@@ -217,7 +218,7 @@ export class Controller extends EventTarget {
       this.progress = progress;
       this.changed();
     });
-    this.progress = { done: 0, total: 0 };
+    this.progress = NOT_BEGUN;
     this.say('');
     await this.#try(async () => {
       checkStructures(this.structures);

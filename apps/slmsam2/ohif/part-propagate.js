@@ -1,5 +1,6 @@
 // Propagate, with progress and cancel; undo.
 import { actionButton, element } from './element.js';
+import { howFar } from './sentences.js';
 
 /** what the button says, by what it would take back */
 const UNDO = {
@@ -61,7 +62,7 @@ export function propagatePart(controller) {
       running.hidden = !busy;
       if (total) Object.assign(bar, { max: total, value: done });
       else bar.removeAttribute('value');
-      words.textContent = total ? `${done} of ${total} slices` : 'waiting…';
+      words.textContent = howFar(controller.progress);
     },
   };
 }

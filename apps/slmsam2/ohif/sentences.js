@@ -72,6 +72,15 @@ function sureness(confidence) {
 }
 
 /**
+ * How far a propagation is.
+ * @param {{done: number, total: number, before: number}} progress slices; requests that are before it
+ */
+export function howFar({ done, total, before }) {
+  if (total) return `${done} of ${total} slices`;
+  return before ? `waiting, ${before} before you` : 'waiting…';
+}
+
+/**
  * What a propagation found.
  * @param {any} reply the server's
  */

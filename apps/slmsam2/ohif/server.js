@@ -57,7 +57,7 @@ export class Server {
   /**
    * How far a request is.
    * @param {string} id the request_id that was sent with it
-   * @returns {Promise<{done: number, total: number}|null>} null: not under way
+   * @returns {Promise<{done: number, total: number, before: number}|null>} slices; requests before it; null: not under way
    */
   async progress(id) {
     return this.#json('GET', `/slmsam2/progress/${id}`).catch(unlessMissing);

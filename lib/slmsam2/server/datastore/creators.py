@@ -29,7 +29,8 @@ def creator_of(saved: Mapping[str, Any]) -> str:
     if not isinstance(name, str) or name in NOBODY or BROWSER.fullmatch(name):
         return ""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
-    return "".join(each for each in plain if each.isprintable() and each not in "^=\\").strip()[:MOST_CHARACTERS]
+    taken = "".join(each for each in plain if each.isprintable() and each not in "^=\\")
+    return taken.strip()[:MOST_CHARACTERS]
 
 
 def creator_in(seg: Dataset) -> str:

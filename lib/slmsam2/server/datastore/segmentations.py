@@ -41,8 +41,8 @@ class Segmentation:
 
     @property
     def origin(self) -> dict[str, str]:
-        """Who made it and when, as far as it says: ``creator``, and ``made``, a date or a date and time as ISO 8601 writes
-        them, by the clock of whoever made it."""
+        """Who made it and when, as far as it says: ``creator``, and ``made``, a date or a date and time as ISO 8601
+        writes them, by the clock of whoever made it."""
         known = {"creator": self.creator, "made": _iso(self.made)}
         return {key: value for key, value in known.items() if value}
 
