@@ -24,7 +24,7 @@ KEPT = """
   request.onsuccess = () => {
     if (!request.result.objectStoreNames.length) return resolve([]);
     const keys = request.result.transaction('unsubmitted').objectStore('unsubmitted').getAllKeys();
-    keys.onsuccess = () => { request.result.close(); resolve(keys.result.map(key => key.at(-1))); };
+    keys.onsuccess = () => { request.result.close(); resolve(keys.result.map(key => key[5])); };
   };
 })
 """

@@ -27,7 +27,7 @@ class Shelf {
   }
 
   async put(place, packed) {
-    const entry = { ...place, at: this.now(), bytes: packed.runs.byteLength };
+    const entry = { ...place, at: this.now(), bytes: packed.runs.byteLength, title: packed.title };
     this.kept.set(`${place.page} ${place.id}`, { entry, packed: structuredClone(packed) });
   }
 
@@ -197,6 +197,25 @@ test('nothing is kept during a stroke', async () => {
   leave();
 });
 
+test('what was left of other series is told once, and comes back with its own', async () => {
+  const { page, crash } = browser();
+  const ct = { SeriesInstanceUID: '1.9', imageIds: [0, 1], Modality: 'CT', SeriesDescription: 'Thorax' };
+  const first = await visit(new Map(), { safe: page('one'), series: ct });
+  first.images[0].set([1, 1]);
+  first.controller.session.notice();
+  await first.controller.guarding.now();
+  crash('one');
+  const again = await visit(new Map(), { safe: page('two') });
+  assert.deepEqual(again.shown(), [0, 0, 0, 0]);
+  assert.match(again.controller.message.text, /^This browser keeps painting on other series .*: CT Thorax \(.+\)\. It comes back/);
+  again.viewer.activeSeries = () => ct;
+  again.viewer.active = null;
+  await again.look();
+  assert.match(again.controller.message.text, /^What you had painted on this series is back .*takes it away\.$/);
+  assert.deepEqual(again.segmentations.at(-1).images.map(each => [...each]), [[1, 1], [0, 0]]);
+  [first, again].forEach(({ leave }) => leave());
+});
+
 test('where the browser keeps nothing it is said once, and work goes on', async () => {
   for (const store of [new Store(undefined), new Store({ open: () => { throw new DOMException('no', 'SecurityError'); } })]) {
     const safe = new Safe(store, { own: 'one', open: async () => new Set() });
@@ -211,6 +230,28 @@ test('where the browser keeps nothing it is said once, and work goes on', async 
     assert.deepEqual([controller.message.text, controller.guarding.pause], ['', 60000]);
     leave();
   }
+});
+
+test('what was submitted leaves also while there is no room for more', async () => {
+  const { shelf, page } = browser();
+  const server = { saveLabel: async () => {} };
+  const { controller, viewer, segmentations, images, leave, look } = await visit(new Map(), { safe: page('one'), server });
+  images[0].set([1, 1]);
+  controller.session.notice();
+  await controller.guarding.now();
+  await viewer.addSegmentation(null, [{ value: 1, name: 'kidney' }], 'Second');
+  await look();
+  shelf.put = async () => { throw new DOMException('full', 'QuotaExceededError'); };
+  segmentations[1].images[1].set([1, 0]);
+  controller.session.notice();
+  await controller.guarding.now();
+  assert.equal(controller.message.failed, true);
+  viewer.active = segmentations[0].id;
+  await look();
+  await controller.saving.submit();
+  await later(20);
+  assert.equal(shelf.kept.size, 0);
+  leave();
 });
 
 test('what is damaged is said, goes away, and hinders nothing', async () => {

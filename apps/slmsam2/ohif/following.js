@@ -3,7 +3,7 @@ import { drop, keptOf, keyOf, leave, resume } from './kept.js';
 import { Labelmap } from './labelmap.js';
 import { onPress } from './pointer.js';
 import { NOTHING } from './safe.js';
-import { DAMAGED, ELSEWHERE, isBack, othersUnsaved, TURNED } from './sentences.js';
+import { DAMAGED, ELSEWHERE, isBack, keptOfOthers, othersUnsaved, TURNED } from './sentences.js';
 import { Session } from './session.js';
 import { planeOf } from './shown.js';
 import { firstStructures } from './structures.js';
@@ -161,7 +161,7 @@ export class Following {
   async #bringBack(series) {
     const { viewer } = this.controller;
     if (viewer.viewportsOf(series).length === 0) return '';
-    const { elsewhere, damaged } = await this.#claim(series);
+    const { elsewhere, damaged, others } = await this.#claim(series);
     const works = keptOf(series, this.kept);
     for (const work of works) {
       const id = await viewer.addSegmentation(series, work.structures, work.name);
@@ -170,7 +170,7 @@ export class Following {
       resume(this.#begin(id, series), viewer, work);
     }
     const back = works.length > 0 ? isBack(works.at(-1).at) : '';
-    return [back, damaged && DAMAGED, elsewhere && ELSEWHERE].filter(Boolean).join(' ');
+    return [back, damaged && DAMAGED, elsewhere && ELSEWHERE, keptOfOthers(others)].filter(Boolean).join(' ');
   }
 
   /** What pages that are gone kept of a series is among what is kept, once it is opened. */

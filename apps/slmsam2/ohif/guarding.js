@@ -19,7 +19,7 @@ export class Guarding {
     this.timer = 0;
     this.pause = SOON;
     /** whether anything has changed since the last look */
-    this.open = false;
+    this.due = false;
     /** whether the last look failed, which the user was told then */
     this.failed = false;
   }
@@ -39,7 +39,7 @@ export class Guarding {
   /** Let the browser keep what is not submitted now, and nothing else. */
   async now() {
     const start = performance.now();
-    this.open = false;
+    this.due = false;
     try {
       await this.safe.keep(this.annotator, () => this.#works());
       this.failed = false;
@@ -80,13 +80,13 @@ export class Guarding {
   }
 
   #soon() {
-    this.open = true;
+    this.due = true;
     this.timer ||= setTimeout(() => this.#look(), this.pause);
   }
 
   async #look() {
     if (!pointer.down) await this.now();
     this.timer = 0;
-    if (this.open) this.#soon(); // changed meanwhile, or a stroke is under way
+    if (this.due) this.#soon(); // changed meanwhile, or a stroke is under way
   }
 }

@@ -1,7 +1,9 @@
 // Work that was left without submitting it, as by OHIF's back arrow: it comes back when its series is opened again.
 
-/** @typedef {import('./session.js').Work & {name: string, structures: any[], at?: number}} Kept `name`: of the segmentation; `at`:
- *  when the browser kept it, ms since 1970 */
+/**
+ * @typedef {import('./session.js').Work & {name: string, title: string, structures: any[], at?: number}} Kept `name`: of the
+ *   segmentation; `title`: of the series, for the user; `at`: when the browser kept it, ms since 1970
+ */
 
 /** What tells a series from others, also when it is opened again; and a part of a series from its other parts. */
 export function keyOf({ SeriesInstanceUID: uid, imageIds }) {
@@ -29,8 +31,9 @@ export function leave(session, viewer, kept) {
  * @returns {Kept}
  */
 export function workOf(session, viewer) {
-  const { id } = session.labelmap;
-  return { ...session.work, name: viewer.segmentationName(id), structures: viewer.structures(id) };
+  const { labelmap: { id }, series: { Modality, SeriesDescription } } = session;
+  const title = [Modality, SeriesDescription].filter(Boolean).join(' ') || 'a series';
+  return { ...session.work, title, name: viewer.segmentationName(id), structures: viewer.structures(id) };
 }
 
 /**

@@ -4,11 +4,12 @@ import { pack, unpack } from './packing.js';
 const MOST_DAYS = 30;
 const MOST_BYTES = 2e8; // packed, of all works; one takes some ten thousand to a million
 const DAY = 24 * 3600 * 1000;
-export const NOTHING = { elsewhere: false, damaged: false };
+export const NOTHING = { elsewhere: false, damaged: false, others: [] };
 
 /**
  * @typedef {import('./kept.js').Kept} Kept
- * @typedef {{elsewhere: boolean, damaged: boolean}} Found `elsewhere`: another page that is open keeps some, too
+ * @typedef {{elsewhere: boolean, damaged: boolean, others: import('./store.js').Entry[]}} Found `elsewhere`: another page that is
+ *   open keeps some of the series, too; `others`: what is left of other series, told once
  */
 
 export class Safe {
@@ -21,6 +22,8 @@ export class Safe {
     this.pages = pages;
     /** @type {Map<string, {place: import('./store.js').Place, mark: any[]}>} this page's, as they were kept last */
     this.mine = new Map();
+    /** whether other series were looked at, too */
+    this.looked = false;
     this.last = Promise.resolve();
   }
 
@@ -63,38 +66,40 @@ export class Safe {
   }
 
   async #keep(annotator, works) {
-    const wanted = new Set();
-    for (const [series, work] of works) {
+    const wanted = new Map(works.map(([series, work]) => {
       const place = this.#place(series, annotator, work.id);
-      const mark = markOf(work);
-      wanted.add(nameOf(place));
-      if (mark.every((part, n) => part === this.mine.get(nameOf(place))?.mark[n])) continue;
-      const packed = await pack(work);
-      await (packed ? this.store.put(place, packed) : this.store.remove(place));
-      this.mine.set(nameOf(place), { place, mark });
-    }
-    for (const [name, { place }] of [...this.mine]) {
-      if (wanted.has(name)) continue;
+      return [nameOf(place), { place, work, mark: markOf(work) }];
+    }));
+    for (const [name, { place }] of [...this.mine].filter(([name]) => !wanted.has(name))) { // first: it makes room
       await this.store.remove(place);
       this.mine.delete(name);
+    }
+    for (const [name, { place, work, mark }] of wanted) {
+      if (mark.every((part, n) => part === this.mine.get(name)?.mark[n])) continue;
+      const packed = await pack(work);
+      await (packed ? this.store.put(place, packed) : this.store.remove(place));
+      this.mine.set(name, { place, mark });
     }
   }
 
   async #claim(annotator, series, adopt) {
+    const isOf = each => each.series === series;
     const entries = (await this.store.list())
-      .filter(each => each.annotator === annotator && each.series === series && each.page !== this.pages.own);
+      .filter(each => each.annotator === annotator && each.page !== this.pages.own && (isOf(each) || !this.looked));
+    this.looked = true;
     if (entries.length === 0) return NOTHING;
     const open = await this.pages.open();
     const left = entries.filter(each => !open.has(each.page));
     let damaged = false;
-    for (const { entry, packed } of await this.store.take(left, this.pages.own)) {
+    for (const { entry, packed } of await this.store.take(left.filter(isOf), this.pages.own)) {
       const work = await unpack(packed).catch(error => console.error(error));
       damaged ||= !work; // which the next `keep` removes
       if (work) adopt({ ...work, at: entry.at });
       const place = this.#place(series, annotator, entry.id);
       this.mine.set(nameOf(place), { place, mark: work ? markOf(work) : [] });
     }
-    return { elsewhere: left.length < entries.length, damaged };
+    const elsewhere = entries.some(each => isOf(each) && open.has(each.page));
+    return { elsewhere, damaged, others: left.filter(each => !isOf(each)) };
   }
 
   #place(series, annotator, id) {

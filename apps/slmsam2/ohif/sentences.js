@@ -3,6 +3,8 @@
 /** @type {[Intl.RelativeTimeFormatUnit, number][]} and how many seconds each has */
 const UNITS = [['year', 31557600], ['month', 2629800], ['day', 86400], ['hour', 3600], ['minute', 60]];
 
+const MOST_NAMED = 3; // series
+
 export const UNSAVED = 'There is painting that was not submitted.';
 export const NO_VIEWPORT = 'No viewport shows the plane that you painted in. Choose a layout that does, such as MPR.';
 export const TURNED = 'This plane is turned against the slices, and the stroke crosses several. It stays, but counts as no slice of '
@@ -46,6 +48,18 @@ function ago(time, now) {
 export function isBack(at) {
   const day = at === undefined ? '' : ` (as of ${moment(at)})`;
   return `What you had painted on this series is back${day}. It is not submitted yet; Undo takes it away.`;
+}
+
+/**
+ * What the browser keeps of other series, the newest first.
+ * @param {{title: string, at: number}[]} works
+ * @returns {string} '' if there are none
+ */
+export function keptOfOthers(works) {
+  if (works.length === 0) return '';
+  const newest = [...works].sort((a, b) => b.at - a.at).slice(0, MOST_NAMED).map(({ title, at }) => `${title} (${moment(at)})`);
+  const more = works.length > MOST_NAMED ? ` and ${works.length - MOST_NAMED} more` : '';
+  return `This browser keeps painting on other series that is not submitted: ${newest.join(', ')}${more}. It comes back when you open them.`;
 }
 
 /**

@@ -2,7 +2,7 @@
 
 /**
  * @typedef {{series: string, annotator: string, page: string, id: string}} Place `series`: its key; `page`: that keeps it
- * @typedef {Place & {at: number, bytes: number}} Entry `at`: when it was kept, ms since 1970
+ * @typedef {Place & {at: number, bytes: number, title: string}} Entry `at`: when it was kept, ms since 1970; `title`: of the series
  */
 
 const DATABASE = 'slmsam2';
@@ -20,7 +20,7 @@ export class Store {
   /** @returns {Promise<Entry[]>} all there are, without what is in them */
   async list() {
     const keys = await this.#within('readonly', store => answered(store.getAllKeys()));
-    return keys.map(([series, annotator, page, id, at, bytes]) => ({ series, annotator, page, id, at, bytes }));
+    return keys.map(([series, annotator, page, id, at, bytes, title]) => ({ series, annotator, page, id, at, bytes, title }));
   }
 
   /**
@@ -31,7 +31,7 @@ export class Store {
   async put(place, packed) {
     await this.#within('readwrite', async store => {
       store.delete(under(place));
-      await answered(store.put(packed, [...path(place), Date.now(), packed.runs.byteLength]));
+      await answered(store.put(packed, keyOf({ ...place, at: Date.now(), bytes: packed.runs.byteLength, title: packed.title })));
     });
   }
 
@@ -50,11 +50,11 @@ export class Store {
     return this.#within('readwrite', async store => {
       const taken = [];
       for (const entry of entries) {
-        const packed = await answered(store.get([...path(entry), entry.at, entry.bytes]));
+        const packed = await answered(store.get(keyOf(entry)));
         if (!packed) continue;
         store.delete(under(entry));
         const own = { ...entry, page };
-        await answered(store.put(packed, [...path(own), own.at, own.bytes]));
+        await answered(store.put(packed, keyOf(own)));
         taken.push({ entry: own, packed });
       }
       return taken;
@@ -100,6 +100,9 @@ export class Store {
 }
 
 const path = ({ series, annotator, page, id }) => [series, annotator, page, id];
+
+/** All that is known of an entry, so that a list of the keys tells it without what is in them. */
+const keyOf = entry => [...path(entry), entry.at, entry.bytes, entry.title];
 
 /** All keys of a place, whenever it was kept: an array sorts behind everything else. */
 const under = place => IDBKeyRange.bound(path(place), [...path(place), []]);
