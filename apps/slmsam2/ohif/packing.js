@@ -3,7 +3,7 @@ import { unzipped, zipped } from './gzip.js';
 import { equal, Touched } from './touched.js';
 
 const PART = 65536; // voxels that are looked at together
-const AT_ONCE = 256; // parts, some 20 ms; then everything else has its turn
+const AT_ONCE = 10; // ms; then everything else has its turn
 const NOTHING = new Uint8Array(PART);
 
 /**
@@ -17,8 +17,12 @@ const NOTHING = new Uint8Array(PART);
  */
 export async function pack({ labels, ...facts }) {
   const found = [];
+  let begin = performance.now();
   for (let start = 0; start < labels.length; start += PART) {
-    if (start % (PART * AT_ONCE) === 0) await new Promise(resolve => setTimeout(resolve));
+    if (performance.now() - begin > AT_ONCE) {
+      await new Promise(resolve => setTimeout(resolve));
+      begin = performance.now();
+    }
     const part = labels.subarray(start, start + PART);
     if (!equal(part, NOTHING.subarray(0, part.length))) found.push(runsOf(part, start));
   }
