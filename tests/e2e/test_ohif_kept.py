@@ -103,9 +103,11 @@ def test_work_survives_the_death_of_the_browser(profile, tmp_path, server, no_la
     viewer.press("redo")
     viewer.wait_for_message("is back")
     assert np.array_equal(viewer.label(), painted)
+    until(lambda: len(kept(viewer)) == 1, 30)
+    before = kept(viewer)
     found, _ = propagate(viewer)
     assert viewer.sent()[-1][0]["prompt_slices"] == {"spleen": {"2": [k]}}
-    until(lambda: sum(kept(viewer)) > 0, 30)
+    until(lambda: kept(viewer) != before, 30)
     tell(f"kept in the browser: {sum(kept(viewer))} bytes for {found.size} voxels")
 
     viewer.press("submit")

@@ -207,7 +207,7 @@ test('what was left of other series is told once, and comes back with its own', 
   crash('one');
   const again = await visit(new Map(), { safe: page('two') });
   assert.deepEqual(again.shown(), [0, 0, 0, 0]);
-  assert.match(again.controller.message.text, /^This browser keeps painting on other series .*: CT Thorax \(.+\)\. It comes back/);
+  assert.match(again.controller.message.text, /^This browser keeps painting on other series .*: Thorax \(.+\)\. It comes back/);
   again.viewer.activeSeries = () => ct;
   again.viewer.active = null;
   await again.look();

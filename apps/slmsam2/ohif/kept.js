@@ -32,7 +32,7 @@ export function leave(session, viewer, kept) {
  */
 export function workOf(session, viewer) {
   const { labelmap: { id }, series: { Modality, SeriesDescription } } = session;
-  const title = [Modality, SeriesDescription].filter(Boolean).join(' ') || 'a series';
+  const title = SeriesDescription || Modality || 'a series';
   return { ...session.work, title, name: viewer.segmentationName(id), structures: viewer.structures(id) };
 }
 
