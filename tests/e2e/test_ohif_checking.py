@@ -43,6 +43,8 @@ def test_slices_that_are_right_are_given_and_all_steps_can_be_taken_back(
     playwright.expect(button["redo"]).to_be_disabled()
     found, _ = propagate(viewer)
     playwright.expect(button["confirm"]).to_be_disabled()  # this slice was painted
+    strip = viewer.page.locator(".slmsam2-strip")  # to screen readers
+    playwright.expect(strip).to_have_attribute("aria-valuetext", f"Slice {k}: liver yours")
 
     viewer.page.keyboard.press("n")
     first = shown_slice(viewer)
@@ -51,6 +53,8 @@ def test_slices_that_are_right_are_given_and_all_steps_can_be_taken_back(
     viewer.page.keyboard.press("y")
     viewer.wait_for_message(f"Slice {first} is yours")
     second = shown_slice(viewer)
+    told = re.compile(rf"^Slice {second}: liver \d+ % sure$")
+    playwright.expect(strip).to_have_attribute("aria-valuetext", told)
     assert second not in (first, k)
     assert abs(second - first) > 1
 
@@ -72,3 +76,24 @@ def test_slices_that_are_right_are_given_and_all_steps_can_be_taken_back(
         viewer.page.keyboard.press("Control+Shift+Z")
         viewer.settle()
     assert np.array_equal(viewer.label(), again)
+
+
+def test_keys_choose_the_structure_and_the_size_of_the_brush(open_viewer, mr):
+    viewer = open_viewer(mr)
+    viewer.page.click(".slmsam2 >> text=+ Add")
+    rows = viewer.page.locator(".slmsam2-structures li")
+    viewer.choose_structure(1)
+    for key, chosen in (("w", 1), ("w", 0), ("q", 1)):
+        viewer.page.keyboard.press(key)
+        playwright.expect(rows.nth(chosen)).to_have_class("slmsam2-active")
+    size = viewer.page.locator(".slmsam2 output")
+    for key, radius in (("]", 17), ("]", 19), ("[", 17)):
+        viewer.page.keyboard.press(key)
+        playwright.expect(size).to_have_text(f"{radius} mm")
+    i, j, k = (length // 2 for length in mr.array.shape)
+    viewer.show_slice(k, mr.array.shape[2])
+    viewer.page.keyboard.press("b")
+    viewer.stroke([(i, j, k)])
+    assert set(np.unique(viewer.label())) == {0, 2}
+    area = np.count_nonzero(viewer.label()) * np.linalg.norm(mr.lps[:3, 0]) * np.linalg.norm(mr.lps[:3, 1])
+    assert abs(area / (np.pi * 17**2) - 1) < 0.1

@@ -15,7 +15,7 @@ def put(server, series, label):
     saved = requests.put(
         f"{server}/datastore/label",
         params={"image": series.uid, "tag": "final"},
-        data={"params": json.dumps({"label_info": [{"name": "structure", "id": 1}]})},
+        data={"params": json.dumps({"client_id": "anna", "label_info": [{"name": "structure", "id": 1}]})},
         files={"label": ("label.bin", label.tobytes(order="F"))},
         timeout=60,
     )
@@ -29,7 +29,8 @@ def test_a_correction_of_a_loaded_label_leaves_its_other_slices(
     put(server, mr, label)
     viewer = open_viewer(mr)
     viewer.press("load")
-    viewer.wait_for_message("Loaded: structure")
+    viewer.wait_for_message("Loaded: structure. Saved ")
+    viewer.wait_for_message(" by anna. These slices count as yours")
     names = viewer.structure_names()
     loaded = viewer.label()
     assert np.array_equal(loaded == names["structure"], label == 1)

@@ -69,7 +69,7 @@ def test_a_label_that_another_program_stored_is_found(server, pacs, mr, label):
     seg.SeriesInstanceUID += ".1"
     seg.SOPInstanceUID += ".1"
     seg.file_meta.MediaStorageSOPInstanceUID = seg.SOPInstanceUID
-    seg.ContentDate = "20991231"
+    seg.ContentDate, seg.ContentTime, seg.ContentCreatorName = "20991231", "235900", "Doe^Jane"
     seg.SegmentSequence[0].SegmentLabel = "renamed"
     pacs.store_dataset(seg)
     time.sleep(11)  # the server's list is 10 s old at most
@@ -77,6 +77,7 @@ def test_a_label_that_another_program_stored_is_found(server, pacs, mr, label):
     query = {"label": mr.uid, "tag": "final"}
     info = requests.get(f"{server}/datastore/label/info", params=query, timeout=60).json()
     assert [each["name"] for each in info["label_info"]] == ["renamed", "lower"]
+    assert (info["creator"], info["made"]) == ("Doe Jane", "2099-12-31T23:59:00")
 
 
 @pytest.mark.parametrize(

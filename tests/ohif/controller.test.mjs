@@ -49,6 +49,48 @@ test('what cannot work is off', () => {
   assert.deepEqual([controller.canPropagate, controller.canSave], [false, false]);
 });
 
+test('on a slice those structures come first that are to be looked at, under the names that they have now', () => {
+  const { labelmap, images } = labelmapOf([2, 1, 3], 'b');
+  const session = new Session({ SeriesInstanceUID: '1.2' }, labelmap, () => {});
+  images[1].set([3, 0]);
+  session.notice();
+  const of = (value, confidence) => ({ value, painted: [1], confidence, gain: {} });
+  session.report = { axis: 2, structures: { 1: of(1, { 1: 0.9, 2: 0.4 }), 2: of(2, { 1: 0.5 }), 3: of(3, { 1: 0.7, 2: 0.8 }) } };
+  const controller = controllerWith();
+  controller.session = session;
+  controller.viewer.structures = () => ['liver', 'spleen', 'kidney', 'new'].map((name, n) => ({ value: n + 1, name }));
+  const at = slice => controller.standingAt(slice).map(({ name, confidence }) => [name, confidence]);
+  assert.deepEqual(at(1), [['spleen', 0.5], ['liver', 0.9], ['kidney', null]]);
+  assert.deepEqual([at(2), at(0)], [[['liver', 0.4], ['kidney', 0.8]], []]);
+});
+
+test('the next structure and the one before are chosen, round and round', () => {
+  const controller = controllerWith();
+  let active = 5;
+  controller.viewer.structures = () => [2, 5, 9].map(value => ({ value, active: value === active }));
+  controller.viewer.activateStructure = (_, value) => { active = value; };
+  const chosen = [1, 1, -1, -1, -1].map(by => { controller.stepStructure(by); return active; });
+  assert.deepEqual(chosen, [9, 2, 9, 5, 2]);
+  controller.viewer.structures = () => [];
+  controller.stepStructure(1);
+  assert.equal(active, 2);
+});
+
+test('the brush grows and shrinks within its bounds, and there and back is the same size', () => {
+  const controller = controllerWith();
+  const set = [];
+  controller.viewer.setBrushRadius = radius => set.push(radius);
+  [1, 1, -1, -1].forEach(by => controller.stepBrush(by));
+  assert.deepEqual(set, [17, 19, 17, 15]);
+  for (let n = 0; n < 40; n++) controller.stepBrush(1);
+  assert.equal(controller.brush.radius, 60);
+  for (let n = 0; n < 60; n++) controller.stepBrush(-1);
+  assert.equal(controller.brush.radius, 1);
+  controller.session = null;
+  controller.stepBrush(1);
+  assert.equal(controller.brush.radius, 1);
+});
+
 test('undo with nothing to undo says nothing', () => {
   const controller = controllerWith({}, { undo: () => assert.fail() });
   controller.undo();

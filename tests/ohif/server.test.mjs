@@ -93,7 +93,15 @@ test('a saved label comes with the names of its structures', async () => {
   const saved = await server.savedLabel('1.2');
   assert.equal(Buffer.from(saved.file).toString(), 'abc');
   assert.deepEqual(saved.structures, [{ name: 'liver', id: 1 }]);
+  assert.deepEqual([saved.made, saved.creator, saved.isOwn], [undefined, undefined, false]);
   assert.match(came.at(-1).url, /label=1.2&tag=final/);
+});
+
+test('of a saved label it is known who made it and when, as far as the server knows', async () => {
+  const info = { label_info: [], made: '2026-01-31T09:30:00', creator: 'anna', client_id: 'browser-1' };
+  answers.push({ type: 'application/octet-stream', body: 'abc' }, { body: JSON.stringify(info) });
+  const { made, creator, isOwn } = await server.savedLabel('1.2');
+  assert.deepEqual([made, creator, isOwn], ['2026-01-31T09:30:00', 'anna', true]);
 });
 
 test('an answer that breaks off on its way is a sentence', async () => {

@@ -9,7 +9,8 @@ function keys() {
   globalThis.window = { addEventListener: (type, listener) => { listeners[type] = listener; }, removeEventListener() {} };
   const done = [];
   const names = ['undo', 'redo', 'confirmSlice', 'nextToCheck', 'propagate', 'togglePoints'];
-  listenForShortcuts(Object.fromEntries(names.map(name => [name, () => done.push(name)])));
+  const steps = ['stepBrush', 'stepStructure'].map(name => [name, by => done.push(`${name} ${by}`)]);
+  listenForShortcuts(Object.fromEntries([...names.map(name => [name, () => done.push(name)]), ...steps]));
   const event = { target: {}, ctrlKey: false, metaKey: false, shiftKey: false, altKey: false, repeat: false,
     preventDefault() {}, stopPropagation() {} };
   const press = (key, more = {}) => {
@@ -53,4 +54,15 @@ test('keys work where another script is typed, and go by their letter where a La
   assert.deepEqual([press('з', { code: 'KeyP' }), press('Г', { code: 'KeyU', shiftKey: true })], ['propagate', 'redo']);
   assert.deepEqual([press('y', { code: 'KeyZ' }), press('z', { code: 'KeyY' })], ['confirmSlice', '']); // a German keyboard
   assert.equal(press('Enter', { code: 'Enter' }), '');
+});
+
+test('brackets change the brush, also where a keyboard has them behind AltGr or Option', () => {
+  const { press } = keys();
+  const [altKey, ctrlKey, metaKey, repeat] = [true, true, true, true];
+  const presses = [{}, { repeat }, { altKey }, { altKey, ctrlKey }].map(more => press('[', more));
+  assert.deepEqual(presses, Array(4).fill('stepBrush -1'));
+  assert.equal(press(']', { code: 'BracketRight' }), 'stepBrush 1');
+  assert.deepEqual([press('[', { metaKey }), press('+', { code: 'BracketRight' })], ['', '']); // back; OHIF's zoom
+  assert.deepEqual([press('q'), press('w'), press('w', { repeat }), press('w', { altKey })],
+    ['stepStructure -1', 'stepStructure 1', '', '']);
 });

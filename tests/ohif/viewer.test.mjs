@@ -53,3 +53,16 @@ test('what is locked is locked again when it comes back', async () => {
   await viewer.addSegmentation(SERIES, [{ value: 1, name: 'liver', locked: true }, { value: 2, name: 'spleen' }], 'Second');
   assert.deepEqual([made[1].locked, made[2].locked], [true, undefined]);
 });
+
+test('a structure has its colour also while no viewport shows it', () => {
+  const viewer = viewerWith([], []);
+  let shown = ['v'];
+  Object.assign(viewer.services.segmentationService, {
+    getSegmentation: () => ({ segments: { 1: { label: 'liver' } } }),
+    getViewportIdsWithSegmentation: () => shown,
+    getSegmentColor: () => [1, 2, 3, 255],
+  });
+  const [{ color }] = viewer.structures('a');
+  shown = [];
+  assert.deepEqual([color, viewer.structures('a')[0].color], [[1, 2, 3, 255], [1, 2, 3, 255]]);
+});

@@ -7,7 +7,7 @@ const INFO = { models: { slmsam2: {} }, labels: ['spleen'] };
 const DIMS = [2, 1, 2];
 
 /** A series of 2 x 1 x 2 voxels is opened, in a viewer that begins without segmentations. */
-export async function visit(kept, { series = SERIES, server = {} } = {}) {
+export async function visit(kept, { series = SERIES, server = {}, safe = undefined } = {}) {
   const screen = screenOf(DIMS);
   /** @type {{id: string, name: string, images: Uint8Array[], structures: any[]}[]} */
   const segmentations = [];
@@ -35,7 +35,7 @@ export async function visit(kept, { series = SERIES, server = {} } = {}) {
     colourStructure: (id, value, color) => { find(id, value).color = color; },
     activateStructure: (id, value) => at(id).structures.forEach(each => { each.active = each.value === value; }),
   };
-  const controller = new Controller(viewer, { info: async () => INFO, opened: async () => {}, ...server }, kept);
+  const controller = new Controller(viewer, { info: async () => INFO, opened: async () => {}, ...server }, kept, safe);
   const leave = controller.start();
   while (!controller.session) await new Promise(resolve => setTimeout(resolve, 10));
   const look = async () => {

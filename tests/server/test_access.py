@@ -110,6 +110,12 @@ def test_nobody_builds_the_app_anew(guarded, key):
         assert (answer.status_code, "Restart the server" in answer.json()["detail"]) == (403, True)
 
 
+def test_the_server_says_to_whom_it_talks(guarded, key):
+    for name in ("ann", "bob"):
+        answer = ask(guarded, "GET", "/info/", token(key, "user", name=name))
+        assert answer.json()["annotator"] == name
+
+
 def test_tokens_that_are_not_good(guarded, key):
     another = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     bad = [

@@ -57,6 +57,25 @@ def test_first_come_first_served(waiters):
     assert waiters.finish() == ["a", "b", "c"]
 
 
+def test_each_that_waits_knows_how_many_are_before_it(waiters):
+    runs = {name: Run() for name in ("first", "volume", "slice", "last")}
+    with waiters.turns.take(runs["first"], "first", short=False):
+        waiters.ask("volume", "a", run=runs["volume"])
+        waiters.ask("last", "b", run=runs["last"])
+        waiters.ask("slice", "c", short=True, run=runs["slice"])
+        expected = {"first": 0, "slice": 1, "volume": 2, "last": 3}
+        until(lambda: {name: run.before for name, run in runs.items()} == expected)
+    waiters.finish()
+    assert {run.before for run in runs.values()} == {0}
+
+
+def until(condition, seconds=10):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
 def test_who_can_wait_comes_after_all_others(waiters):
     def prepare():
         with waiters.turns.take_idle():

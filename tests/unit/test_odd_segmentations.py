@@ -2,8 +2,10 @@
 
 import pytest
 import requests
+from pydicom import config
 from pydicom.dataset import Dataset
 
+from slmsam2.server.datastore.creators import creator_of
 from slmsam2.server.datastore.segmentations import Segmentations
 
 pytestmark = pytest.mark.unit
@@ -80,3 +82,38 @@ def test_one_odd_object_is_left_out_and_said_once(odd, caplog):
 def test_an_archive_that_fails_is_not_taken_for_one_without_labels(error):
     with pytest.raises(requests.RequestException):
         Segmentations(Client(error)).newest()
+
+
+@pytest.mark.parametrize(
+    ("says", "origin"),
+    [
+        ({"ContentTime": "041205.250000"}, {"made": "2026-01-01T04:12:05"}),
+        ({}, {"made": "2026-01-01"}),
+        ({"ContentDate": "soon"}, {}),
+        ({"ContentCreatorName": "Doe^Jane"}, {"made": "2026-01-01", "creator": "Doe Jane"}),
+        ({"ContentCreatorName": "Reader1"}, {"made": "2026-01-01"}),  # as MONAI Label says of everything
+    ],
+)
+def test_who_made_it_and_when_is_told_as_far_as_it_says(says, origin):
+    (entry,) = metadata("7.2")
+    data = Dataset.from_json(entry)
+    with config.disable_value_validation():
+        for field, value in says.items():
+            setattr(data, field, value)
+    assert Segmentations(Client([data.to_json_dict()])).newest()["7.2"].origin == origin
+
+
+@pytest.mark.parametrize(
+    ("saved", "name"),
+    [
+        ({"client_id": "anna"}, "anna"),
+        ({"client_id": "anna", "user": "Béla"}, "Bela"),
+        ({"client_id": "browser-0123456789abcdef"}, ""),
+        ({"client_id": "user-xyz"}, ""),
+        ({"client_id": 7}, ""),
+        ({}, ""),
+        ({"client_id": "a^b=c\\d\n" + 80 * "e"}, "abcd" + 60 * "e"),
+    ],
+)
+def test_whoever_saves_a_label_is_named_as_dicom_takes_it(saved, name):
+    assert creator_of(saved) == name

@@ -4,8 +4,10 @@ import { nextToCheck, sliceConfidences } from './confidence.js';
 import { Correcting } from './correcting.js';
 import { Following } from './following.js';
 import { planeName } from './geometry.js';
+import { Guarding } from './guarding.js';
 import { prefer, preference } from './preferences.js';
 import { Propagation } from './propagation.js';
+import { NOWHERE } from './safe.js';
 import { Saving } from './saving.js';
 import { NO_VIEWPORT, confirmed, doneAgain, found, leftLocked, notAsked, orAcross, takenBack, toCheck } from './sentences.js';
 import { POINTS } from './session.js';
@@ -14,6 +16,9 @@ import { Watching } from './watching.js';
 
 const MODEL = 'slmsam2';
 const BY_ITSELF = 'by-itself'; // kept for the images that follow
+const NOT_BEGUN = { done: 0, total: 0, before: 0 };
+export const SMALLEST = 1; // radius of the brush, mm
+export const LARGEST = 60;
 
 /**
  * Events: "change", whenever the panel has to be drawn anew.
@@ -23,14 +28,16 @@ export class Controller extends EventTarget {
    * @param {import('./viewer.js').Viewer} viewer
    * @param {import('./server.js').Server} server
    * @param {Map<string, import('./kept.js').Kept[]>} [kept] by the series' key
+   * @param {import('./safe.js').Safe} [safe]
    */
-  constructor(viewer, server, kept = new Map()) {
+  constructor(viewer, server, kept = new Map(), safe = NOWHERE) {
     super();
     this.viewer = viewer;
     this.server = server;
     const attempt = action => this.#try(action);
     this.watching = new Watching(server, () => this.changed());
     this.following = new Following(this, attempt, kept);
+    this.guarding = new Guarding(this, safe);
     this.saving = new Saving(this, attempt);
     this.clicking = new Clicking(this, attempt);
     this.correcting = new Correcting(this);
@@ -38,8 +45,8 @@ export class Controller extends EventTarget {
     this.session = null;
     /** @type {Propagation|null} */
     this.propagation = null;
-    /** @type {{done: number, total: number}} */
-    this.progress = { done: 0, total: 0 };
+    /** @type {{done: number, total: number, before: number}} slices; requests that are before this one */
+    this.progress = NOT_BEGUN;
     this.message = { text: '', failed: false };
     /** whether the server was told to begin or to end a training, and has not answered yet */
     this.ordering = false;
@@ -55,6 +62,7 @@ export class Controller extends EventTarget {
   /** @returns {() => void} ends it */
   start() {
     const end = this.following.start(this.watching.look()); // the first segmentation takes the server's structures
+    const endGuarding = this.guarding.start();
     return () => {
       this.correcting.forget();
       this.cancel();
@@ -62,6 +70,7 @@ export class Controller extends EventTarget {
       this.clicking.end();
       this.clicking.forget();
       end();
+      endGuarding();
       this.session = null;
     };
   }
@@ -86,6 +95,20 @@ export class Controller extends EventTarget {
 
   get confidences() {
     return this.session ? sliceConfidences(this.session.structuresReport) : [];
+  }
+
+  /**
+   * How sure the server is of each structure on a slice along the present axis, those first that are to be looked at.
+   * @param {number} slice
+   * @returns {{name: string, confidence: number|null}[]} null: it is given there; left out: nothing is known of it
+   */
+  standingAt(slice) {
+    const { given, axis, structuresReport } = this.session;
+    const known = Object.values(structuresReport);
+    return this.structures.map(({ value, name }) => {
+      const confidence = known.find(each => each.value === value)?.confidence[slice];
+      return { name, confidence: given.has(value, axis, slice) ? null : confidence };
+    }).filter(({ confidence }) => confidence !== undefined).sort((a, b) => (a.confidence ?? 1) - (b.confidence ?? 1));
   }
 
   get canPropagate() {
@@ -142,6 +165,18 @@ export class Controller extends EventTarget {
     this.changed();
   }
 
+  /** @param {number} radius of brush and eraser, mm */
+  setBrush(radius) {
+    this.brush.radius = Math.min(LARGEST, Math.max(SMALLEST, radius));
+    this.viewer.setBrushRadius(this.brush.radius);
+    this.changed();
+  }
+
+  /** @param {1|-1} by larger or smaller, by an eighth or so */
+  stepBrush(by) {
+    if (this.session) this.setBrush(this.brush.radius + by * Math.max(1, Math.round(this.brush.radius / 8)));
+  }
+
   togglePoints() {
     this.clicking.toggle();
     this.changed();
@@ -166,6 +201,14 @@ export class Controller extends EventTarget {
   activateStructure(value) {
     this.viewer.activateStructure(this.#id, value);
     this.changed();
+  }
+
+  /** @param {1|-1} by to the next structure, or the one before; behind the last one comes the first */
+  stepStructure(by) {
+    const values = this.structures.map(each => each.value);
+    if (values.length === 0) return;
+    const next = values.indexOf(this.activeStructure.value) + by;
+    this.activateStructure(values.at(next % values.length));
   }
 
   colourStructure(value, color) {
@@ -322,7 +365,7 @@ export class Controller extends EventTarget {
       this.changed();
     });
     this.propagation = propagation;
-    this.progress = { done: 0, total: 0 };
+    this.progress = NOT_BEGUN;
     this.say('');
     await this.#try(async () => {
       checkStructures(named);

@@ -1,8 +1,9 @@
 // Follows OHIF: which series and which segmentation the user works on, and a session for each.
-import { drop, keptOf, leave, resume } from './kept.js';
+import { drop, keptOf, keyOf, leave, resume } from './kept.js';
 import { Labelmap } from './labelmap.js';
 import { onPress } from './pointer.js';
-import { BACK, TURNED, othersUnsaved } from './sentences.js';
+import { NOTHING } from './safe.js';
+import { DAMAGED, ELSEWHERE, isBack, keptOfOthers, othersUnsaved, TURNED } from './sentences.js';
 import { Session } from './session.js';
 import { planeOf } from './shown.js';
 import { firstStructures } from './structures.js';
@@ -24,6 +25,8 @@ export class Following {
     this.sessions = new Map();
     /** @type {string|null} the series that was worked on last */
     this.uid = null;
+    /** @type {string|null} key of the series that was opened last */
+    this.opened = null;
     this.timer = 0;
     this.stopped = false;
     /** whether nothing was looked for yet: the server is asked for its structures first */
@@ -81,12 +84,12 @@ export class Following {
     const series = this.controller.viewer.activeSeries();
     /** @type {Session|null} */
     let session = null;
-    let isBack = false;
+    let said = '';
     try {
-      isBack = series !== null && await this.#bringBack(series);
+      said = series ? await this.#bringBack(series) : '';
       session = series && await this.#sessionOf(series);
     } finally { // a series that cannot be opened leaves none to go on with
-      if (!this.stopped) this.#goOn(session, isBack);
+      if (!this.stopped) this.#goOn(session, said);
     }
   }
 
@@ -107,14 +110,18 @@ export class Following {
     return id && !this.stopped ? this.#begin(id, series) : null;
   }
 
-  /** The panel is on this session from now on. */
-  #goOn(session, isBack) {
+  /**
+   * The panel is on this session from now on.
+   * @param {Session|null} session
+   * @param {string} said of what was brought back
+   */
+  #goOn(session, said) {
     const { controller } = this;
     const isOther = session !== controller.session;
     controller.session = session;
     if (isOther) {
       controller.clicking.end();
-      controller.say(isBack ? BACK : this.#moved(session));
+      controller.say(said || this.#moved(session));
     }
     if (session && session.uid !== this.uid) {
       this.uid = session.uid;
@@ -150,19 +157,28 @@ export class Following {
 
   /**
    * What was left of a series gets its segmentations back, each its own.
-   * @returns {Promise<boolean>} whether there was anything
+   * @returns {Promise<string>} what is to be said of it; '' for nothing
    */
   async #bringBack(series) {
     const { viewer } = this.controller;
+    if (viewer.viewportsOf(series).length === 0) return '';
+    const { elsewhere, damaged, others } = await this.#claim(series);
     const works = keptOf(series, this.kept);
-    if (viewer.viewportsOf(series).length === 0) return false;
     for (const work of works) {
       const id = await viewer.addSegmentation(series, work.structures, work.name);
-      if (this.stopped) return false;
+      if (this.stopped) return '';
       drop(series, this.kept, work);
       resume(this.#begin(id, series), viewer, work);
     }
-    return works.length > 0;
+    const back = works.length > 0 ? isBack(works.at(-1).at) : '';
+    return [back, damaged && DAMAGED, elsewhere && ELSEWHERE, keptOfOthers(others)].filter(Boolean).join(' ');
+  }
+
+  /** What pages that are gone kept of a series is among what is kept, once it is opened. */
+  async #claim(series) {
+    if (this.opened === keyOf(series)) return NOTHING;
+    this.opened = keyOf(series);
+    return this.controller.guarding.claim(series, this.kept);
   }
 
   /** The user has changed something: what was said before is over. */

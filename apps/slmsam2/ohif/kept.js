@@ -1,9 +1,12 @@
 // Work that was left without submitting it, as by OHIF's back arrow: it comes back when its series is opened again.
 
-/** @typedef {import('./session.js').Work & {name: string, structures: any[]}} Kept `name`: of the segmentation */
+/**
+ * @typedef {import('./session.js').Work & {name: string, title: string, structures: any[], at?: number}} Kept `name`: of the
+ *   segmentation; `title`: of the series, for the user; `at`: when the browser kept it, ms since 1970
+ */
 
 /** What tells a series from others, also when it is opened again; and a part of a series from its other parts. */
-function keyOf({ SeriesInstanceUID: uid, imageIds }) {
+export function keyOf({ SeriesInstanceUID: uid, imageIds }) {
   return `${uid} ${imageIds.length}`;
 }
 
@@ -19,8 +22,28 @@ export function leave(session, viewer, kept) {
   if (!viewer.hasSegmentation(id)) return;
   session.notice();
   if (!session.unsaved && !session.submitting) return;
-  const work = { ...session.work, name: viewer.segmentationName(id), structures: viewer.structures(id) };
-  kept.set(keyOf(session.series), [...keptOf(session.series, kept), work]);
+  add(session.series, kept, workOf(session, viewer));
+}
+
+/**
+ * @param {import('./session.js').Session} session of a segmentation that is there
+ * @param {import('./viewer.js').Viewer} viewer
+ * @returns {Kept}
+ */
+export function workOf(session, viewer) {
+  const { labelmap: { id }, series: { Modality, SeriesDescription } } = session;
+  const title = SeriesDescription || Modality || 'a series';
+  return { ...session.work, title, name: viewer.segmentationName(id), structures: viewer.structures(id) };
+}
+
+/**
+ * Keep one more work on a series.
+ * @param {any} series
+ * @param {Map<string, Kept[]>} kept by the series' key
+ * @param {Kept} work
+ */
+export function add(series, kept, work) {
+  kept.set(keyOf(series), [...keptOf(series, kept), work]);
 }
 
 /**

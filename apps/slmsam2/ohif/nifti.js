@@ -1,4 +1,5 @@
 // Reading the labelmaps that the server sends: NIfTI-1, with or without gzip.
+import { unzipped } from './gzip.js';
 
 const HEADER = 348;
 const TYPES = { 2: Uint8Array, 4: Int16Array, 8: Int32Array, 512: Uint16Array, 768: Uint32Array };
@@ -9,7 +10,7 @@ const TYPES = { 2: Uint8Array, 4: Int16Array, 8: Int32Array, 512: Uint16Array, 7
  * @throws {Error} when it is no NIfTI labelmap with values up to 255
  */
 export async function readLabels(buffer) {
-  const bytes = await unzipped(buffer);
+  const bytes = await plain(buffer);
   const view = new DataView(bytes);
   if (bytes.byteLength < HEADER || view.getInt32(0, true) !== HEADER) {
     throw new Error('The server sent a label that this viewer cannot read (no NIfTI file).');
@@ -28,9 +29,8 @@ export async function readLabels(buffer) {
 }
 
 /** @param {ArrayBuffer} buffer */
-async function unzipped(buffer) {
+async function plain(buffer) {
   const head = new Uint8Array(buffer, 0, Math.min(2, buffer.byteLength));
   if (head[0] !== 0x1f || head[1] !== 0x8b) return buffer;
-  const stream = new Blob([buffer]).stream().pipeThrough(new DecompressionStream('gzip'));
-  return new Response(stream).arrayBuffer();
+  return unzipped(buffer).arrayBuffer();
 }

@@ -1,5 +1,6 @@
 // Propagate, with progress and cancel; undo.
 import { actionButton, element } from './element.js';
+import { howFar } from './sentences.js';
 
 /** what the button says, by what it would take back */
 const UNDO = {
@@ -8,6 +9,7 @@ const UNDO = {
   loading: 'Undo loading',
   'drawing by points': 'Undo points',
   confirmation: 'Undo “right”',
+  'restored work': 'Undo restoring',
 };
 
 const BY_ITSELF = 'When you have corrected a structure that was propagated, it is propagated again as soon as you pause. '
@@ -64,7 +66,7 @@ export function propagatePart(controller) {
       running.hidden = !busy;
       if (total) Object.assign(bar, { max: total, value: done });
       else bar.removeAttribute('value');
-      words.textContent = total ? `${done} of ${total} slices` : 'waiting…';
+      words.textContent = howFar(controller.progress);
     },
   };
 }

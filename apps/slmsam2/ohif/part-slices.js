@@ -1,6 +1,7 @@
 // The confidence of each slice as a strip; the next slice to check.
 import { confidenceColour } from './confidence.js';
 import { actionButton, element } from './element.js';
+import { standing, standingInShort } from './sentences.js';
 
 const HEIGHT = 48;
 const PAINTED = '#5acce6';
@@ -12,12 +13,12 @@ const TITLE = 'How sure the server is of each slice; blue: painted, changed, con
 /** @type {import('./panel.js').MakePart} */
 export function slicesPart(controller) {
   const canvas = element('canvas.slmsam2-strip', {
-    title: TITLE, 'data-role': 'strip', tabIndex: 0, 'aria-label': 'Slices',
+    title: TITLE, 'data-role': 'strip', tabIndex: 0, role: 'slider', 'aria-label': 'Slices', 'aria-valuemin': 0,
     onmousemove: event => { event.currentTarget.title = titleAt(controller, event); },
     onclick: event => { if (controller.session) controller.showSlice(sliceAt(controller.session, event)); },
     onkeydown: event => step(controller, event),
   });
-  const text = element('span');
+  const text = element('span.slmsam2-standing');
   const next = actionButton('next', 'Go to the slice that you have not looked at where a correction should help most (N)',
     'Next slice to check', () => controller.nextToCheck());
   const right = actionButton('confirm', '', 'Slice is right',
@@ -63,15 +64,23 @@ function step(controller, event) {
 /** What the tooltip says with the mouse over a slice. */
 function titleAt(controller, event) {
   if (!controller.session) return TITLE;
-  const slice = sliceAt(controller.session, event);
-  return `Slice ${describe(controller, slice)}\n${TITLE}`;
+  return `${inWords(controller, sliceAt(controller.session, event))}\n${TITLE}`;
 }
 
-/** A slice in words: "63 · 87 % sure". */
-function describe(controller, slice) {
-  const sure = controller.confidences.find(each => each.slice === slice);
-  if (controller.session.givenSlices().includes(slice)) return `${slice} · yours`;
-  return sure ? `${slice} · ${Math.round(100 * sure.confidence)} % sure` : String(slice);
+/** A slice and all that is known of it: "Slice 63: liver 54 % sure, spleen yours". */
+function inWords(controller, slice) {
+  return [`Slice ${slice}`, standing(controller.standingAt(slice))].filter(Boolean).join(': ');
+}
+
+/** Screen readers tell the slice that is shown, and how sure the server is of each structure on it. */
+function tell(controller, canvas, current) {
+  const told = {
+    max: controller.session.labelmap.dims[controller.session.axis] - 1, now: current, text: inWords(controller, current),
+  };
+  for (const [name, value] of Object.entries(told)) {
+    const attribute = `aria-value${name}`;
+    if (canvas.getAttribute(attribute) !== String(value)) canvas.setAttribute(attribute, value); // or it is said again
+  }
 }
 
 /** @param {HTMLCanvasElement} canvas */
@@ -97,5 +106,7 @@ function draw(controller, canvas, text) {
   if (current === null) return;
   context.strokeStyle = CURRENT;
   context.strokeRect(current * width, 0.5, Math.max(2, width), HEIGHT - 1);
-  text.textContent = describe(controller, current);
+  const words = standingInShort(controller.standingAt(current), controller.structures.length > 1);
+  text.textContent = words ? `${current} · ${words}` : String(current);
+  tell(controller, canvas, current);
 }

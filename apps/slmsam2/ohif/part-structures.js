@@ -55,7 +55,7 @@ function row(controller, { value, name, color }) {
   });
   const rename = () => edit(controller, label, { value, name });
   const label = element('button.slmsam2-name', {
-    type: 'button', title: `${name}\nClick to paint it, double-click to rename it`,
+    type: 'button', title: `${name}\nClick to paint it (Q previous, W next), double-click to rename it`,
     onclick: () => controller.activateStructure(value), ondblclick: rename,
   }, name);
   const pencil = element('button.slmsam2-rename', {

@@ -1,4 +1,5 @@
 // Brush, eraser and threshold at hand, with their size.
+import { LARGEST, SMALLEST } from './controller.js';
 import { element } from './element.js';
 
 const TOOLS = {
@@ -18,14 +19,10 @@ export function toolsPart(controller) {
     title: 'Click on the structure, with Shift beside it: the server draws this slice (C)',
   }, 'Points');
   const size = element('input', {
-    type: 'range', min: 1, max: 60, step: 1, value: brush.radius, title: 'Radius of brush and eraser, mm',
+    type: 'range', min: SMALLEST, max: LARGEST, step: 1, title: 'Radius of brush and eraser, mm ([ smaller, ] larger)',
+    oninput: event => controller.setBrush(Number(event.target.value)),
   });
-  const shown = element('output', {}, `${brush.radius} mm`);
-  size.oninput = () => {
-    brush.radius = Number(size.value);
-    viewer.setBrushRadius(brush.radius);
-    shown.textContent = `${brush.radius} mm`;
-  };
+  const shown = element('output');
   const [low, high] = brush.range.map(value => element('input.slmsam2-number', {
     type: 'number', value, title: 'Intensities that the threshold brush takes',
     onchange: () => {
@@ -56,6 +53,8 @@ export function toolsPart(controller) {
       points.textContent = controller.clicking.waiting ? 'Drawing…' : 'Points';
       press(points, controller.clicking.active);
       size.disabled = !controller.session;
+      size.value = brush.radius;
+      shown.textContent = `${brush.radius} mm`;
       threshold.hidden = active !== 'ThresholdCircularBrush';
     },
   };

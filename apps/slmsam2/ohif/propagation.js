@@ -12,7 +12,7 @@ export class Propagation {
   /**
    * @param {import('./server.js').Server} server
    * @param {string} model
-   * @param {(progress: {done: number, total: number}) => void} report called while it runs
+   * @param {(progress: {done: number, total: number, before: number}) => void} report called while it runs
    */
   constructor(server, model, report) {
     this.server = server;

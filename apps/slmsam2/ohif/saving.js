@@ -1,7 +1,7 @@
 // Submit, load what was saved, next sample: what may cost painting that was not submitted asks first.
 import { drop, keptOf } from './kept.js';
 import { readLabels } from './nifti.js';
-import { UNSAVED } from './sentences.js';
+import { loaded, UNSAVED } from './sentences.js';
 import { checkStructures, nextValue } from './structures.js';
 import { valuesIn } from './touched.js';
 
@@ -75,8 +75,7 @@ export class Saving {
       check(); // it may have been painted meanwhile
       controller.clicking.forget();
       session.replace(this.#withOwnValues(session, data, saved.structures));
-      const names = saved.structures.map(each => each.name).join(', ');
-      controller.say(`Loaded: ${names}. These slices count as yours: Propagate fills only the others.`);
+      controller.say(loaded(saved));
     });
   }
 
@@ -95,6 +94,7 @@ export class Saving {
       const sample = await server.nextSample(strategy);
       if (!sample) throw new Error('Every image has a label: there is no next one.');
       following.leaveAll();
+      await this.controller.guarding.now();
       const query = new URLSearchParams({ StudyInstanceUIDs: sample.StudyInstanceUID, SeriesInstanceUIDs: sample.id });
       window.location.search = query.toString();
     });
@@ -111,7 +111,7 @@ export class Saving {
   }
 
   async #send(session, structures) {
-    const { following, server } = this.controller;
+    const { following, guarding, server } = this.controller;
     session.unsaved = false; // what is painted while it is on its way sets it again
     session.submitting = true;
     try {
@@ -124,6 +124,7 @@ export class Saving {
     }
     const left = keptOf(session.series, following.kept).find(work => work.labels === session.known);
     if (!session.unsaved) drop(session.series, following.kept, left);
+    guarding.now(); // what is submitted does not come back
   }
 
   /** Saved structures under the values that a session's label map has for their names; unknown names are added. */

@@ -1,4 +1,5 @@
 // MONAI Label's server, as this panel uses it. Every failure is an Error whose message is a sentence for the user.
+import { zipped } from './gzip.js';
 
 /** @type {Record<string, unknown>} what a result is written as, here, and over a network: a label packs well */
 const PLAIN = { result_extension: '.nii', result_compress: false, result_dtype: 'uint8' };
@@ -56,7 +57,7 @@ export class Server {
   /**
    * How far a request is.
    * @param {string} id the request_id that was sent with it
-   * @returns {Promise<{done: number, total: number}|null>} null: not under way
+   * @returns {Promise<{done: number, total: number, before: number}|null>} slices; requests before it; null: not under way
    */
   async progress(id) {
     return this.#json('GET', `/slmsam2/progress/${id}`).catch(unlessMissing);
@@ -91,14 +92,17 @@ export class Server {
   /**
    * The newest final label of a series.
    * @param {string} series UID
-   * @returns {Promise<{file: ArrayBuffer, structures: {name: string, id: number}[]}|null>} null: there is none
+   * @returns {Promise<{file: ArrayBuffer, structures: {name: string, id: number}[], made?: string, creator?: string,
+   *   isOwn: boolean}|null>} null: there is none; `made`, a date, or a date and time: when; `creator`: by whom, as far as that
+   *   is known; `isOwn`: by this browser
    */
   async savedLabel(series) {
     const query = `label=${encodeURIComponent(series)}&tag=final`;
     const response = await this.#ask('GET', `/datastore/label?${query}`).catch(unlessMissing);
     if (!response) return null;
     const info = await this.#json('GET', `/datastore/label/info?${query}`);
-    return { file: await whole(response.arrayBuffer()), structures: info.label_info ?? [] };
+    const { label_info: structures = [], made, creator, client_id: client } = info;
+    return { file: await whole(response.arrayBuffer()), structures, made, creator, isOwn: client === this.client };
   }
 
   /**
@@ -129,10 +133,8 @@ export class Server {
    * @param {Uint8Array} labels
    */
   async #addLabels(form, labels) {
-    const plain = new Blob([labels]);
-    if (!this.far) return form.append('label', plain, 'label.bin');
-    const packed = new Response(plain.stream().pipeThrough(new CompressionStream('gzip')));
-    return form.append('label', await packed.blob(), 'label.bin.gz');
+    if (this.far) form.append('label', await zipped(labels).blob(), 'label.bin.gz');
+    else form.append('label', new Blob([labels]), 'label.bin');
   }
 
   async #json(method, path, body) {

@@ -1,6 +1,7 @@
 // The work on one segmentation of one series: what was painted, what came back, what can be undone.
 import { NO_REPORT, withoutThem } from './confidence.js';
 import { History } from './history.js';
+import { newId } from './ids.js';
 import { applied, merge } from './merge.js';
 import { pointer } from './pointer.js';
 import { giveWay } from './points.js';
@@ -10,10 +11,11 @@ import { changedVoxels, difference, equal, filled, sliceVoxels, Touched, valuesA
 const QUIET = 250; // ms after the last change of a stroke, if the mouse button is up
 
 export const POINTS = 'drawing by points'; // the name of such a step
+const RESTORED = 'restored work'; // likewise
 
 const NOTHING = { voxels: new Uint32Array(), before: new Uint8Array(), after: new Uint8Array() };
 
-/** @typedef {import('./history.js').Facts & {labels: Uint8Array}} Work what is to be known to go on */
+/** @typedef {import('./history.js').Facts & {id: string, labels: Uint8Array}} Work what is to be known to go on */
 
 export class Session {
   /**
@@ -25,6 +27,8 @@ export class Session {
   constructor(series, labelmap, changed) {
     this.series = series;
     this.labelmap = labelmap;
+    /** of the work, wherever it is gone on with */
+    this.id = newId();
     /** the label map as last seen: what differs from it, the user has done */
     this.known = labelmap.read();
     /** where the structures were at the beginning: somebody's finished work */
@@ -130,8 +134,7 @@ export class Session {
   replace(labels) {
     this.notice();
     const before = this.facts;
-    const voxels = Uint32Array.from(changedVoxels(this.known, labels));
-    const change = { voxels, before: valuesAt(this.known, voxels), after: valuesAt(labels, voxels) };
+    const change = this.#changeTo(labels);
     this.loaded = filled(labels, this.labelmap.dims);
     this.touched = new Touched();
     this.axis = 2;
@@ -191,14 +194,20 @@ export class Session {
 
   /** @returns {Work} */
   get work() {
-    return { ...this.facts, labels: this.known };
+    return { ...this.facts, id: this.id, labels: this.known };
   }
 
-  /** Go on with work that was left without submitting it. */
-  resume({ labels, ...facts }) {
+  /**
+   * Go on with work that was left without submitting it; that is a step, too, which can be taken back.
+   * @param {Work} work
+   */
+  resume({ id, labels, loaded, touched, report, axis, seen }) {
+    const before = this.facts;
+    const change = this.#changeTo(labels);
     this.#show(labels);
     this.unsaved = true;
-    Object.assign(this, facts);
+    Object.assign(this, { id, loaded, touched, report, axis, seen });
+    this.#did(RESTORED, null, change, before);
   }
 
   /**
@@ -266,6 +275,12 @@ export class Session {
   /** The present axis is the one that these structures, which were just painted, are propagated along. */
   #goAlong(values) {
     this.axis = mainAxis(values, this.given, this.plane, (...place) => this.isOn(...place));
+  }
+
+  /** @returns {import('./merge.js').Change} */
+  #changeTo(labels) {
+    const voxels = Uint32Array.from(changedVoxels(this.known, labels));
+    return { voxels, before: valuesAt(this.known, voxels), after: valuesAt(labels, voxels) };
   }
 
   /** Note a step that was made. */

@@ -1,7 +1,8 @@
 // Keys. They work wherever no text is typed; OHIF's own keep working.
 
 const FIELDS = 'input:not([type=range]), select, textarea, [contenteditable]';
-const HELD = ['u', 'shift+u', 'z', 'shift+z']; // go on while they are held; slices are not looked at so quickly
+const HELD = ['u', 'shift+u', 'z', 'shift+z', '[', ']']; // go on while they are held; slices are not looked at so quickly
+const SIGNS = ['[', ']']; // which many keyboards have behind AltGr or Option, on Windows the same as Ctrl and Alt together
 
 /**
  * @param {import('./controller.js').Controller} controller
@@ -18,13 +19,18 @@ export function listenForShortcuts(controller) {
     'shift+u': () => controller.redo(),
     n: () => controller.nextToCheck(),
     y: () => controller.confirmSlice(),
+    q: () => controller.stepStructure(-1),
+    w: () => controller.stepStructure(1),
+    '[': () => controller.stepBrush(-1),
+    ']': () => controller.stepBrush(1),
   };
   /** with Ctrl, or the Mac's command key */
   const commands = { z: () => controller.undo(), 'shift+z': () => controller.redo(), y: () => controller.redo() };
   const listener = event => {
     const key = `${event.shiftKey ? 'shift+' : ''}${letterOf(event)}`; // Caps Lock changes nothing
-    const action = (event.ctrlKey || event.metaKey ? commands : actions)[key];
-    if (!action || event.target.closest?.(FIELDS) || event.altKey) return;
+    const isCommand = (event.ctrlKey && !event.altKey) || event.metaKey;
+    const action = (isCommand ? commands : actions)[key];
+    if (!action || event.target.closest?.(FIELDS) || (event.altKey && !SIGNS.includes(key))) return;
     event.preventDefault();
     event.stopPropagation();
     if (!event.repeat || HELD.includes(key)) action();

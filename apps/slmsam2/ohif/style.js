@@ -64,6 +64,7 @@ const STYLE = `
 .slmsam2-hint { color: #9fc6ee; }
 .slmsam2-failed { background: #4a0410; border-radius: 4px; color: #ffd3d3; }
 .slmsam2-unsupported { font-size: 13px; line-height: 18px; margin: 4px; padding: 6px 8px; }
+.slmsam2-standing { flex: 0 1 auto; margin-left: 8px; min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 .slmsam2-strip { background: #090c29; cursor: pointer; display: block; height: 48px; margin-bottom: 6px; width: 100%; }
 
 [data-cy="slmsam2-btn"] svg { background: currentColor; mask: ${slicesIcon} center / contain no-repeat; }

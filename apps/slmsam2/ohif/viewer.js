@@ -5,6 +5,7 @@ const LABELMAP = 'Labelmap';
 const ACTIVATED = 'CORNERSTONE_TOOLS_TOOL_ACTIVATED';
 const LEFT = 1; // cornerstone's number of the mouse button
 const NAME = 'SLM-SAM 2'; // of a segmentation that is made here
+const WHITE = [255, 255, 255, 255];
 const NO_IMAGES = ['SEG', 'SR', 'RTSTRUCT', 'PR', 'KO'];
 
 export class Viewer {
@@ -17,6 +18,8 @@ export class Viewer {
     this.commands = commandsManager;
     this.cornerstone = cornerstone;
     this.tools = cornerstoneTools;
+    /** @type {Map<string, number[]>} a structure's colour as it was shown last: OHIF keeps it with the viewports */
+    this.colours = new Map();
   }
 
   /**
@@ -140,8 +143,17 @@ export class Viewer {
       name: segments[value].label,
       active: Boolean(segments[value].active),
       locked: Boolean(segments[value].locked),
-      color: viewportId ? [...segmentationService.getSegmentColor(viewportId, segmentationId, value)] : [255, 255, 255, 255],
+      color: this.#colour(segmentationId, value, viewportId),
     }));
+  }
+
+  /** @returns {number[]} red, green, blue, opacity; where no viewport shows the segmentation, as one showed it last */
+  #colour(segmentationId, value, viewportId) {
+    const name = `${segmentationId} ${value}`;
+    if (viewportId) {
+      this.colours.set(name, [...this.services.segmentationService.getSegmentColor(viewportId, segmentationId, value)]);
+    }
+    return this.colours.get(name) ?? WHITE;
   }
 
   addStructure(segmentationId, value, name) {

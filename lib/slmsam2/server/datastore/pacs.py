@@ -28,6 +28,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from slmsam2.errors import ArchiveError, PromptError, TransferError
+from slmsam2.server.datastore.creators import creator_of
 from slmsam2.server.datastore.dicom_seg import find_dcmqi
 from slmsam2.server.datastore.fetched import FetchedSeries
 from slmsam2.server.datastore.folder import FolderDatastore
@@ -175,26 +176,31 @@ class PacsDatastore(DICOMWebDatastore, FolderDatastore):
             write_label(path, label, image, dtype=None, compress=True)
             with self._fetched.alone(image_id):
                 if label_tag == FINAL:
-                    info |= self._store(image_id, path, info["label_info"])
+                    info |= self._store(image_id, path, info["label_info"], creator_of(label_info))
                 return FolderDatastore.save_label(self, image_id, str(path), label_tag, info)
 
-    def _store(self, image_id: str, label: Path, segments: list[dict[str, Any]]) -> dict[str, str]:
-        """Put a label into the PACS as DICOM SEG; what MONAI Label notes of it."""
+    def _store(
+        self, image_id: str, label: Path, segments: list[dict[str, Any]], creator: str
+    ) -> dict[str, str]:
+        """Put a label into the PACS as DICOM SEG; what is noted of it."""
         find_dcmqi()
         made = nifti_to_dicom_seg(str(self._fetched.folder(image_id)), str(label), segments)
         try:
             seg = dcmread(made)
         finally:
             Path(made).unlink(missing_ok=True)
+        if creator:
+            seg.ContentCreatorName = creator
         failed = self._client.store_instances([seg]).get("FailedSOPSequence")
         if failed:
             raise TransferError(
                 "The image archive (PACS) did not take the label: nothing was saved. The reason it gives is "
                 f"{failed[0].get('FailureReason', 0):04X} (hexadecimal, of DICOM STOW-RS); its log may say more."
             )
-        self._segmentations.stored(seg)
+        stored = self._segmentations.stored(seg)
         self._images.forget()
-        return {field: str(seg.get(field) or "UNK") for field in NOTED}
+        noted = {field: str(seg.get(field) or "UNK") for field in NOTED}
+        return noted | (stored.origin if stored else {})
 
     def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
         added = super().add_image(image_id, image_filename, image_info)
@@ -271,7 +277,8 @@ class PacsDatastore(DICOMWebDatastore, FolderDatastore):
             path = Path(folder) / f"{newest.image}.nii.gz"
             write_label(path, label_on_grid(read_label(label), image), image, dtype=None, compress=True)
             label.unlink()
-            info = {"SeriesInstanceUID": newest.series, "Modality": "SEG", "label_info": newest.segments}
+            noted = {"SeriesInstanceUID": newest.series, "Modality": "SEG", **newest.origin}
+            info = {**noted, "label_info": newest.segments}
             FolderDatastore.save_label(self, newest.image, str(path), FINAL, info)
 
     def _download(self, segmentation: Segmentation, folder: Path) -> Path:

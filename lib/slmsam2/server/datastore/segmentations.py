@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from dicomweb_client import DICOMwebClient
 from pydicom.dataset import Dataset
 
+from slmsam2.server.datastore.creators import creator_in
 from slmsam2.server.datastore.listed import Listed
 from slmsam2.server.datastore.pacs_client import is_of_one
 
@@ -27,6 +29,7 @@ class Segmentation:
         image: UID of the image series it was drawn on.
         made: date and time of its content, as DICOM writes them: later ones sort behind.
         segments: ``[{"name", "id"}]``, the way clients send ``label_info``.
+        creator: who made it, "" if it does not say.
     """
 
     study: str
@@ -34,6 +37,14 @@ class Segmentation:
     image: str
     made: str
     segments: list[dict[str, Any]] = field(default_factory=list, compare=False)
+    creator: str = field(default="", compare=False)
+
+    @property
+    def origin(self) -> dict[str, str]:
+        """Who made it and when, as far as it says: ``creator``, and ``made``, a date or a date and time as ISO 8601
+        writes them, by the clock of whoever made it."""
+        known = {"creator": self.creator, "made": _iso(self.made)}
+        return {key: value for key, value in known.items() if value}
 
 
 class Segmentations:
@@ -64,12 +75,13 @@ class Segmentations:
         }
         return {**newest, **unlisted}
 
-    def stored(self, seg: Dataset) -> None:
-        """Count a SEG object that the PACS has just taken."""
+    def stored(self, seg: Dataset) -> Segmentation | None:
+        """Count a SEG object that the PACS has just taken; None: it says too little."""
         found = _segmentation(str(seg.StudyInstanceUID), str(seg.SeriesInstanceUID), seg)
         if found is not None:
             self._stored[found.image] = found, time.monotonic() + TRUSTED_FOR
         self.forget()
+        return found
 
     def deleted(self, segmentation: Segmentation) -> None:
         """Count a SEG object no more that the PACS has just deleted."""
@@ -129,7 +141,19 @@ def _segmentation(study: str, series: str, data: Dataset) -> Segmentation | None
     made = f"{data.get('ContentDate') or data.get('SeriesDate') or ''}"
     made += f"{data.get('ContentTime') or data.get('SeriesTime') or ''}"
     segments = [_segment(each) for each in data.get("SegmentSequence", [])]
-    return Segmentation(study, series, str(referenced[0].SeriesInstanceUID), made, segments)
+    image = str(referenced[0].SeriesInstanceUID)
+    return Segmentation(study, series, image, made, segments, creator_in(data))
+
+
+def _iso(made: str) -> str:
+    """A date and time of DICOM, or the date alone, as ISO 8601 writes them; "" for what is neither."""
+    for length, form in ((14, "%Y%m%d%H%M%S"), (8, "%Y%m%d")):
+        try:
+            moment = datetime.strptime(made[:length], form)
+        except ValueError:
+            continue
+        return moment.isoformat() if length > 8 else moment.date().isoformat()
+    return ""
 
 
 def _segment(segment: Dataset) -> dict[str, Any]:

@@ -61,7 +61,9 @@ def install_routes(app: FastAPI, most_voxels: int) -> None:
 
 
 def _info(arguments: dict[str, Any]) -> dict[str, Any]:
-    return info.app_info()
+    """MONAI Label's, and under ``annotator`` who asks; None where nobody signs in."""
+    signed_in = arguments["user"].username if settings.MONAI_LABEL_AUTH_ENABLE else None
+    return {**info.app_info(), "annotator": signed_in}
 
 
 def _infer(most_voxels: int, arguments: dict[str, Any]) -> Response | dict[str, Any] | None:

@@ -9,7 +9,8 @@ from slmsam2.server.running.runs import Run, runs
 
 
 def progress_routes() -> APIRouter:
-    """``GET`` tells ``done`` and ``total`` slices, ``DELETE`` ends the run at its next slice."""
+    """``GET`` tells ``done`` and ``total`` slices, and how many are ``before`` it in the line; ``DELETE`` ends the run
+    at its next slice."""
     router = new_router("/slmsam2/progress")
 
     @router.get("/{request_id}", summary="How far an inference is", tags=["Infer"])
@@ -33,4 +34,4 @@ def _find(request_id: str) -> Run:
 
 
 def _facts(run: Run) -> dict[str, int | bool]:
-    return {"done": run.done, "total": run.total, "cancelled": run.cancelled}
+    return {"done": run.done, "total": run.total, "before": run.before, "cancelled": run.cancelled}

@@ -78,7 +78,8 @@ class Turns:
             number = next(self._numbers)
             self._waiting[number] = (self._clock() + HEAD_START * (own + (not short)), client)
             try:
-                while self._busy or self._first() != number:
+                while before := self._before(number):
+                    run.before = before
                     self._changed.wait(min(LOOK_EVERY, max(0.0, run.seconds_left())))
                     run.check()
                 self._busy = True
@@ -86,8 +87,10 @@ class Turns:
                 del self._waiting[number]
                 self._changed.notify_all()
 
-    def _first(self) -> int:
-        return min(self._waiting, key=lambda number: (self._waiting[number][0], number))
+    def _before(self, number: int) -> int:
+        """How many are before it, the one under way included; 0: it is its turn."""
+        own = self._waiting[number][0], number
+        return self._busy + sum((moment, other) < own for other, (moment, _) in self._waiting.items())
 
 
 class Line:

@@ -22,6 +22,7 @@ class Run:
 
     Attributes:
         done, total: slices; ``total`` is 0 until the work has begun.
+        before: how many are before it, the one under way included; 0 as soon as it has its turn.
         cancelled: its user does not want the result any more.
         most_seconds: that it may take from now on, waiting included.
         clock: seconds that only grow.
@@ -29,6 +30,7 @@ class Run:
 
     done: int = 0
     total: int = 0
+    before: int = 0
     cancelled: bool = False
     most_seconds: float = math.inf
     clock: Callable[[], float] = field(default=time.monotonic, repr=False)
@@ -60,6 +62,7 @@ class Run:
     def has_its_turn(self) -> None:
         """Take note that the waiting is over."""
         self._waited = self.clock() - self._began
+        self.before = 0
 
     def seconds_left(self) -> float:
         """How long it may still take; infinite without a bound."""
