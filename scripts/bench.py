@@ -23,6 +23,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
+from slmsam2.arguments import at_least
 from slmsam2.benchmark import measure, variants_of
 from slmsam2.benchmark.growth import grow
 from slmsam2.benchmark.tables import markdown, write_cost_figure, write_growth_figure
@@ -56,18 +57,22 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--models", nargs="+", default=["slm_sam2_hiera_t", "slm_sam2_nano"])
     parser.add_argument(
-        "--sizes", type=int, nargs="+", default=[1024], help="image sizes of the Hiera models"
+        "--sizes", type=at_least(1), nargs="+", default=[1024], help="image sizes of the Hiera models"
     )
     parser.add_argument("--speeds", nargs="+", choices=SPEEDS, default=list(SPEEDS))
-    parser.add_argument("--slices", type=int, default=16, help="slices propagated to (%(default)s)")
+    parser.add_argument("--slices", type=at_least(1), default=16, help="slices propagated to (%(default)s)")
     parser.add_argument(
         "--structures", nargs="+", default=STRUCTURES, help="of the CT; the first is run alone, too"
     )
     parser.add_argument(
-        "--growth", type=int, nargs="+", metavar="SLICES", help="volumes of so many slices, by the last model"
+        "--growth",
+        type=at_least(1),
+        nargs="+",
+        metavar="SLICES",
+        help="volumes of so many slices, by the last model",
     )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads (%(default)s)")
+    parser.add_argument("--threads", type=at_least(1), default=1, help="CPU threads (%(default)s)")
     parser.add_argument("--output", type=Path, required=True, help="folder for tables and figures")
     args = parser.parse_args(argv)
     if args.growth and args.device != "cpu":

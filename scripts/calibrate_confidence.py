@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
+from slmsam2.arguments import at_least
 from slmsam2.engine import load_model
 from slmsam2.engine.confidence import FACTS, Calibration
 from slmsam2.errors import SlmSam2Error
@@ -47,10 +48,12 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--model", default="slm_sam2_nano", help="name of a model (%(default)s)")
     parser.add_argument("--model-dir", type=Path, help="folder with configs, checkpoints and confidence")
-    parser.add_argument("--volumes", type=int, default=60, help="synthetic volumes to fit on (%(default)s)")
+    parser.add_argument(
+        "--volumes", type=at_least(2), default=60, help="synthetic volumes to fit on (%(default)s)"
+    )
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads (%(default)s)")
+    parser.add_argument("--threads", type=at_least(1), default=1, help="CPU threads (%(default)s)")
     parser.add_argument("--output", type=Path, help="file to write (model/confidence/<model>.yaml)")
     return parser.parse_args(argv)
 

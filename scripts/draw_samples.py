@@ -17,7 +17,10 @@ from matplotlib.figure import Figure
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
-from slmsam2.figures import save_figure
+from slmsam2.arguments import at_least, one_of
+from slmsam2.errors import ConfigurationError, SlmSam2Error
+from slmsam2.figures import FORMATS, save_figure
+from slmsam2.files import check_writable
 from slmsam2.modeling import load_config
 from slmsam2.normalisation import grey_of
 from slmsam2.synthesis import Clip, LabelMaps, mapped_clips, synthetic_clips
@@ -27,10 +30,24 @@ COLOURS = ("gold", "deepskyblue", "tomato", "limegreen", "orchid")
 
 
 def main() -> int:
+    args = parse_arguments()
+    try:
+        check_writable(args.output)
+        save_figure(sheet(drawn(args)), args.output, dpi=100)
+    except (SlmSam2Error, OSError) as error:
+        print(f"draw_samples: {error}", file=sys.stderr)
+        return 2
+    print(args.output)
+    return 0
+
+
+def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--output", type=Path, required=True, help="picture to write (.png, .pdf, .svg)")
+    parser.add_argument(
+        "--output", type=one_of(FORMATS), required=True, help="picture to write (.png, .pdf, .svg)"
+    )
     parser.add_argument(
         "--config", default="pretrain_nano", help="its last stage's anatomy is drawn (%(default)s)"
     )
@@ -38,21 +55,25 @@ def main() -> int:
         "--label-maps", type=Path, help="draw what is cut from these, see scripts/label_maps.py"
     )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--volumes", type=int, default=10)
-    parser.add_argument("--slices", type=int, default=8)
-    parser.add_argument("--size", type=int, default=256, help="pixels of a slice's side (%(default)s)")
-    args = parser.parse_args()
+    parser.add_argument("--volumes", type=at_least(1), default=10)
+    parser.add_argument("--slices", type=at_least(1), default=8)
+    parser.add_argument(
+        "--size", type=at_least(32), default=256, help="pixels of a slice's side (%(default)s)"
+    )
+    return parser.parse_args()
+
+
+def drawn(args: argparse.Namespace) -> Clip:
+    """The volumes of the sheet."""
     settings = load_config(args.config)
+    if not settings.get("stages"):
+        raise ConfigurationError(f"{args.config} has no stages: name the configuration of a pre-training.")
     stage = Stage.read(settings.stages[-1])
     size = args.volumes, args.slices, args.size, torch.Generator().manual_seed(args.seed)
     given = {"structures": min(settings.structures, len(COLOURS)), "settings": stage.anatomy}
     if args.label_maps:
-        clip = mapped_clips(*size, LabelMaps(args.label_maps, torch.device("cpu")), **given)
-    else:
-        clip = synthetic_clips(*size, **given)
-    save_figure(sheet(clip), args.output, dpi=100)
-    print(args.output)
-    return 0
+        return mapped_clips(*size, LabelMaps(args.label_maps, torch.device("cpu")), **given)
+    return synthetic_clips(*size, **given)
 
 
 def sheet(clip: Clip) -> Figure:

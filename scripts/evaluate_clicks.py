@@ -20,9 +20,10 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
+from slmsam2.arguments import at_least
 from slmsam2.errors import SlmSam2Error
 from slmsam2.evaluation import Benchmark, benchmark_of, tasks_of
-from slmsam2.evaluation.arguments import add_benchmark_arguments, at_least
+from slmsam2.evaluation.arguments import add_benchmark_arguments
 from slmsam2.evaluation.clicking import BEGINNINGS, Clicked, click_on
 from slmsam2.evaluation.tasks import of_any_task
 from slmsam2.files import check_writable

@@ -12,8 +12,10 @@ smaller than --least-spacing in two directions are thinned out.
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,7 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
 from slmsam2.errors import SlmSam2Error, VolumeError
+from slmsam2.files import write_whole
 from slmsam2.synthesis.label_maps import LEAST_PIXELS, can_be_placed
 from slmsam2.volume import Volume, label_on_grid, read_label, read_volume
 
@@ -50,7 +53,8 @@ def main() -> int:
     images = args.images or [None] * len(args.labels)
     if len(images) != len(args.labels):
         parser.error(f"there are {len(args.labels)} label volumes, but {len(images)} images")
-    args.output.mkdir(parents=True, exist_ok=True)
+    if not 0 < args.magnify < math.inf:
+        parser.error("--magnify must be above 0")
     try:
         written: Counter[str] = Counter()
         for path, image in tqdm(list(zip(args.labels, images, strict=True)), unit="map"):
@@ -58,7 +62,7 @@ def main() -> int:
             name = path.name.split(".")[0]
             written[name] += 1
             number = f"_{written[name]}" if written[name] > 1 else ""
-            np.savez_compressed(args.output / f"{name}{number}.npz", **facts)
+            write_whole(args.output / f"{name}{number}.npz", partial(np.savez_compressed, **facts))
     except (SlmSam2Error, OSError) as error:
         print(f"label_maps: {error}", file=sys.stderr)
         return 2

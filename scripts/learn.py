@@ -19,6 +19,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
+from slmsam2.arguments import at_least
 from slmsam2.errors import SlmSam2Error
 from slmsam2.server.datastore.folder import FolderDatastore
 from slmsam2.server.learning.submissions import submissions
@@ -36,16 +37,17 @@ def main() -> int:
     if not args.studies.is_dir():
         print(f"learn: there is no folder {args.studies}.", file=sys.stderr)
         return 2
-    workers = Workers.join(args.device)
     request = Request(args.model, args.model_dir, args.preset, args.minutes)
     try:
-        labels = submissions(FolderDatastore(str(args.studies), extensions=args.extensions))
-        learn(labels, request, workers)
+        workers = Workers.join(args.device)
+        try:
+            labels = submissions(FolderDatastore(str(args.studies), extensions=args.extensions))
+            learn(labels, request, workers)
+        finally:
+            workers.leave()
     except SlmSam2Error as error:
         print(f"learn: {error}", file=sys.stderr)
         return 2
-    finally:
-        workers.leave()
     return 0
 
 
@@ -59,7 +61,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--preset", choices=PRESETS, help="default: what suits model and device")
     parser.add_argument("--minutes", type=float, default=math.inf, help="of training at most")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--threads", type=int, help="CPU threads")
+    parser.add_argument("--threads", type=at_least(1), help="CPU threads")
     parser.add_argument(
         "--extensions",
         nargs="+",

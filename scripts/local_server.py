@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 from monailabel.client import MONAILabelClient
 from monailabel.client.client import MONAILabelClientException
@@ -25,7 +26,10 @@ class ServerError(Exception):
 
 @contextmanager
 def running_server(studies: Path, model: str, log: Path, **conf: object) -> Iterator[str]:
-    """The server as users start it, on a free port of this machine; its URL. Stopped whatever happens."""
+    """The server as users start it, on a free port of this machine; its URL. Stopped whatever happens.
+
+    To be used in the main thread.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -43,6 +47,7 @@ def running_server(studies: Path, model: str, log: Path, **conf: object) -> Iter
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+    before = signal.signal(signal.SIGTERM, _leave)  # else SIGTERM ends this process alone
     try:
         url = f"http://127.0.0.1:{port}"
         wait_for(url, process, log)
@@ -53,6 +58,11 @@ def running_server(studies: Path, model: str, log: Path, **conf: object) -> Iter
         raise ServerError(f"the connection to the server broke ({error}).\n{end_of(log)}") from error
     finally:
         stop(process)
+        signal.signal(signal.SIGTERM, before)
+
+
+def _leave(number: int, _frame: object) -> NoReturn:
+    sys.exit(128 + number)  # as shells count
 
 
 def wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
+from slmsam2.arguments import at_least
 from slmsam2.errors import RunCancelledError, SlmSam2Error
 from slmsam2.files import check_writable
 from slmsam2.modeling import load_config, save_checkpoint
@@ -57,7 +58,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--minutes", type=float, default=float("inf"), help="stop after so long (resume later)"
     )
-    parser.add_argument("--threads", type=int, help="CPU threads")
+    parser.add_argument("--threads", type=at_least(1), help="CPU threads")
     parser.add_argument("--full-precision", action="store_true", help="no bfloat16")
     parser.add_argument("--no-graphs", action="store_true", help="no CUDA graphs (they take more memory)")
     return parser.parse_args()

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
 from slmsam2 import propagate_volume
+from slmsam2.arguments import one_of
 from slmsam2.errors import SlmSam2Error
 from slmsam2.figures import FORMATS, SheetRow, contact_sheet
 from slmsam2.files import check_writable, write_json
@@ -71,17 +71,6 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--figure", type=one_of(FORMATS), help="contact sheet to write (.png, .pdf, .svg)")
     parser.add_argument("--report", type=Path, help="facts about the run to write (.json)")
     return parser.parse_args(argv)
-
-
-def one_of(endings: Sequence[str]) -> Callable[[str], Path]:
-    """An argument type: a file with one of these endings; a wrong one is seen before the work is done."""
-
-    def checked(text: str) -> Path:
-        if not text.lower().endswith(tuple(endings)):
-            raise argparse.ArgumentTypeError(f"'{text}' must end in {', '.join(endings)}")
-        return Path(text)
-
-    return checked
 
 
 def propagate(args: argparse.Namespace) -> None:

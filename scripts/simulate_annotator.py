@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
+from slmsam2.arguments import at_least
 from slmsam2.engine import Workspace
 from slmsam2.errors import SlmSam2Error
 from slmsam2.evaluation import Benchmark, benchmark_of, tasks_of
@@ -31,7 +32,7 @@ from slmsam2.evaluation.annotation_tables import (
     write_annotation_figure,
 )
 from slmsam2.evaluation.annotator import STRATEGIES, Round, SliceScore, annotate
-from slmsam2.evaluation.arguments import add_benchmark_arguments, at_least
+from slmsam2.evaluation.arguments import add_benchmark_arguments
 from slmsam2.evaluation.tasks import of_any_task
 from slmsam2.files import check_writable
 from slmsam2.modeling import SLMSAM2, build_model, checkpoint_path

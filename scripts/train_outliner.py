@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
+from slmsam2.arguments import at_least
 from slmsam2.devices import usable_device
 from slmsam2.errors import RunCancelledError, SlmSam2Error
 from slmsam2.files import check_writable
@@ -55,7 +56,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--minutes", type=float, default=float("inf"), help="stop after so long (resume later)"
     )
-    parser.add_argument("--threads", type=int, help="CPU threads")
+    parser.add_argument("--threads", type=at_least(1), help="CPU threads")
     return parser.parse_args()
 
 

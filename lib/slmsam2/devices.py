@@ -19,7 +19,9 @@ def usable_device(name: str | torch.device) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise ConfigurationError(f"There is no device '{name}': use cpu, cuda or cuda:1.") from error
+        raise ConfigurationError(_unknown(name)) from error
+    if device.type not in ("cpu", "cuda"):
+        raise ConfigurationError(_unknown(name))
     if device.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if not count:
@@ -29,3 +31,7 @@ def usable_device(name: str | torch.device) -> torch.device:
                 f"There is no device '{name}': the GPUs here are cuda:0 to cuda:{count - 1}."
             )
     return device
+
+
+def _unknown(name: str | torch.device) -> str:
+    return f"There is no device '{name}': use cpu, cuda or cuda:1."

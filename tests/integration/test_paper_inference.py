@@ -212,6 +212,20 @@ def test_a_nifti_and_a_dicom_clip(infer, tmp_path):
     np.testing.assert_array_equal(file.affine, grid)
 
 
+def test_volumes_in_folders_of_folders(infer, data, tmp_path):
+    """A list may name volumes of several sites, as convert.py takes them."""
+    for kind in ("images", "masks"):
+        shutil.copytree(data / kind / "v2", tmp_path / kind / "site" / "pictures")
+    images, labels = (array.transpose(2, 1, 0) for array in make_volume(2))
+    for kind, array in (("images", images), ("masks", labels)):
+        nib.save(nib.Nifti1Image(array, np.eye(4)), tmp_path / kind / "site" / "file.nii.gz")
+    (tmp_path / "list.txt").write_text("site/pictures\nsite/file\n")
+    folders = ["--test_img_folder", tmp_path / "images", "--test_mask_folder", tmp_path / "masks"]
+    assert infer(*folders, "--test_txt_file", tmp_path / "list.txt", prompts=None) == 0
+    assert masks_of(tmp_path / "out" / "site" / "pictures").any()
+    assert np.asarray(nib.load(tmp_path / "out" / "site" / "file.nii.gz").dataobj).any()
+
+
 def test_what_cannot_be_done_gets_a_sentence(infer, data, tmp_path, capsys):
     (data / "lost.txt").write_text("v0\r\nlost\r\n\r\ngone")
     (data / "few.json").write_text('{"v0": 4}')

@@ -228,6 +228,8 @@ def test_errors_say_what_to_do(network, phantom):
         propagate_volume(Volume(np.zeros(volume.shape), AFFINE), label, model=network)
     with pytest.raises(ConfigurationError, match="no axis 3: choose 0, 1 or 2"):
         propagate_volume(volume, label, model=network, axis=3)
+    with pytest.raises(ConfigurationError, match=r"no axis 1\.0: choose 0, 1 or 2"):
+        propagate_volume(volume, label, model=network, axis=1.0)
     for mistaken, words in (
         ({"structures": 3}, r"give a list, such as \[3\]"),
         ({"structures": "3"}, r"\['3'\]"),

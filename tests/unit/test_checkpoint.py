@@ -120,3 +120,46 @@ def test_model_directory_order(monkeypatch, tmp_path):
     assert model_directory("/elsewhere").as_posix() == "/elsewhere"
     monkeypatch.delenv("SLMSAM2_MODEL_DIR")
     assert (model_directory() / "configs" / "slm_sam2_nano.yaml").is_file()
+
+
+def test_weights_of_a_training_that_diverged_are_refused(network, tmp_path):
+    path = tmp_path / "diverged.pt"
+    weights = {**network.state_dict(), "maskmem_tpos_enc": network.maskmem_tpos_enc * float("nan")}
+    torch.save({"model": weights}, path)
+    with pytest.raises(CheckpointError, match="not finite"):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("meta", "sentence"),
+    [
+        ([1], "format None"),
+        ({"format": 1}, "does not say how"),
+        ({"format": 1, "settings": {"image_size": "64"}, "version": "v1"}, "does not say how"),
+        ({"format": 1, "settings": {}, "version": 1}, "does not say how"),
+    ],
+)
+def test_metadata_that_say_nothing_are_refused(network, tmp_path, meta, sentence):
+    path = tmp_path / "odd.pt"
+    torch.save({"model": network.state_dict(), "slmsam2": meta}, path)
+    with pytest.raises(CheckpointError, match=sentence):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize("size", [100, 0, -32, "64"])
+def test_image_sizes_that_no_encoder_takes_are_refused(size):
+    with pytest.raises(ConfigurationError, match="multiple of 32"):
+        build_model("slm_sam2_nano", overrides={"image_size": size})
+
+
+def test_a_configuration_that_is_no_yaml_is_told(tmp_path):
+    path = tmp_path / "broken.yaml"
+    path.write_text("a: [1\n")
+    with pytest.raises(ConfigurationError, match=r"broken\.yaml is no YAML file"):
+        load_config(path)
+
+
+@pytest.mark.parametrize("device", ["mps", "meta", "nonsense"])
+def test_devices_that_it_does_not_work_on_are_told(device):
+    with pytest.raises(ConfigurationError, match=f"There is no device '{device}': use cpu"):
+        build_model("slm_sam2_nano", overrides=TINY, device=device)

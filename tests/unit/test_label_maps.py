@@ -218,3 +218,25 @@ def test_as_many_images_as_label_maps(pictured):
     done = prepare(np.ones((9, 9, 9), np.uint8), pictured / "two", "--images", "a.nii", "b.nii")
     assert done.returncode == 2
     assert "1 label volumes, but 2 images" in done.stderr
+
+
+def test_what_the_script_cannot_do_gets_a_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+    cube = np.zeros((24, 24, 24), np.uint8)
+    cube[4:20, 4:20, 4:20] = 1
+    told = prepare(cube, tmp_path / "file")
+    assert told.returncode == 2
+    assert told.stderr.splitlines()[-1].startswith("label_maps: ")
+    assert "--magnify must be above 0" in prepare(cube, tmp_path / "maps", "--magnify", "0").stderr
+
+
+def test_an_interrupted_map_is_not_left_half_written(script, cube, tmp_path, monkeypatch):
+    def fail(stream, **_facts):
+        stream.write(b"half")
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(np, "savez_compressed", fail)
+    save(tmp_path / "cube.nii.gz", cube)
+    monkeypatch.setattr(sys, "argv", ["", str(tmp_path / "cube.nii.gz"), "--output", str(tmp_path / "maps")])
+    assert script.main() == 2
+    assert not list((tmp_path / "maps").iterdir())

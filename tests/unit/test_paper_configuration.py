@@ -75,3 +75,16 @@ def test_devices(monkeypatch):
         device_of(read_configuration(DEFAULT, ["trainer.accelerator=cuda"]))
     with pytest.raises(ConfigurationError, match="choose cuda, cpu or auto"):
         device_of(read_configuration(DEFAULT, ["trainer.accelerator=tpu"]))
+
+
+def test_a_configuration_that_is_no_yaml_is_told(tmp_path):
+    path = tmp_path / "broken.yaml"
+    path.write_text("a: [1\n")
+    with pytest.raises(ConfigurationError, match="cannot be used: while parsing"):
+        read_configuration(str(path), [])
+
+
+def test_a_section_that_is_none_is_told():
+    config = read_configuration(DEFAULT, ["trainer=1"])
+    with pytest.raises(ConfigurationError, match="cannot be used"):
+        Plan.read(config)

@@ -83,6 +83,38 @@ def test_jpeg_alone_keeps_the_masks_and_the_grid(convert, pairs):
     assert np.abs(image.array - read_volume(pairs / "images" / "whole.nii.gz").array).mean() < 5
 
 
+def test_lossless_pictures_of_an_earlier_conversion_do_not_come_back(convert, pairs):
+    data = pairs / "data"
+    command = ["layout", "--images", pairs / "images", "--labels", pairs / "labels", "--output", data]
+    assert convert(*command, "--lossless") == 0
+    path = pairs / "images" / "whole.nii.gz"
+    image = nib.load(path)
+    nib.save(nib.Nifti1Image(np.asarray(image.dataobj)[::-1] + np.int16(7), image.affine), path)
+    assert convert(*command) == 0
+    assert convert("nifti", "--data", data, "--output", pairs / "back") == 0
+    assert same_file(path, pairs / "back" / "images" / "whole.nii.gz")
+
+
+def test_pictures_of_the_same_names_in_another_format_are_refused(convert, pairs, capsys):
+    folder = pairs / "data" / "images" / "whole"
+    folder.mkdir(parents=True)
+    Image.new("L", (6, 5)).save(folder / "00000.png")
+    assert convert("layout", "--images", pairs / "images", "--output", pairs / "data") == 2
+    assert "'00000.png'" in capsys.readouterr().err
+
+
+def test_64_bit_files_come_back(convert, tmp_path):
+    array = np.arange(60).reshape(5, 4, 3)
+    for kind in ("images", "labels"):
+        (tmp_path / kind).mkdir()
+        nib.save(nib.Nifti1Image(array, np.eye(4), dtype=np.int64), tmp_path / kind / "long.nii.gz")
+    source = ["--images", tmp_path / "images", "--labels", tmp_path / "labels"]
+    assert convert("layout", *source, "--output", tmp_path / "data", "--lossless") == 0
+    assert convert("nifti", "--data", tmp_path / "data", "--output", tmp_path / "back") == 0
+    for kind in ("images", "labels"):
+        assert same_file(*(folder / kind / "long.nii.gz" for folder in (tmp_path, tmp_path / "back")))
+
+
 def test_layout_there_and_back_bit_for_bit(convert, tmp_path):
     """Palette masks come back as the very same files; pictures as the same pixels in PNG."""
     data = write_layout(tmp_path / "data", ["a"])

@@ -10,7 +10,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from dicom_files import real_dicom, write_dicom, write_series
+from dicom_files import AXIAL, real_dicom, write_dicom, write_frames, write_series
 from slmsam2.errors import VolumeError
 from slmsam2.volume import SliceView, read_volume
 from slmsam2.volume.dicom_header import read_header
@@ -49,6 +49,75 @@ def test_missing_slices_are_said_and_repeated_positions_refused(
     write_series(tmp_path / "phases", [0.0, 0.0, 2.0, 2.0])
     with pytest.raises(VolumeError, match="several images at one position"):
         read_volume(tmp_path / "phases")
+
+
+OBLIQUE = (1, 0, 0, 0, 0.8, -0.6)
+
+
+@pytest.mark.parametrize(
+    ("step", "directions", "order"),
+    [
+        ([0, 0, 2.5], AXIAL, [0, 1, 2, 3]),
+        ([0, 0, 2.5], AXIAL, [3, 2, 1, 0]),
+        ([0, 0, 2.5], AXIAL, [2, 0, 3, 1]),
+        ([0, 1.5, 2.0], OBLIQUE, [1, 0, 2, 3]),
+        ([0, 0.7, 2.4], AXIAL, [0, 1, 2, 3]),  # a tilted gantry
+    ],
+)
+def test_frames_lie_where_each_says(
+    tmp_path: Path, step: list[float], directions: tuple[float, ...], order: list[int]
+) -> None:
+    """GDCM keeps the order of the file, and gives frames out of order a geometry that the file does not have."""
+    positions = [(np.array([-10.0, 20.0, 30.0]) + index * np.array(step)).tolist() for index in order]
+    pixels = write_frames(tmp_path / "frames.dcm", positions, directions)
+    volume = read_volume(tmp_path / "frames.dcm")
+    to_voxel = np.linalg.inv(volume.affine)
+    for (frame, row, column), value in np.ndenumerate(pixels):
+        place = (
+            positions[frame] + 0.75 * column * np.array(directions[:3]) + 0.5 * row * np.array(directions[3:])
+        )
+        i, j, k = to_voxel[:3, :3] @ (place * [-1, -1, 1]) + to_voxel[:3, 3]
+        assert np.abs(np.array([i, j, k]) - np.rint([i, j, k])).max() < 1e-5
+        assert volume.array[round(i), round(j), round(k)] == value
+
+
+def test_frames_with_gaps_keep_their_pixels_size(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_frames(tmp_path / "gap.dcm", [[0.0, 0.0, z] for z in (0.0, 2.0, 4.0, 9.0)])
+    with caplog.at_level(logging.WARNING, logger="slmsam2.volume"):
+        assert read_volume(tmp_path / "gap.dcm").spacing == pytest.approx((0.75, 0.5, 3.0))
+    assert "missing, unevenly spaced or tilted" in caplog.text
+
+
+@pytest.mark.parametrize("heights", [(0.0, 2.0, 0.0, 2.0), (3.0, 3.0, 3.0)])
+def test_frames_at_one_position_are_refused(tmp_path: Path, heights: tuple[float, ...]) -> None:
+    write_frames(tmp_path / "phases.dcm", [[0.0, 0.0, z] for z in heights])
+    with pytest.raises(VolumeError, match=r"'phases\.dcm' holds several images at one position"):
+        read_volume(tmp_path / "phases.dcm")
+
+
+def test_slices_in_several_planes_are_refused(tmp_path: Path) -> None:
+    write_series(tmp_path / "scouts", [0.0, 2.0, 4.0])
+    path = sorted((tmp_path / "scouts").iterdir())[1]
+    data = pydicom.dcmread(path)
+    data.ImageOrientationPatient = [0, 1, 0, 0, 0, -1]
+    data.save_as(path)
+    with pytest.raises(VolumeError, match="slices in several planes"):
+        read_volume(tmp_path / "scouts")
+
+
+def test_values_are_scaled_as_each_slice_says(tmp_path: Path) -> None:
+    """The first one's values are whole numbers: the others are not cut down to such."""
+    slopes = [1.0, 0.25, 2.5]
+    slices = write_series(tmp_path / "series", [0.0, 2.0, 4.0]) + 1024
+    for path in (tmp_path / "series").iterdir():
+        data = pydicom.dcmread(path)
+        data.RescaleSlope, data.RescaleIntercept = slopes[int(data.ImagePositionPatient[2] / 2)], 0
+        data.save_as(path)
+    expected = (slices * np.array(slopes)[:, None, None]).transpose(2, 1, 0)
+    np.testing.assert_allclose(read_volume(tmp_path / "series").array, expected)
+    pixels = write_frames(tmp_path / "frames.dcm", [[0.0, 0.0, z] for z in (0.0, 2.0, 4.0)], slopes=slopes)
+    expected = (pixels * np.array(slopes)[:, None, None]).transpose(2, 1, 0)
+    np.testing.assert_allclose(read_volume(tmp_path / "frames.dcm").array, expected)
 
 
 @pytest.mark.parametrize("in_folder", [False, True])

@@ -31,12 +31,13 @@ def test_parse_window() -> None:
     assert parse_window("50/350", None) == Window(50, 350)
     assert parse_window(" -600 / 1500 ", None) == Window(-600, 1500)
     assert parse_window([40, 80], "lung") == Window(40, 80)
+    assert parse_window(np.array([40, 80]), None) == Window(40, 80)
     assert parse_window(None, "bone") == PRESETS["bone"]
     assert set(PRESETS) == {"abdomen", "lung", "bone", "brain", "mediastinum"}
 
 
 @pytest.mark.parametrize(
-    "window", ["40", "a/b", "1/2/3", "40/0", "40/-5", "nan/1", [1], ["a", "b"], [None, 1]]
+    "window", ["40", "a/b", "1/2/3", "40/0", "40/-5", "nan/1", [1], ["a", "b"], [None, 1], 40]
 )
 def test_parse_window_refuses(window: object) -> None:
     with pytest.raises(ConfigurationError, match="40/400"):
@@ -46,6 +47,8 @@ def test_parse_window_refuses(window: object) -> None:
 def test_parse_window_lists_the_presets() -> None:
     with pytest.raises(ConfigurationError, match="abdomen, lung, bone, brain, mediastinum"):
         parse_window(None, "liver")
+    with pytest.raises(ConfigurationError, match="There is no preset"):
+        parse_window(None, ["lung"])
 
 
 def ct(modality: str | None = None) -> Volume:

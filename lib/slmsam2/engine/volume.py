@@ -153,7 +153,7 @@ def axis_and_window(
     Raises:
         ConfigurationError: there is no such axis.
     """
-    if axis not in (None, 0, 1, 2):
+    if axis is not None and (not isinstance(axis, (int, np.integer)) or axis not in (0, 1, 2)):
         raise ConfigurationError(f"There is no axis {axis!r}: choose 0, 1 or 2, or None.")
     if axis is None:
         axis = painted_axis(wanted, default_axis(volume))

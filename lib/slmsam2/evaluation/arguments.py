@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
+
+from slmsam2.arguments import at_least
 
 
 def add_benchmark_arguments(parser: argparse.ArgumentParser, output: str) -> None:
@@ -19,14 +20,3 @@ def add_benchmark_arguments(parser: argparse.ArgumentParser, output: str) -> Non
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=at_least(1), default=1, help="CPU threads (%(default)s)")
     parser.add_argument("--output", type=Path, required=True, help=output)
-
-
-def at_least(lowest: int) -> Callable[[str], int]:
-    """An argument type: a whole number from ``lowest``."""
-
-    def number(text: str) -> int:
-        if not text.isdecimal() or int(text) < lowest:
-            raise argparse.ArgumentTypeError(f"'{text}' must be a whole number, {lowest} or more")
-        return int(text)
-
-    return number

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
@@ -17,7 +18,7 @@ from slmsam2.errors import ConfigurationError
 from slmsam2.modeling.checkpoint import WEIGHT_SETTINGS, Checkpoint, load_weights, read_checkpoint
 from slmsam2.modeling.inference import InferenceSettings
 from slmsam2.modeling.network import SLMSAM2
-from slmsam2.modeling.speed import QUALITY, has_bfloat16, scaled_size, speed_settings
+from slmsam2.modeling.speed import QUALITY, SIZE_STEP, has_bfloat16, scaled_size, speed_settings
 
 SAM2_FILES = {
     "slm_sam2_hiera_t": "sam2.1_hiera_tiny.pt",
@@ -73,12 +74,15 @@ def load_config(config: str | Path | DictConfig, model_dir: str | Path | None = 
     A name in ``base`` that starts with ``sam2.1_`` is a configuration of the ``sam2`` package.
 
     Raises:
-        ConfigurationError: no such configuration.
+        ConfigurationError: no such configuration, or one that cannot be read.
     """
     if isinstance(config, DictConfig):
         return config
     path = _config_path(str(config), model_dir)
-    own = OmegaConf.load(path)
+    try:
+        own = OmegaConf.load(path)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} is no YAML file: {str(error).splitlines()[0]}.") from error
     if not isinstance(own, DictConfig):
         raise ConfigurationError(f"{path} holds a list where settings (key: value) are expected.")
     merged = OmegaConf.create({})
@@ -131,7 +135,7 @@ def build_model(
         The network; its ``info`` says which model and version it is.
 
     Raises:
-        ConfigurationError: unknown configuration or override, or no such device.
+        ConfigurationError: unknown configuration or override, an image size that no encoder takes, or no such device.
         CheckpointError: a file that is missing, damaged, or does not fit.
     """
     device, settings = usable_device(device), copy.deepcopy(load_config(config, model_dir))
@@ -144,6 +148,7 @@ def build_model(
     faster = speed_settings(settings, speed)
     if "scale" in faster:
         settings.model.image_size = scaled_size(settings.model.image_size, faster["scale"])
+    _check_size(settings.model.image_size)
     side = settings.model.image_size // settings.model.get("backbone_stride", 16)
     for attention in ("self_attention", "cross_attention"):  # else it is remade at the first slice
         settings.model.memory_attention.layer[attention].feat_sizes = [side, side]
@@ -161,6 +166,11 @@ def build_model(
     network = network.to(device).eval()
     # trunks work channels last: on a CPU, convolutions that do as well save copies, at equal results
     return network.to(memory_format=torch.channels_last) if network.device.type == "cpu" else network
+
+
+def _check_size(image_size: Any) -> None:
+    if not isinstance(image_size, int) or image_size < SIZE_STEP or image_size % SIZE_STEP:
+        raise ConfigurationError(f"The image size is {image_size!r}: it must be a multiple of {SIZE_STEP}.")
 
 
 def confidence_path(name: str, model_dir: str | Path | None = None) -> Path:

@@ -79,7 +79,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     """Read a ``.pt`` file with a top-level ``"model"`` dictionary; nothing in it is executed.
 
     Raises:
-        CheckpointError: missing, damaged, not of this form, or written by a newer release.
+        CheckpointError: missing, damaged, not of this form, not finite, or written by a newer release.
     """
     path = Path(path)
     if not path.is_file():
@@ -94,26 +94,32 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         )
     weights = {k: v for k, v in content["model"].items() if k not in NEVER_READ}
     unread = {k: v for k, v in content["model"].items() if k in NEVER_READ}
+    if not all(v.isfinite().all() for v in weights.values()):
+        raise CheckpointError(
+            f"{path} holds weights that are not finite, as of a training that diverged. Take an earlier file."
+        )
     meta = content.get("slmsam2")
     if meta is None:
         kind: Literal["published", "sam2"] = (
             "published" if any(k.startswith(SHORT_TERM) for k in weights) else "sam2"
         )
         return Checkpoint(path, kind, weights, version=file_digest(path), unread=unread)
-    if meta.get("format") != FORMAT:
-        raise CheckpointError(
-            f"{path} was written in format {meta.get('format')}; this release reads format {FORMAT}."
-        )
-    return Checkpoint(
-        path,
-        "slmsam2",
-        weights,
-        meta["settings"],
-        meta["version"],
-        meta.get("trained", {}),
-        unread,
-        _looks_in(content.get("looks", {}), path),
+    looks = _looks_in(content.get("looks", {}), path)
+    return Checkpoint(path, "slmsam2", weights, *_checked_metadata(meta, path), unread, looks)
+
+
+def _checked_metadata(meta: Any, path: Path) -> tuple[dict[str, Any], str, dict[str, Any]]:
+    """Settings, version and training, of what :func:`metadata` made."""
+    written = meta.get("format") if isinstance(meta, dict) else None
+    if written != FORMAT:
+        raise CheckpointError(f"{path} was written in format {written}; this release reads format {FORMAT}.")
+    settings, version, trained = meta.get("settings"), meta.get("version"), meta.get("trained", {})
+    known = isinstance(settings, dict) and all(
+        isinstance(one, (bool, int, float)) for one in settings.values()
     )
+    if not (known and isinstance(version, str) and isinstance(trained, dict)):
+        raise CheckpointError(f"{path} does not say how its weights are to be used. Export them again.")
+    return settings, version, trained
 
 
 def published_content(checkpoint: Checkpoint, network: SLMSAM2) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from slmsam2.errors import ConfigurationError
 
 QUALITY = "quality"
 SPEEDS = (QUALITY, "balanced", "fast")
+SIZE_STEP = 32  # pixels: what an image size that an encoder takes is a multiple of
 
 
 def speed_settings(settings: DictConfig, speed: str) -> dict[str, Any]:
@@ -29,8 +30,8 @@ def speed_settings(settings: DictConfig, speed: str) -> dict[str, Any]:
 
 
 def scaled_size(image_size: int, scale: float) -> int:
-    """An image size near ``scale * image_size`` that the encoder takes, a multiple of 32."""
-    return max(64, round(scale * image_size / 32) * 32)
+    """An image size near ``scale * image_size`` that the encoder takes."""
+    return max(2 * SIZE_STEP, round(scale * image_size / SIZE_STEP) * SIZE_STEP)
 
 
 def has_bfloat16(device: torch.device) -> bool:

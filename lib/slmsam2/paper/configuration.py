@@ -15,6 +15,7 @@ from hydra.core.singleton import Singleton
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from slmsam2.errors import ConfigurationError
 from slmsam2.modeling import model_directory
@@ -44,7 +45,7 @@ def read_configuration(
         with _hydra_in(path.parent):
             settings = compose(path.stem, overrides=[_quoted(one) for one in overrides])
         OmegaConf.resolve(settings)
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, YAMLError) as error:
         sentence = str(error).splitlines()[0]
         raise ConfigurationError(
             f"The configuration {config} with {' '.join(overrides) or 'no changes'} cannot be used: {sentence}"
@@ -115,7 +116,7 @@ class Plan:
         """
         try:
             plan = cls._made(config)
-        except (TypeError, ValueError, OmegaConfBaseException) as error:
+        except (TypeError, ValueError, AttributeError, OmegaConfBaseException) as error:
             sentence = str(error).splitlines()[0]
             raise ConfigurationError(f"The configuration cannot be used: {sentence}") from error
         counts = {

@@ -84,7 +84,7 @@ def to_layout(
         output: the folder with ``images`` and ``masks``.
         axis: stored axis to slice along; None: the sidecar's, else the one the label was painted along.
         window: intensities that become 0 to 255; None: the sidecar's, else chosen from the image.
-        lossless: write ``images_png/<name>/*.png`` of 8 or 16 bits, too.
+        lossless: write ``images_png/<name>/*.png`` of 8 or 16 bits, too; also done where they are there already.
         names: structure -> value, to be kept.
 
     Raises:
@@ -102,8 +102,12 @@ def to_layout(
     shown = window or stack.window
     write_images(output / IMAGES / entry.name, slices, shown_as_bytes(image, shown), ".jpg")
     words, offset, scale = as_words(image)
+    exact_pictures = output / LOSSLESS_IMAGES / entry.name
+    lossless = (
+        lossless or exact_pictures.is_dir()
+    )  # going back, those of an earlier conversion would be taken
     if lossless:
-        write_images(output / LOSSLESS_IMAGES / entry.name, slices, words, ".png")
+        write_images(exact_pictures, slices, words, ".png")
     known = stack.sidecar
     if stack.labels is not None:
         masked = [name for name, there in zip(slices, stack.masked, strict=True) if there]

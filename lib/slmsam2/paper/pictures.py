@@ -51,7 +51,7 @@ def write_images(folder: Path, names: Sequence[str], pixels: np.ndarray, ending:
     Raises:
         VolumeError: the folder holds pictures of other names.
     """
-    _check_alone(folder, names)
+    _check_alone(folder, names, ending)
     options = {"quality": JPEG_QUALITY} if ending == ".jpg" else {}
     for name, slice_pixels in zip(names, pixels, strict=True):
         _save(folder / f"{name}{ending}", Image.fromarray(np.ascontiguousarray(slice_pixels)), **options)
@@ -65,7 +65,7 @@ def write_masks(
     Raises:
         VolumeError: an id above 65535, which PNG cannot hold; or the folder holds pictures of other names.
     """
-    _check_alone(folder, names)
+    _check_alone(folder, names, ".png")
     highest = int(labels.max(initial=0))
     if highest > _WORD:
         raise VolumeError(f"PNG masks hold ids up to {_WORD}, but the label has {highest}: number it anew.")
@@ -83,8 +83,9 @@ def palette_of(path: Path) -> list[int] | None:
         return picture.getpalette() if picture.mode == "P" else None
 
 
-def _check_alone(folder: Path, names: Sequence[str]) -> None:
-    others = {path.stem for path in pictures_in(folder)} - set(names) if folder.is_dir() else set()
+def _check_alone(folder: Path, names: Sequence[str], ending: str) -> None:
+    there = {path.name for path in pictures_in(folder)} if folder.is_dir() else set()
+    others = there - {f"{name}{ending}" for name in names}
     if others:
         raise VolumeError(
             f"'{folder}' holds {len(others)} other pictures, such as '{min(others)}': choose another folder, or remove "

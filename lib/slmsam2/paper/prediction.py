@@ -154,11 +154,13 @@ def write_result(output: Path, stack: SliceStack, found: np.ndarray) -> list[Pat
     Returns:
         The files.
     """
+    folder = output / stack.name
+    folder.parent.mkdir(parents=True, exist_ok=True)  # names of volumes may be those of folders in folders
     if not stack.pictures:
-        path = output / f"{stack.name}.nii.gz"
+        path = folder.with_name(f"{folder.name}.nii.gz")
         write_label(path, stack.view.to_stored(found), stack.grid)
         return [path]
-    folder, temporary = output / stack.name, output / f".{stack.name}.part"
+    temporary = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(temporary, ignore_errors=True)
     write_masks(temporary, [f"{index:05d}" for index in range(len(found))], found)
     shutil.rmtree(folder, ignore_errors=True)

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from omegaconf import DictConfig, OmegaConf
 from torch import Generator, Tensor, nn
 
-from slmsam2.errors import CheckpointError
+from slmsam2.errors import CheckpointError, ConfigurationError
 from slmsam2.files import write_whole
 from slmsam2.modeling.outliner import SIDE, Outliner, read_outliner, seen_at_last
 from slmsam2.normalisation import grey_of
@@ -40,9 +40,17 @@ class OutlinerTrainer:
     Args:
         config: settings as in ``model/configs/outliner.yaml``.
         device: where it trains and slices are made.
+
+    Raises:
+        ConfigurationError: settings of something else.
     """
 
     def __init__(self, config: DictConfig, device: torch.device) -> None:
+        if "mapped" not in config:
+            raise ConfigurationError(
+                "The configuration does not say how many slices are cut from label maps (mapped): take one like "
+                "outliner.yaml."
+            )
         self.config, self.device = config, device
         self._maps = LabelMaps(Path(config.label_maps), device) if config.mapped else None
         self._anatomy = AnatomySettings(**config.get("anatomy", {}))

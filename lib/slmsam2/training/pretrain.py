@@ -78,7 +78,7 @@ class Pretrainer:
         mixed_precision: bool = True,
         graphs: bool = True,
     ):
-        self.stages = [Stage.read(stage) for stage in config.stages]
+        self.stages = [Stage.read(stage) for stage in config.get("stages") or []]
         if not self.stages or config.structures < 1:
             raise ConfigurationError("Pre-training needs at least one stage and one structure per clip.")
         self.config = config

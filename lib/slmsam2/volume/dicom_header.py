@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -45,6 +46,26 @@ _SEQUENCE_END = (0xFFFE, 0xE0DD)
 _KINDS = frozenset(VR)
 _DEEPEST = 50  # sequences within sequences; the standard's own objects have less than ten
 
+AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+
+
+@dataclass(frozen=True)
+class Plane:
+    """What a file says of a slice, or of one of its frames.
+
+    Attributes:
+        position: of the first voxel, LPS mm; (): not stated.
+        directions: in which columns follow one another, then rows, LPS, three numbers each; where they are not stated
+            those that ITK takes then.
+        spacing: between rows and between columns, mm; (): not stated.
+        rescaling: slope and intercept of the values.
+    """
+
+    position: tuple[float, ...] = ()
+    directions: tuple[float, ...] = AXIAL
+    spacing: tuple[float, ...] = ()
+    rescaling: tuple[float, float] = (1.0, 0.0)
+
 
 @dataclass(frozen=True)
 class Header:
@@ -53,14 +74,14 @@ class Header:
     Attributes:
         modality: in capitals; None: not stated.
         frames: 1 for a single slice.
-        position: of the first voxel, LPS mm; None: not stated.
+        planes: one for each frame; (): a file of several frames does not tell them apart.
         shape: columns, rows, frames and values per voxel; (): it states none, so there is no image.
         compressed: the pixels are; then they may turn out to have another shape.
     """
 
     modality: str | None
     frames: int
-    position: tuple[float, ...] | None
+    planes: tuple[Plane, ...]
     shape: tuple[int, ...]
     compressed: bool
 
@@ -89,26 +110,53 @@ def read_header(path: Path) -> Header:
             tags = pydicom.dcmread(file, stop_before_pixels=True)
             whole = _is_orderly(meta, tags) and _is_whole(meta) and _is_whole(tags)
             whole = whole and _skip_pixels(file, tags) and _is_whole(_rest(file, tags))
-        position = tags.get("ImagePositionPatient")
+        if not whole:
+            raise VolumeError(_damaged(path))
         frames = int(tags.get("NumberOfFrames") or 1)
-        header = Header(
+        return Header(
             modality=str(tags.get("Modality") or "").strip().upper() or None,
             frames=frames,
-            position=tuple(float(each) for each in position) if position else None,
+            planes=_planes(tags, frames),
             shape=_shape(tags, frames),
             compressed=meta.TransferSyntaxUID not in UncompressedTransferSyntaxes,
         )
     except _UNREADABLE as error:
         raise VolumeError(_damaged(path)) from error
-    if not whole:
-        raise VolumeError(_damaged(path))
-    return header
 
 
 def _shape(tags: Dataset, frames: int) -> tuple[int, ...]:
     if "Rows" not in tags or "Columns" not in tags:
         return ()
     return (int(tags.Columns), int(tags.Rows), frames, int(tags.get("SamplesPerPixel") or 1))
+
+
+def _planes(tags: Dataset, frames: int) -> tuple[Plane, ...]:
+    """One for each frame, from its functional groups where the file has them (PS3.3, C.7.6.16)."""
+    groups = list(tags.get("PerFrameFunctionalGroupsSequence") or ())
+    if not groups:
+        return (_plane([tags]),) if frames == 1 else ()
+    shared = list(tags.get("SharedFunctionalGroupsSequence") or ())
+    return tuple(_plane([group, *shared]) for group in groups) if len(groups) == frames else ()
+
+
+def _plane(parts: Sequence[Dataset]) -> Plane:
+    def numbers(group: str, name: str, count: int) -> tuple[float, ...]:
+        for part in parts:
+            for place in (part, *(part.get(group) or ())):
+                values = place.get(name)
+                if values not in (None, ""):
+                    listed = tuple(map(float, values if count > 1 else [values]))
+                    return listed if len(listed) == count else ()
+        return ()
+
+    (slope,) = numbers("PixelValueTransformationSequence", "RescaleSlope", 1) or (1.0,)
+    (intercept,) = numbers("PixelValueTransformationSequence", "RescaleIntercept", 1) or (0.0,)
+    return Plane(
+        numbers("PlanePositionSequence", "ImagePositionPatient", 3),
+        numbers("PlaneOrientationSequence", "ImageOrientationPatient", 6) or AXIAL,
+        numbers("PixelMeasuresSequence", "PixelSpacing", 2),
+        (slope, intercept),
+    )
 
 
 def _is_whole(part: Dataset, depth: int = 0) -> bool:

@@ -78,9 +78,9 @@ def parse_window(window: str | Sequence[float] | None, preset: str | None) -> Wi
     Raises:
         ConfigurationError: neither a window nor a preset; the message lists what is allowed.
     """
-    if window is not None and len(window) > 0 and window != "auto":
-        parts = window.split("/") if isinstance(window, str) else list(window)
+    if window is not None and str(window) not in ("", "auto", "[]", "()"):
         try:
+            parts = window.split("/") if isinstance(window, str) else list(window)
             level, width = (float(part) for part in parts)
         except (TypeError, ValueError, OverflowError) as error:
             raise ConfigurationError(
@@ -89,7 +89,7 @@ def parse_window(window: str | Sequence[float] | None, preset: str | None) -> Wi
         return Window(level, width)
     if not preset or preset == "auto":
         return None
-    if preset not in PRESETS:
+    if not isinstance(preset, str) or preset not in PRESETS:
         raise ConfigurationError(
             f"There is no preset '{preset}': choose {', '.join(PRESETS)}, or level/width."
         )

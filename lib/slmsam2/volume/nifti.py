@@ -94,7 +94,9 @@ def _values(data: Any) -> np.ndarray:
 
 def nifti_image(array: np.ndarray, like: Volume) -> nib.Nifti1Image:
     """An image of `array` (I, J, K) with the geometry of `like`, its units in mm."""
-    image = nib.Nifti1Image(array, like.affine)
+    image = nib.Nifti1Image(
+        array, like.affine, dtype=array.dtype
+    )  # else nibabel refuses 64-bit whole numbers
     image.set_sform(like.affine, code=1)
     if np.allclose(image.get_qform(), like.affine, atol=1e-3):  # a quaternion cannot hold shears
         image.set_qform(like.affine, code=1)

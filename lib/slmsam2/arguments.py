@@ -1,0 +1,29 @@
+"""What several command lines ask."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+
+def at_least(lowest: int) -> Callable[[str], int]:
+    """An argument type: a whole number from ``lowest``."""
+
+    def number(text: str) -> int:
+        if not text.isdecimal() or int(text) < lowest:
+            raise argparse.ArgumentTypeError(f"'{text}' must be a whole number, {lowest} or more")
+        return int(text)
+
+    return number
+
+
+def one_of(endings: Sequence[str]) -> Callable[[str], Path]:
+    """An argument type: a file with one of these endings; a wrong one is seen before the work is done."""
+
+    def checked(text: str) -> Path:
+        if not text.lower().endswith(tuple(endings)):
+            raise argparse.ArgumentTypeError(f"'{text}' must end in {', '.join(endings)}")
+        return Path(text)
+
+    return checked
