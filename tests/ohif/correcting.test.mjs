@@ -7,7 +7,8 @@ const { hanging, later, niftiOf } = await import('./made_up.mjs');
 const { pointer } = await import('../../apps/slmsam2/ohif/pointer.js');
 const { visit } = await import('./visit.mjs');
 
-const LONGER = 1100; // ms, than the pause after which corrections are propagated
+const PAUSE = 40; // ms
+const LONGER = 4 * PAUSE;
 
 function storage() {
   const kept = new Map();
@@ -31,6 +32,7 @@ async function propagated(infer = async (_, uid, params) => found(params.structu
   const visited = await visit(new Map(), { server });
   const { controller, images } = visited;
   controller.choose({ ...controller.choice, byItself: true });
+  controller.correcting.pause = PAUSE;
   const paint = (slice, pixels) => {
     images[slice].set(pixels);
     controller.session.notice();
@@ -88,7 +90,7 @@ test('a press on the image ends what goes on by itself, without a word, and it i
   await later(LONGER);
   assert.ok(controller.propagation);
   press();
-  await later(50);
+  await later(PAUSE / 4);
   assert.deepEqual([controller.propagation, controller.message.text, asked.length], [null, '', 1]);
   assert.ok(cancelled.length > 0);
   paint(0, [1, 1]);

@@ -58,4 +58,4 @@ def test_others_are_answered_while_the_archive_is_asked(server, slow, path):
     with ThreadPoolExecutor(1) as elsewhere:  # a loop of a browser's tests may be running in this thread
         answer = elsewhere.submit(asyncio.run, ask()).result()
     assert answer.status_code == 200
-    assert answer.json() == {"total": 3, "waited": True}
+    assert answer.json().items() >= {"total": 3, "waited": True}.items()

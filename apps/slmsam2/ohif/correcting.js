@@ -13,6 +13,7 @@ export class Correcting {
     /** @type {Set<number>} values of structures that were corrected, and not propagated since */
     this.values = new Set();
     this.timer = 0;
+    this.pause = PAUSE;
     /** @type {{values: Set<number>, end: Promise<void>}|null} what is propagated by itself now */
     this.running = null;
   }
@@ -56,7 +57,7 @@ export class Correcting {
 
   #soon() {
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.#go(), PAUSE);
+    this.timer = setTimeout(() => this.#go(), this.pause);
   }
 
   async #go() {
