@@ -10,7 +10,7 @@ playwright = pytest.importorskip("playwright.sync_api", reason="run bash scripts
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 
-def test_a_correction_is_propagated_as_soon_as_the_annotator_pauses(open_viewer, ct, organs, pictures):
+def test_a_correction_is_propagated_as_soon_as_the_annotator_pauses(open_viewer, ct, organs):
     viewer = open_viewer(ct)
     wish = viewer.page.get_by_label("Auto-propagate corrections")
     playwright.expect(wish).not_to_be_checked()
@@ -35,7 +35,6 @@ def test_a_correction_is_propagated_as_soon_as_the_annotator_pauses(open_viewer,
     assert np.array_equal(again[:, :, c], label[:, :, c])  # as it was corrected
     near = c + np.sign(c - k)
     assert (again[:, :, near] > 0).sum() < (found[:, :, near] > 0).sum()
-    viewer.screenshot(pictures / "ohif_by_itself.png")
 
     viewer.page.keyboard.press("u")
     viewer.wait_for_message("propagation was taken back")
