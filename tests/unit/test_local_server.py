@@ -1,5 +1,6 @@
 """The server of scripts that show or measure it ends with them."""
 
+import functools
 import os
 import signal
 import subprocess
@@ -35,7 +36,12 @@ def is_running(pid):
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 def test_a_script_that_is_told_to_end_takes_its_server_along(tmp_path, how):
     command = [sys.executable, "-c", WAITING, str(SCRIPTS), str(tmp_path / "log")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as script:
+    told = functools.partial(
+        signal.signal, how, signal.SIG_DFL
+    )  # programs in the background may ignore SIGINT
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, preexec_fn=told
+    ) as script:
         script.stdout.readline()  # what is started
         server = int(script.stdout.readline())
         assert is_running(server)
