@@ -186,7 +186,7 @@ def submit(viewer: ViewerPage, pacs, series: Series, names: dict[str, int]) -> n
     return shown
 
 
-def train(viewer: ViewerPage, picture: Path | None = None) -> None:
+def train(viewer: ViewerPage, picture: Path) -> None:
     """Train: it begins, its progress shows, and it finishes."""
     words = viewer.page.locator("[data-role=training]")
     button = viewer.page.locator("[data-action=train]")
@@ -194,8 +194,7 @@ def train(viewer: ViewerPage, picture: Path | None = None) -> None:
     viewer.press("train")
     expect(button).to_have_text("Stop training", timeout=60_000)
     expect(words).to_contain_text(re.compile(r"epoch \d+ of \d+"), timeout=180_000)
-    if picture:
-        viewer.screenshot(picture)
+    viewer.screenshot(picture)
     expect(button).to_have_text("Train", timeout=900_000)
     expect(words).to_contain_text("finished")
 

@@ -73,8 +73,8 @@ def test_from_one_slice_to_the_next_sample(
     undo_and_repeat(viewer, corrected, again)
 
     submit(viewer, pacs, scene.series, {scene.structure: 1})
-    if layout != "mpr":  # where it is the same as in the stack
-        train(viewer, pictures / "ohif_training.png" if pictured else None)
+    if pictured:  # it is the same from each layout
+        train(viewer, pictures / "ohif_training.png")
     go_to_next_sample(viewer, scene.other)
 
 
