@@ -56,6 +56,15 @@ function browser(shelf = new Shelf()) {
   return { shelf, page, crash: name => open.delete(name) };
 }
 
+/** A visit on whose first slice these pixels were painted, and kept. */
+async function painted(safe, pixels) {
+  const visited = await visit(new Map(), { safe });
+  visited.images[0].set(pixels);
+  visited.controller.session.notice();
+  await visited.controller.guarding.now();
+  return visited;
+}
+
 test('work is packed small, and comes out as it was', async () => {
   const labels = new Uint8Array(3 * 65536);
   labels.fill(7, 65530, 65600); // over a seam
@@ -110,10 +119,7 @@ test('what a page that crashed had not submitted comes back, and Undo takes it a
 
 test('two pages on one series keep each its own; a third one gets only what was left', async () => {
   const { shelf, page, crash } = browser();
-  const one = await visit(new Map(), { safe: page('one') });
-  one.images[0].set([1, 1]);
-  one.controller.session.notice();
-  await one.controller.guarding.now();
+  const one = await painted(page('one'), [1, 1]);
   const two = await visit(new Map(), { safe: page('two') });
   assert.deepEqual(two.shown(), [0, 0, 0, 0]);
   assert.match(two.controller.message.text, /^Another tab or window has painting on this series/);
@@ -134,10 +140,7 @@ test('two pages on one series keep each its own; a third one gets only what was 
 
 test('one that was taken for gone loses nothing: it keeps its work on', async () => {
   const { shelf, page, crash } = browser();
-  const frozen = await visit(new Map(), { safe: page('frozen') });
-  frozen.images[0].set([1, 1]);
-  frozen.controller.session.notice();
-  await frozen.controller.guarding.now();
+  const frozen = await painted(page('frozen'), [1, 1]);
   crash('frozen');
   const other = await visit(new Map(), { safe: page('other') });
   assert.deepEqual(other.shown(), [1, 1, 0, 0]);
@@ -256,10 +259,7 @@ test('what was submitted leaves also while there is no room for more', async () 
 
 test('what is damaged is said, goes away, and hinders nothing', async () => {
   const { shelf, page, crash } = browser();
-  const first = await visit(new Map(), { safe: page('one') });
-  first.images[0].set([1, 1]);
-  first.controller.session.notice();
-  await first.controller.guarding.now();
+  const first = await painted(page('one'), [1, 1]);
   crash('one');
   for (const { packed } of shelf.kept.values()) packed.runs = new ArrayBuffer(5);
   const again = await visit(new Map(), { safe: page('two') });

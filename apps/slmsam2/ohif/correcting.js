@@ -37,9 +37,9 @@ export class Correcting {
   /** A press on the image: what goes on by itself makes way for it. */
   async pressed() {
     if (!this.running) return;
-    const values = new Set([...this.running.values, ...this.values]);
+    const values = [...this.running.values, ...this.values];
     await this.forget();
-    this.values = values;
+    values.forEach(value => this.values.add(value)); // beside what was painted meanwhile
     this.#soon();
   }
 
