@@ -52,4 +52,7 @@ export PATH="$PWD/.venv/bin:$PATH"
 ruff check .
 ruff format --check .
 mypy
-exec ${inside[@]+"${inside[@]}"} python -m pytest ${select[@]+"${select[@]}"} "$@"
+# Side by side, each file of tests in one process; two may need 8 GB of memory, and a core each.
+workers=$(($(nproc) < 2 ? 1 : 2))
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(($(nproc) / workers))}
+exec ${inside[@]+"${inside[@]}"} python -m pytest -n $workers --no-loadscope-reorder ${select[@]+"${select[@]}"} "$@"

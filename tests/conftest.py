@@ -6,8 +6,32 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from slmsam2.volume import Volume
+
+
+class FileByFile(LoadScopeScheduling):
+    """Gives workers whole files of tests, and all that need the one PACS to the same worker."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "e2e" if nodeid.startswith("tests/e2e/") else nodeid.split("::")[0]
+
+
+def pytest_xdist_make_scheduler(config, log):
+    return FileByFile(config, log)
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Prints the figures that tests told (``tell``), whichever worker they ran in."""
+    reports = [
+        report for outcome in ("passed", "failed") for report in terminalreporter.stats.get(outcome, [])
+    ]
+    figures = [line for report in reports for name, line in report.user_properties if name == "figure"]
+    if figures:
+        terminalreporter.section("figures")
+        for line in figures:
+            terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session")

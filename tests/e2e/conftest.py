@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -241,17 +242,7 @@ def pictures(tmp_path_factory):
     return REPOSITORY / folder if folder else tmp_path_factory.mktemp("pictures")
 
 
-FIGURES = pytest.StashKey[list[str]]()
-
-
 @pytest.fixture
-def tell(request):
+def tell(record_property):
     """Takes a line with a figure to print at the end of the run."""
-    return request.config.stash.setdefault(FIGURES, []).append
-
-
-def pytest_terminal_summary(terminalreporter, config):
-    if FIGURES in config.stash:
-        terminalreporter.section("figures")
-        for line in config.stash[FIGURES]:
-            terminalreporter.write_line(line)
+    return partial(record_property, "figure")
