@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 from slmsam2.arguments import at_least
 from slmsam2.errors import SlmSam2Error
 from slmsam2.server.datastore.folder import FolderDatastore
-from slmsam2.server.learning.submissions import submissions
+from slmsam2.server.learning.submissions import Submitted
 from slmsam2.training.finetune import PRESETS
 from slmsam2.training.learn import Request, learn
 from slmsam2.training.workers import Workers
@@ -41,7 +41,8 @@ def main() -> int:
     try:
         workers = Workers.join(args.device)
         try:
-            labels = submissions(FolderDatastore(str(args.studies), extensions=args.extensions))
+            datastore = FolderDatastore(str(args.studies), extensions=args.extensions)
+            labels = Submitted(datastore, args.only_approved).all()
             learn(labels, request, workers)
         finally:
             workers.leave()
@@ -59,6 +60,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--model", default="slm_sam2_nano", help="name of the model (%(default)s)")
     parser.add_argument("--model-dir", type=Path, help="model folder, when other than the repository's")
     parser.add_argument("--preset", choices=PRESETS, help="default: what suits model and device")
+    parser.add_argument("--only-approved", action="store_true", help="labels that a reviewer has approved")
     parser.add_argument("--minutes", type=float, default=math.inf, help="of training at most")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=at_least(1), help="CPU threads")

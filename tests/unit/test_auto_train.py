@@ -11,7 +11,7 @@ from slmsam2.files import stamp_of
 from slmsam2.server.datastore.folder import FolderDatastore
 from slmsam2.server.learning import auto_train as module
 from slmsam2.server.learning.auto_train import AutoTrainer
-from slmsam2.server.learning.submissions import count_new, submissions
+from slmsam2.server.learning.submissions import Submitted
 from slmsam2.training.registry import Registry
 
 pytestmark = pytest.mark.unit
@@ -43,7 +43,7 @@ class Trainings:
         return Registry("m", self.model_dir)
 
     def run(self, *args, **kwargs):
-        registry, given = self.registry(), {s.image_id: s.stamp for s in submissions(self.datastore)}
+        registry, given = self.registry(), {s.image_id: s.stamp for s in Submitted(self.datastore).all()}
         self.started += 1
         kind = self.kinds.pop(0)
         if kind == "begins":
@@ -65,7 +65,7 @@ def trainings(monkeypatch, datastore, tmp_path):
 
 
 def trainer_of(trainings, every):
-    return AutoTrainer("m", every, lambda: trainings.datastore, trainings.registry)
+    return AutoTrainer("m", every, lambda: Submitted(trainings.datastore), trainings.registry)
 
 
 def wait_until_idle(trainer):
@@ -78,39 +78,39 @@ def wait_until_idle(trainer):
 def test_a_label_saved_after_the_labels_were_listed_counts_for_the_next_training(datastore, submit, tmp_path):
     registry = Registry("m", tmp_path / "model")
     submit("a")
-    given = {s.image_id: s.stamp for s in submissions(datastore)}
+    given = {s.image_id: s.stamp for s in Submitted(datastore).all()}
     submit("b")
     registry.begin(given)
-    assert count_new(datastore, Registry("m", tmp_path / "model").given) == 1
+    assert Submitted(datastore).count_new(Registry("m", tmp_path / "model").given) == 1
     submit("a")  # the same again: a person may have corrected it
-    assert count_new(datastore, registry.given) == 2
+    assert Submitted(datastore).count_new(registry.given) == 2
 
 
 def test_a_stamp_tells_what_was_given_from_what_was_saved_over_it_within_a_second(datastore, submit):
     submit("a")
-    before = {s.image_id: s.stamp for s in submissions(datastore)}
-    assert before == {"a": stamp_of(submissions(datastore)[0].label)}
-    assert count_new(datastore, before) == 0
+    before = {s.image_id: s.stamp for s in Submitted(datastore).all()}
+    assert before == {"a": stamp_of(Submitted(datastore).all()[0].label)}
+    assert Submitted(datastore).count_new(before) == 0
     submit("a")
-    assert count_new(datastore, before) == 1
+    assert Submitted(datastore).count_new(before) == 1
 
 
 def test_a_label_saved_while_labels_are_counted_is_counted(trainings, submit, monkeypatch):
     these = trainings("begins")
     trainer = trainer_of(these, every=2)
 
-    def count(datastore, known):
-        counted = count_new(datastore, known)
+    def count(submitted, known):
+        counted = count_new(submitted, known)
         if counted == 1 and "b" not in saved:
             saved.append("b")
             submit("b")
-            trainer.label_saved()
+            trainer.labels_changed()
         return counted
 
-    saved = []
-    monkeypatch.setattr(module, "count_new", count)
+    saved, count_new = [], Submitted.count_new
+    monkeypatch.setattr(Submitted, "count_new", count)
     submit("a")
-    trainer.label_saved()
+    trainer.labels_changed()
     wait_until_idle(trainer)
     assert these.started == 1
 
@@ -123,7 +123,7 @@ def test_after_a_training_that_went_on_the_next_one_takes_what_is_new(trainings,
     registry.plan_path.write_text("{}")
     submit("a")
     trainer = trainer_of(these, every=1)
-    trainer.label_saved()
+    trainer.labels_changed()
     wait_until_idle(trainer)
     assert these.started == 2
     assert these.registry().given.keys() == {"a"}
@@ -133,7 +133,7 @@ def test_a_training_that_has_nothing_to_learn_is_not_started_again_and_again(tra
     these = trainings("nothing", "nothing")
     submit("a")
     trainer = trainer_of(these, every=1)
-    trainer.label_saved()
+    trainer.labels_changed()
     wait_until_idle(trainer)
     assert these.started == 1
 
@@ -143,11 +143,11 @@ def test_an_archive_that_fails_does_not_end_it_for_good(trainings, submit, monke
     trainer = trainer_of(these, every=1)
     submit("a")
     with monkeypatch.context() as broken:
-        broken.setattr(module, "count_new", lambda *_: 1 / 0)
-        trainer.label_saved()
+        broken.setattr(Submitted, "count_new", lambda *_: 1 / 0)
+        trainer.labels_changed()
         wait_until_idle(trainer)
     assert "cannot be told" in caplog.text
-    trainer.label_saved()
+    trainer.labels_changed()
     wait_until_idle(trainer)
     assert these.started == 1
     assert not [one for one in threading.enumerate() if one.name == "auto-train"]

@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -85,7 +86,7 @@ def test_two_people_keep_both_versions(store, studies, save):
     save(b"third", "ann")
     dated = sorted(tag for tag in store.get_labels_by_image_id("a") if tag != FINAL)
     assert len(dated) == 2
-    assert all(tag.startswith(f"final-{time.strftime('%Y')}") for tag in dated)
+    assert all(re.fullmatch(rf"final_{time.strftime('%Y')}\d{{10}}", tag) for tag in dated)
     assert content_of(store, "a") == b"third"
     assert {content_of(store, "a", tag) for tag in dated} == {b"first", b"second"}
     assert {store.get_label_info("a", tag)["client_id"] for tag in dated} == {"ann", "bob"}

@@ -23,7 +23,7 @@ from slmsam2.server.datastore import pacs as pacs_module
 from slmsam2.server.datastore.fetched import FetchedSeries
 from slmsam2.server.datastore.folder import FolderDatastore
 from slmsam2.server.datastore.pacs import PacsDatastore
-from slmsam2.server.learning.submissions import submissions
+from slmsam2.server.learning.submissions import Submitted
 from slmsam2.server.routes.answers import archive_failed
 from slmsam2.server.routes.dataset import pack
 from slmsam2.server.sampling.base import unlabelled_images
@@ -459,7 +459,7 @@ def test_one_series_that_is_sent_by_half_leaves_the_others(store, pacs, tmp_path
     pacs.series[OTHER] = [file.read_bytes() for file in sorted((tmp_path / "other").iterdir())]
     for series in (CT, OTHER):
         save_final(store, series, tmp_path)
-    everything = {submission.image_id for submission in submissions(store)}
+    everything = {submission.image_id for submission in Submitted(store).all()}
     assert everything == {CT, OTHER}
     for path in Path(store._datastore_path).glob(
         f"{OTHER}*"
@@ -467,7 +467,7 @@ def test_one_series_that_is_sent_by_half_leaves_the_others(store, pacs, tmp_path
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     pacs.tells[OTHER] = SLICES + 1
     store._fetched._instances.clear()
-    assert [submission.image_id for submission in submissions(store)] == [CT]
+    assert [submission.image_id for submission in Submitted(store).all()] == [CT]
     assert OTHER in caplog.text
     with zipfile.ZipFile(pack(store)) as archive:
         assert sum(CT in name for name in archive.namelist()) == 2

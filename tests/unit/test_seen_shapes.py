@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from slmsam2.errors import CheckpointError, VolumeError
-from slmsam2.server.learning import at_once as learning
 from slmsam2.server.learning.at_once import learn_from
 from slmsam2.server.learning.shapes import SeenShapes
 from slmsam2.training.labelled import Submission
@@ -31,38 +30,49 @@ def names():
     return dict(NAMES)
 
 
-@pytest.fixture
-def read(tmp_path, labels, names, monkeypatch):
-    """The images whose labels were read, in that order."""
-    images = []
+class Submitted:
+    """Labels in the place of a datastore's."""
 
-    def read_submitted(_datastore, image_id, load, _most_voxels):
-        images.append(image_id)
-        if labels[image_id] is None:
+    def __init__(self, folder, labels, names):
+        self.folder, self.labels, self.names = folder, labels, names
+        self.were_read = []  # the images whose labels were, in that order
+
+    def read(self, image_id, load, _most_voxels):
+        self.were_read.append(image_id)
+        label = self.labels[image_id]
+        if label is None:
             raise VolumeError("It is damaged.")
-        label, image = (tmp_path / f"{image_id}_{kind}.nii.gz" for kind in ("label", "image"))
-        for path in (label, image):
-            write_label(path, labels[image_id], Volume(labels[image_id], AFFINE))
-        return load.read(Submission(image_id, image, label, dict(names), mark=marks()[image_id]))
+        files = [self.folder / f"{image_id}_{kind}.nii.gz" for kind in ("image", "label")]
+        for path in files:
+            write_label(path, label, Volume(label, AFFINE))
+        return load.read(Submission(image_id, *files, dict(self.names), mark=self.marks()[image_id]))
 
-    def marks(_datastore=None):
+    def marks(self):
         return {
-            image: repr((names, label is not None and label.tobytes())) for image, label in labels.items()
+            image: repr((self.names, label is not None and label.tobytes()))
+            for image, label in self.labels.items()
         }
 
-    monkeypatch.setattr(learning, "submitted_marks", marks)
-    monkeypatch.setattr(learning, "read_submitted", read_submitted)
-    return images
+
+@pytest.fixture
+def submitted(tmp_path, labels, names):
+    return Submitted(tmp_path, labels, names)
 
 
 @pytest.fixture
-def seen(tmp_path, read):
+def read(submitted):
+    """The images whose labels were read, in that order."""
+    return submitted.were_read
+
+
+@pytest.fixture
+def seen(tmp_path):
     return SeenShapes(tmp_path / "shapes")
 
 
 @pytest.fixture
-def submit(seen):
-    return lambda *changed: learn_from(None, changed, [seen], 10**6)
+def submit(seen, submitted):
+    return lambda *changed: learn_from(submitted, changed, [seen], 10**6)
 
 
 def label(liver, spleen=0):
@@ -108,7 +118,9 @@ def test_labels_from_before_are_caught_up_with(seen, submit, labels):
     assert seen.volumes() == {"liver": 3}
 
 
-def test_what_changed_while_nobody_learnt_is_caught_up_with(seen, submit, labels, names, read, tmp_path):
+def test_what_changed_while_nobody_learnt_is_caught_up_with(
+    seen, submit, labels, names, read, tmp_path, submitted
+):
     """Submitted and the server killed, edited on disk, renamed; by one of the servers, which then has no more to do."""
     labels |= {"a": label(5), "b": label(6, spleen=4)}
     submit("a", "b")
@@ -120,7 +132,7 @@ def test_what_changed_while_nobody_learnt_is_caught_up_with(seen, submit, labels
     assert seen.volumes() == {"liver": 2, "kidney": 1}
     read.clear()
     submit()
-    learn_from(None, (), [SeenShapes(tmp_path / "shapes")], 10**6)
+    learn_from(submitted, (), [SeenShapes(tmp_path / "shapes")], 10**6)
     assert read == []
 
 
@@ -135,12 +147,12 @@ def test_structures_whose_names_say_nothing_are_not_learnt(seen, submit, labels,
     )
 
 
-def test_weights_that_cannot_be_loaded_are_said_and_no_more(labels, read, caplog):
+def test_weights_that_cannot_be_loaded_are_said_and_no_more(labels, read, caplog, submitted):
     def to_learn(labelled, changed):
         raise CheckpointError("There is no weights file.")
 
     labels["a"] = label(5)
-    learn_from(None, ("a",), [SimpleNamespace(to_learn=to_learn)], 10**6)
+    learn_from(submitted, ("a",), [SimpleNamespace(to_learn=to_learn)], 10**6)
     assert read == []
     assert "Nothing is learnt of submitted labels: There is no weights file." in caplog.text
 
@@ -186,14 +198,14 @@ def test_a_damaged_label_or_file_is_left_out(seen, submit, labels, tmp_path, cap
     assert seen.known(["liver"], None) == {"liver": ()}
 
 
-def test_all_that_is_learnt_of_a_label_is_learnt_while_it_is_read(seen, labels, read, tmp_path):
+def test_all_that_is_learnt_of_a_label_is_learnt_while_it_is_read(seen, labels, read, tmp_path, submitted):
     other = SeenShapes(tmp_path / "other")
     labels |= {"a": label(5), "b": label(6)}
-    learn_from(None, {"a"}, [seen, other], 10**6)
+    learn_from(submitted, {"a"}, [seen, other], 10**6)
     assert read == ["a", "b"]
     labels["c"] = label(7)
-    learn_from(None, {"c"}, [seen], 10**6)
+    learn_from(submitted, {"c"}, [seen], 10**6)
     assert read == ["a", "b", "c"]
-    learn_from(None, {"a"}, [seen, other], 10**6)
+    learn_from(submitted, {"a"}, [seen, other], 10**6)
     assert read == ["a", "b", "c", "a", "c"]
     assert seen.volumes() == other.volumes() == {"liver": 3}

@@ -29,12 +29,14 @@ from slmsam2.server.datastore.folder import FolderDatastore
 from slmsam2.server.datastore.kept_sessions import KeptSessions
 from slmsam2.server.datastore.notes import notes
 from slmsam2.server.datastore.pacs import PacsDatastore
+from slmsam2.server.datastore.reviews import review_summary
 from slmsam2.server.infer import KINDS, STUDY, SlmSam2Infer
 from slmsam2.server.learning.at_once import learn_from
 from slmsam2.server.learning.auto_train import AutoTrainer
 from slmsam2.server.learning.looks import SeenLooks
 from slmsam2.server.learning.scoring import KEY, DiceScoring, correction_summary
 from slmsam2.server.learning.shapes import SeenShapes
+from slmsam2.server.learning.submissions import Submitted
 from slmsam2.server.learning.train import SlmSam2Train
 from slmsam2.server.memory.proposals import Proposals
 from slmsam2.server.memory.steps import Memory
@@ -131,7 +133,7 @@ class SlmSam2App(MONAILabelApp):
         if not conf.auto_train_every:
             return None
         return AutoTrainer(
-            TASK, conf.auto_train_every, self.datastore, lambda: Registry(conf.model, conf.model_dir)
+            TASK, conf.auto_train_every, self.submitted, lambda: Registry(conf.model, conf.model_dir)
         )
 
     def init_infers(self) -> dict[str, InferTask]:
@@ -157,7 +159,7 @@ class SlmSam2App(MONAILabelApp):
 
     def init_trainers(self) -> dict[str, TrainTask]:
         conf = self._configuration
-        return {TASK: SlmSam2Train(conf.model, conf.model_dir, conf.device)}
+        return {TASK: SlmSam2Train(conf.model, conf.model_dir, conf.device, conf.only_approved)}
 
     def init_strategies(self) -> dict[str, Strategy]:
         handed = self._handed = HandedOut()
@@ -172,10 +174,13 @@ class SlmSam2App(MONAILabelApp):
         return {"dice": DiceScoring(self._proposals)}
 
     def info(self) -> dict[str, Any]:
-        """MONAI Label's description of the app, how much people still correct, and what was learnt of structures."""
+        """MONAI Label's description of the app, how much people still correct, how many labels are reviewed, and what
+        was learnt of structures."""
         seen = {"looks": self._looks, "shapes": self._shapes}
         volumes = {what: one.volumes() if one else {} for what, one in seen.items()}
-        return {**super().info(), KEY: correction_summary(self.datastore()), **volumes}
+        datastore = self.datastore()
+        told = {KEY: correction_summary(datastore), "review": review_summary(datastore)}
+        return {**super().info(), **told, **volumes}
 
     def infer(self, request: Mapping[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
         """Run an infer task on an image of the datastore, of a session or of an upload, and on nothing else.
@@ -252,14 +257,25 @@ class SlmSam2App(MONAILabelApp):
             except (LookupError, OSError) as error:  # a session may end at any time
                 logger.info("What was done on %s is not known under its new name: %s", image_id, error)
 
+    def submitted(self) -> Submitted:
+        """The labels to learn from."""
+        return Submitted(self.datastore(), self._configuration.only_approved)
+
+    def label_reviewed(self, image_id: str) -> None:
+        """Learn from what was approved, and forget what was flagged; train when it is time."""
+        self._labels_changed(image_id)
+
     def on_save_label(self, image_id: str, label_id: str) -> dict[str, Any] | None:
         """Compare what was submitted with what was proposed, learn how its structures look, train when it is time."""
         if self._auto_update_scoring:
             self.async_scoring(None)
-        if self._auto_trainer is not None:
-            self._auto_trainer.label_saved()
-        self._catch_up(image_id)
+        self._labels_changed(image_id)
         return super().on_save_label(image_id, label_id)
+
+    def _labels_changed(self, image_id: str) -> None:
+        if self._auto_trainer is not None:
+            self._auto_trainer.labels_changed()
+        self._catch_up(image_id)
 
     def server_mode(self, mode: bool) -> None:
         """MONAI Label calls it when the server has started; it may have been ended before it had learnt all labels."""
@@ -274,7 +290,7 @@ class SlmSam2App(MONAILabelApp):
     def _learn_from(self, images: list[str | None]) -> None:
         changed = [image for image in images if image is not None]
         learners = [one for one in (self._shapes, self._looks) if one is not None]
-        learn_from(self.datastore(), changed, learners, self._configuration.most_voxels)
+        learn_from(self.submitted(), changed, learners, self._configuration.most_voxels)
 
     def async_scoring(self, method: str | None, params: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """What MONAI Label scores by itself is scored in a thread of the server.

@@ -29,6 +29,7 @@ class Configuration:
         speed: how accurate and how fast, for requests that do not say.
         threads: of the processor, for inference; None: see :func:`slmsam2.threads.limit_threads`.
         auto_train_every: training starts by itself after so many newly submitted labels; 0: never.
+        only_approved: whether a submitted label is learnt from only once a reviewer has approved it.
         looks: whether structures in a submitted label are known by their looks in the next image, before any training.
         most_megabytes: bound on a request's body, and on what an archive in it unpacks to.
         most_megavoxels: bound on a volume.
@@ -51,6 +52,7 @@ class Configuration:
     speed: str = QUALITY
     threads: int | None = None
     auto_train_every: int = 0
+    only_approved: bool = False
     looks: bool = True
     most_megabytes: int = 2048
     most_megavoxels: int = MOST_VOXELS // 10**6
@@ -105,6 +107,7 @@ def read_configuration(conf: Mapping[str, str]) -> Configuration:
         speed=given.get("speed", QUALITY),
         threads=_count("threads", given, 1) if "threads" in given else None,
         auto_train_every=_count("auto_train_every", given, 0),
+        only_approved=_switch("only_approved", given),
         looks=_switch("looks", given),
         most_megabytes=_count("most_megabytes", given, 1),
         most_megavoxels=_count("most_megavoxels", given, 1),

@@ -1,8 +1,10 @@
-"""What is looked at before a label becomes the final one of an image: models learn from it, and others rely on it."""
+"""What is looked at before a label becomes the final one of an image, or a reviewer's version of that: models learn
+from it, and others rely on it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,27 +17,55 @@ from slmsam2.prompts import counts_by_order, named_pairs
 from slmsam2.server.datastore.inspection import inspect
 from slmsam2.server.requests.painted import is_raw, read_saved
 from slmsam2.server.requests.study import label_file
+from slmsam2.server.routes.names import ending_of
+from slmsam2.server.routes.uploads import temporary
 from slmsam2.server.running.shortage import room_for
 from slmsam2.values import present_values
-from slmsam2.volume import Volume, label_on_grid, lies_on_voxels, read_grid, read_label, read_volume
+from slmsam2.volume import (
+    Volume,
+    label_on_grid,
+    lies_on_voxels,
+    read_grid,
+    read_label,
+    read_volume,
+    write_label,
+)
 
 FINAL = DefaultLabelTag.FINAL.value
 MOST_LISTED = 12
+WRITTEN_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
 
 
 def check_final(datastore: Datastore, image_id: str, path: Path, info: Mapping[str, Any]) -> None:
     """Look at a label that is to become the final one of an image.
 
+    Raises:
+        PromptError: it would replace a label with an empty one; and as :func:`check_version`.
+    """
+    present = check_version(datastore, image_id, path, info)
+    if not present and _has_structures(datastore, image_id, Path(datastore.get_image_uri(image_id))):
+        raise PromptError(
+            f"The label is empty: nothing was saved. {image_id} has a final label with something in it, which stays. "
+            "Paint or load the structures again, or delete the saved label if there is nothing to label."
+        )
+
+
+def check_version(datastore: Datastore, image_id: str, path: Path, info: Mapping[str, Any]) -> list[int]:
+    """Look at a label that may come to count as the final one of an image does.
+
     Args:
-        datastore: where the image and the final label until now are.
+        datastore: where the image is.
         path: file of the label.
         info: what is to be saved with it; ``label_info`` names its values.
+
+    Returns:
+        The values in it other than 0, ascending.
 
     Raises:
         ImageNotFoundException: there is no such image.
         VolumeError: the label cannot be read.
         GridError: it does not lie on the image.
-        PromptError: it would replace a label with an empty one, or has values that the client has no name for.
+        PromptError: it has values that the client has no name for.
     """
     image = datastore.get_image_uri(image_id)
     if not image or not Path(image).exists():
@@ -45,11 +75,28 @@ def check_final(datastore: Datastore, image_id: str, path: Path, info: Mapping[s
     except VolumeError as error:
         raise type(error)(f"The label was not saved. {error}") from error
     _check_named(present, info.get("label_info"))
-    if not present and _has_structures(datastore, image_id, Path(image)):
-        raise PromptError(
-            f"The label is empty: nothing was saved. {image_id} has a final label with something in it, which stays. "
-            "Paint or load the structures again, or delete the saved label if there is nothing to label."
-        )
+    return present
+
+
+@contextmanager
+def as_final_is(datastore: Datastore, image_id: str, path: Path) -> Iterator[Path]:
+    """A label as a file of the same kind as the image's final one, while the context is open.
+
+    The Reviewer calls each version it has fetched as the final label is called, and saves all as NRRD.
+
+    Args:
+        path: file of the label, which was looked at.
+    """
+    final = label_file(datastore, image_id, FINAL)
+    ending = ending_of(final.name, WRITTEN_ENDINGS) if final is not None else ""
+    if not ending or path.name.endswith(ending):
+        yield path
+        return
+    with temporary(ending) as file:
+        with room_for(inspect(path)):
+            label = read_label(path)
+            write_label(file.name, label.array, label)
+        yield Path(file.name)
 
 
 def _check_named(present: Sequence[int], label_info: Any) -> None:

@@ -25,6 +25,7 @@ from watchdog.events import FileSystemEvent
 
 from slmsam2.errors import StorageError
 from slmsam2.files import is_temporary, remove_temporary, staged, stamp_of
+from slmsam2.server.datastore.reviews import noted, without_review
 from slmsam2.server.datastore.versions import keep_earlier
 from slmsam2.server.routes.names import check_id, check_tag, ending_of, inside
 
@@ -82,13 +83,15 @@ class FolderDatastore(LocalDatastore):
         return self._inside(super().get_label_uri(label_id, label_tag))
 
     def mark_of_label(self, image_id: str, tag: str) -> str:
-        """What changes with a label's file, or with what was saved with it; "" for one that is not there."""
+        """What changes with a label's file, or with what was saved with it, but for its review; "" for one that is not
+        there."""
         path = FolderDatastore.get_label_uri(self, image_id, tag)
         try:
             stamp = stamp_of(Path(path)) if path else ""
         except FileNotFoundError:
             return ""
-        return stamp and stamp + json.dumps(self.get_label_info(image_id, tag), sort_keys=True, default=str)
+        info = without_review(self.get_label_info(image_id, tag))
+        return stamp and stamp + json.dumps(info, sort_keys=True, default=str)
 
     def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
         """Add an image, or put another one in its place.
@@ -200,7 +203,7 @@ class FolderDatastore(LocalDatastore):
 
     def update_label_info(self, label_id: str, label_tag: str, info: dict[str, Any]) -> None:
         with self._changing():
-            super().update_label_info(label_id, label_tag, info)
+            super().update_label_info(label_id, label_tag, noted(info))
 
     def _remove_files(self, label_id: str, folder: Path, but: str = "") -> None:
         """Remove the files of a label, whatever their endings, but the one of this name: one of another ending would
@@ -337,7 +340,7 @@ def _moments(notes: Mapping[str, Any]) -> list[float]:
 
 
 def _info(given: Mapping[str, Any] | None, name: str) -> dict[str, Any]:
-    return {**copy.deepcopy(dict(given or {})), "ts": int(time.time()), "name": name}
+    return {**noted(copy.deepcopy(dict(given or {}))), "ts": int(time.time()), "name": name}
 
 
 def _index_writer(index: LocalDatastoreModel) -> Callable[[IO[bytes]], int]:

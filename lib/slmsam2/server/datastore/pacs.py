@@ -207,6 +207,12 @@ class PacsDatastore(DICOMWebDatastore, FolderDatastore):
         self._images.forget()
         return added
 
+    def update_label_info(self, label_id: str, label_tag: str, info: dict[str, Any]) -> None:
+        """Note something with a label here, not in the PACS; a newer SEG object begins without it."""
+        if label_tag == FINAL:
+            self._refresh(label_id)
+        super().update_label_info(label_id, label_tag, info)
+
     def remove_label(self, label_id: str, label_tag: str) -> None:
         """Remove a label; a final one from the PACS as well, the newest if there are several.
 

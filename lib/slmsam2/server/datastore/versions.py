@@ -13,6 +13,7 @@ from monailabel.datastore.local import DataModel, LocalDatastoreModel
 from monailabel.interfaces.datastore import DefaultLabelTag
 
 from slmsam2.files import flush_folder, write_whole
+from slmsam2.server.datastore.reviews import APPROVED, as_earlier, review_of
 
 PROPOSALS = DefaultLabelTag.ORIGINAL.value  # the server's own, made anew at each request
 NOBODY = {None, "", "user-xyz"}  # what clients send for a user who has no name
@@ -28,8 +29,9 @@ def keep_earlier(
 ) -> None:
     """Give the label saved before a second name under a dated tag, before another one takes its place.
 
-    One's own earlier label is not kept, nor one with the same content. The dated tag is ``<tag>-<when it was saved>``
-    (UTC), such as ``final-20260131-093000``.
+    One's own earlier label is not kept, unless it was approved, nor one with the same content. The dated tag is
+    ``<tag>_<when it was saved>`` (UTC), such as ``final_20260131093000``: MONAI Label's Reviewer takes what stands
+    behind the line for a number.
 
     Args:
         index: of the datastore.
@@ -41,15 +43,15 @@ def keep_earlier(
         OSError: it cannot be kept.
     """
     before = labels.get(tag)
-    if before is None or tag == PROPOSALS or _same_person(before.info, info):
+    if before is None or tag == PROPOSALS:
+        return
+    if _same_person(before.info, info) and review_of(before.info).status != APPROVED:
         return
     path = Path(index.label_path(tag)) / f"{image_id}{before.ext}"
     if not path.is_file() or filecmp.cmp(path, label, shallow=False):
         return
-    dated = _free_tag(
-        index, f"{tag}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime(before.info.get('ts', 0)))}", path
-    )
-    kept = Path(index.label_path(dated)) / path.name
+    earlier = _free_tag(index, tag, before.info.get("ts", 0), path)
+    kept = Path(index.label_path(earlier)) / path.name
     kept.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(path, kept)
@@ -57,7 +59,7 @@ def keep_earlier(
         write_whole(kept, lambda stream: stream.write(path.read_bytes()))
     flush_folder(kept.parent)
     flush_folder(kept.parent.parent)
-    labels[dated] = before.model_copy(deep=True)
+    labels[earlier] = before.model_copy(update={"info": as_earlier(before.info)}, deep=True)
 
 
 def _same_person(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
@@ -65,10 +67,14 @@ def _same_person(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
     return who[0] == who[1] and not set(who[0]) <= NOBODY
 
 
-def _free_tag(index: LocalDatastoreModel, tag: str, path: Path) -> str:
-    """The tag, with a number behind it if a file of this name has it already."""
-    number, free = 1, tag
-    while (Path(index.label_path(free)) / path.name).exists():
-        number += 1
-        free = f"{tag}-{number}"
-    return free
+def _free_tag(index: LocalDatastoreModel, tag: str, saved: float, path: Path) -> str:
+    """The dated tag, of some seconds later if a file of this name has it already.
+
+    Args:
+        saved: when the label was saved, seconds since 1970.
+    """
+    while True:
+        free = f"{tag}_{time.strftime('%Y%m%d%H%M%S', time.gmtime(saved))}"
+        if not (Path(index.label_path(free)) / path.name).exists():
+            return free
+        saved += 1

@@ -7,10 +7,8 @@ from collections.abc import Collection, Mapping, Sequence
 from itertools import chain
 from typing import Protocol
 
-from monailabel.interfaces.datastore import Datastore
-
 from slmsam2.errors import CheckpointError, SlmSam2Error
-from slmsam2.server.learning.submissions import read_submitted, submitted_marks
+from slmsam2.server.learning.submissions import Submitted
 from slmsam2.training.labelled import Case, CaseLoader
 
 logger = logging.getLogger(__name__)
@@ -23,8 +21,8 @@ class Learner(Protocol):
         """Forget images that are not among those labelled, or otherwise; which ones to learn from now, in that order.
 
         Args:
-            labelled: all images with a final label -> its mark, see
-                :func:`slmsam2.server.learning.submissions.submitted_marks`.
+            labelled: all images with a label to learn from -> its mark, see
+                :meth:`slmsam2.server.learning.submissions.Submitted.marks`.
             changed: those of them that were submitted now; others may be new all the same.
         """
         ...
@@ -35,17 +33,17 @@ class Learner(Protocol):
 
 
 def learn_from(
-    datastore: Datastore, changed: Collection[str], learners: Sequence[Learner], most_voxels: int
+    submitted: Submitted, changed: Collection[str], learners: Sequence[Learner], most_voxels: int
 ) -> None:
     """Learn from labels that were submitted now, and from those that were not seen yet, as they are now, reading each
     once.
 
     Args:
-        datastore: where the labels are.
+        submitted: the labels.
         changed: ids of the images; none: only to catch up.
         most_voxels: bound on images and labels.
     """
-    labelled = submitted_marks(datastore)
+    labelled = submitted.marks()
     try:
         wanted = [learner.to_learn(labelled, changed) for learner in learners]
     except CheckpointError as error:
@@ -54,7 +52,7 @@ def learn_from(
     for image_id in dict.fromkeys(chain.from_iterable(wanted)):
         load = CaseLoader()
         try:
-            case = read_submitted(datastore, image_id, load, most_voxels)
+            case = submitted.read(image_id, load, most_voxels)
             for learner, images in zip(learners, wanted, strict=True):
                 if case is not None and image_id in images:
                     learner.learn(case, load)

@@ -7,11 +7,10 @@ import threading
 import time
 from collections.abc import Callable
 
-from monailabel.interfaces.datastore import Datastore
 from monailabel.utils.async_tasks.task import AsyncTask
 from monailabel.utils.async_tasks.utils import processes
 
-from slmsam2.server.learning.submissions import count_new
+from slmsam2.server.learning.submissions import Submitted
 from slmsam2.server.learning.train import TRAIN
 from slmsam2.training.registry import Registry
 
@@ -29,20 +28,20 @@ class AutoTrainer:
     Args:
         model: name of the train task.
         every: labels to wait for.
-        datastore: where they are.
+        submitted: gives all there are.
         registry: gives the registry as it is now.
     """
 
     def __init__(
-        self, model: str, every: int, datastore: Callable[[], Datastore], registry: Callable[[], Registry]
+        self, model: str, every: int, submitted: Callable[[], Submitted], registry: Callable[[], Registry]
     ):
         self._model, self._every = model, every
-        self._datastore, self._registry = datastore, registry
+        self._submitted, self._registry = submitted, registry
         self._saved = threading.Event()  # since labels were last counted
         self._watching = threading.Lock()
 
-    def label_saved(self) -> None:
-        """A label was submitted: look, without making the client wait, whether to train."""
+    def labels_changed(self) -> None:
+        """A label was submitted or reviewed: look, without making the client wait, whether to train."""
         self._saved.set()
         self._watch_unless_watched()
 
@@ -67,7 +66,7 @@ class AutoTrainer:
             while processes(TRAIN):
                 time.sleep(POLL_SECONDS)
             before = self._registry()
-            count = count_new(self._datastore(), before.given)
+            count = self._submitted().count_new(before.given)
             if count < self._every:
                 return
             logger.info("%d labels are new: training starts by itself", count)

@@ -20,7 +20,7 @@ from monailabel.utils.async_tasks.utils import tasks
 from monailabel.utils.others.generic import device_list
 
 from slmsam2.errors import ConfigurationError
-from slmsam2.server.learning.submissions import submissions
+from slmsam2.server.learning.submissions import Submitted
 from slmsam2.server.requests.parameters import AUTO
 from slmsam2.server.routes.job_list import asked_at, running_jobs, waiting_jobs
 from slmsam2.server.running.devices import resolve_device
@@ -49,11 +49,19 @@ class SlmSam2Train(TrainTask):
         model: name of the model.
         model_dir: see :func:`slmsam2.modeling.model_directory`.
         device: for requests that name none; None: the best there is.
+        only_approved: whether it learns only from what a reviewer has approved.
     """
 
-    def __init__(self, model: str, model_dir: Path | None = None, device: str | None = None) -> None:
+    def __init__(
+        self,
+        model: str,
+        model_dir: Path | None = None,
+        device: str | None = None,
+        only_approved: bool = False,
+    ) -> None:
         super().__init__("Learns from the submitted labels; the new model is used if it is better")
         self._model, self._model_dir, self._device = model, model_dir, device
+        self._only_approved = only_approved
 
     def config(self) -> dict[str, Any]:
         """What clients can set; of lists the first entry is the default. 3D Slicer sends all back, texts as texts."""
@@ -101,7 +109,8 @@ class SlmSam2Train(TrainTask):
             minutes=_minutes(_first(request.get("minutes")), device),
             breathe=breathe,
         )
-        return learn(submissions(datastore), wanted, Workers(0, 1, torch.device(device)))
+        labels = Submitted(datastore, self._only_approved).all()
+        return learn(labels, wanted, Workers(0, 1, torch.device(device)))
 
 
 def _read(path: Path) -> dict[str, Any]:

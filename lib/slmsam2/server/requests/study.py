@@ -13,6 +13,7 @@ import requests
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 
 from slmsam2.errors import PromptError
+from slmsam2.server.datastore.reviews import FINAL, tag_that_counts
 from slmsam2.server.requests.received import Received
 from slmsam2.server.routes.answers import archive_failed, unknown_image, unreachable
 
@@ -65,7 +66,8 @@ def find_study(
     Args:
         request: MONAI Label's request; ``image`` and ``label`` are file names only where ``came`` says so.
         came: what was uploaded.
-        tag: which saved label to use when none was uploaded; None: final, else original, else the newest.
+        tag: which saved label to use when none was uploaded; None: the one that counts (what a reviewer approved, if no
+            final one is newer), else final, else original, else the newest.
         source: where the label may come from.
 
     Raises:
@@ -115,7 +117,9 @@ def _saved_label(datastore: Datastore, image_id: str, tag: str | None) -> tuple[
     saved = datastore.get_labels_by_image_id(image_id)
     infos = {t: datastore.get_label_info(label_id, t) for t, label_id in saved.items()}
     newest = sorted(saved, key=lambda t: infos[t].get("ts", 0), reverse=True)
-    order = [tag] if tag else [DefaultLabelTag.FINAL.value, DefaultLabelTag.ORIGINAL.value, *newest]
+    order = (
+        [tag] if tag else [tag_that_counts(infos) or FINAL, FINAL, DefaultLabelTag.ORIGINAL.value, *newest]
+    )
     for candidate in order:
         path = label_file(datastore, saved[candidate], candidate) if candidate in saved else None
         if path is not None:

@@ -14,15 +14,16 @@ from typing import Any
 from fastapi import APIRouter, HTTPException, UploadFile
 from monailabel.config import settings
 from monailabel.endpoints import datastore as stock
-from monailabel.interfaces.datastore import DefaultLabelTag
+from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 from monailabel.interfaces.exception import MONAILabelException
 from starlette.background import BackgroundTask
 from starlette.responses import FileResponse
 
 from slmsam2.errors import PromptError, StorageError, VolumeError
-from slmsam2.server.datastore.finals import check_final
+from slmsam2.server.datastore.finals import as_final_is, check_final, check_version
 from slmsam2.server.datastore.inspection import inspect
 from slmsam2.server.datastore.repeated import join_repeated
+from slmsam2.server.datastore.reviews import META, VERSION, signed
 from slmsam2.server.requests.parameters import text_of
 from slmsam2.server.requests.received import FILE_ENDINGS
 from slmsam2.server.routes.answers import unknown_label
@@ -62,7 +63,7 @@ def stored_routes(most_voxels: int) -> APIRouter:
         ("DELETE", "/label", stock.api_remove_label, stock.remove_label),
         ("HEAD", "/label", stock.api_check_label, _check_label),
         ("GET", "/label/info", stock.api_get_label_info, stock.get_label_info),
-        ("PUT", "/label/info", stock.api_put_label_info, stock.update_label_info),
+        ("PUT", "/label/info", stock.api_put_label_info, _note_with_label),
         ("PUT", "/updatelabelinfo", stock.api_update_label_info, _update_label_info),
         ("GET", "/dataset", stock.api_download_dataset, _download_dataset),
     ):
@@ -137,10 +138,26 @@ def _save_label(
     app = stock.app_instance()
     with _uploaded(label, _ending(label, FILE_ENDINGS), most_voxels) as path:
         info = join_repeated(Path(path), info)
-        if tag in ("", FINAL):
-            check_final(app.datastore(), image, Path(path), info)
-        label_id = app.datastore().save_label(image, path, tag or FINAL, info)
+        with _checked(app.datastore(), image, Path(path), tag or FINAL, info) as checked:
+            label_id = app.datastore().save_label(image, str(checked), tag or FINAL, info)
     return {**(app.on_save_label(image, label_id) or {}), "image": image, "label": label_id}
+
+
+@contextmanager
+def _checked(datastore: Datastore, image: str, path: Path, tag: str, info: dict[str, Any]) -> Iterator[Path]:
+    """The file of a label that may be saved under its tag, while the context is open.
+
+    Raises:
+        SlmSam2Error: it may not.
+    """
+    if VERSION.fullmatch(tag):
+        check_version(datastore, image, path, info)
+        with as_final_is(datastore, image, path) as version:
+            yield version
+        return
+    if tag == FINAL:
+        check_final(datastore, image, path, info)
+    yield path
 
 
 @contextmanager
@@ -187,8 +204,18 @@ def _check_label(image: str, tag: str) -> Any:
     return stock.download_label(image, tag, check_only=True)
 
 
-def _update_label_info(label: str, tag: str, params: str, user: str) -> Any:
-    return stock.update_label_info(label, tag, params, user)
+def _note_with_label(label: str, tag: str, info: str, user: str) -> None:
+    told = json.loads(info)
+    app = stock.app_instance()
+    app.datastore().update_label_info(
+        label, tag, signed(told, user) if settings.MONAI_LABEL_AUTH_ENABLE else told
+    )
+    if META in told:
+        app.label_reviewed(label)
+
+
+def _update_label_info(label: str, tag: str, params: str, user: str) -> None:
+    _note_with_label(label, tag, params, user)
 
 
 def _download_dataset(limit_cases: int | None) -> Any:

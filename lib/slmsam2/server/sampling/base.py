@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.strategy import Strategy
 
+from slmsam2.server.datastore.reviews import Flagged, flagged_images
 from slmsam2.server.routes.answers import all_handed_out
 from slmsam2.server.sampling.damaged import is_damaged
 from slmsam2.server.sampling.handed_out import HandedOut, Holder
@@ -41,6 +42,8 @@ class Choice:
 class Sampling(Strategy):
     """A strategy that ranks the unlabelled images, and hands out the first that nobody works on.
 
+    Whose label was flagged by a reviewer gets that image before any other; the flagged ones of others come last.
+
     An image that was handed out in the last minutes, by whatever strategy, is not handed to anybody else. Whoever asks
     again without having submitted gets another image; only when nothing else is left, the one they were handed longest
     ago. Images that only others have are refused: two people would do the same work. Nobody gets a damaged one.
@@ -68,16 +71,42 @@ class Sampling(Strategy):
         """
         client = request.get("client_id")
         images = unlabelled_images(request, datastore)
+        flagged = flagged_images(datastore)
+        own = {image: one for image, one in flagged.items() if client and one.annotator == client}
+        others = {image: one for image, one in flagged.items() if image not in own}
+        for group, rank in (
+            (list(own), lambda free: _to_correct(own, free)),
+            (images, lambda free: self.rank(free, datastore)),
+            (list(others), lambda free: _to_correct(others, free)),
+        ):
+            choice = self._first_free(group, rank, client, datastore)
+            if choice is not None:
+                logger.info("%s gets %s: %s", client, choice.image, choice.reason)
+                return choice.reply()
+        held = self._handed.holders([*own, *images, *others], datastore)
+        return self._again(held, client).reply() if held else None
+
+    def _first_free(
+        self,
+        images: list[str],
+        rank: Callable[[list[str]], list[Choice]],
+        client: str | None,
+        datastore: Datastore,
+    ) -> Choice | None:
+        """The best of the images that nobody works on, handed to a client; None: there is none.
+
+        Args:
+            images: those that turn out to be damaged are taken out.
+        """
         held = self._handed.holders(images, datastore)
         while free := [image for image in images if image not in held]:
-            for choice in self.rank(free, datastore):
+            for choice in rank(free):
                 if is_damaged(datastore, choice.image):
                     images.remove(choice.image)
                 elif self._handed.take(choice.image, client, datastore):
-                    logger.info("%s gets %s: %s", client, choice.image, choice.reason)
-                    return choice.reply()
+                    return choice
             held = self._handed.holders(images, datastore)  # others were faster
-        return self._again(held, client).reply() if images else None
+        return None
 
     @abstractmethod
     def rank(self, images: list[str], datastore: Datastore) -> list[Choice]:
@@ -91,6 +120,17 @@ class Sampling(Strategy):
         image = min(own, key=own.__getitem__)
         self._handed.renew(image, client)
         return Choice(image, None, "You were handed this image before, and no other is free.")
+
+
+def _to_correct(flagged: Mapping[str, Flagged], images: list[str]) -> list[Choice]:
+    """Those of the images, in the order in which they were flagged."""
+    return [Choice(image, None, _what_to_correct(flagged[image])) for image in flagged if image in images]
+
+
+def _what_to_correct(flagged: Flagged) -> str:
+    by = f" by {flagged.review.reviewer}" if flagged.review.reviewer else ""
+    said = f": {flagged.review.comment}" if flagged.review.comment else "."
+    return f"Its label was flagged{by}{said}"
 
 
 def unlabelled_images(request: Mapping[str, Any], datastore: Datastore) -> list[str]:
