@@ -35,7 +35,7 @@ export async function visit(kept, { series = SERIES, server = {}, safe = undefin
     colourStructure: (id, value, color) => { find(id, value).color = color; },
     activateStructure: (id, value) => at(id).structures.forEach(each => { each.active = each.value === value; }),
   };
-  const controller = new Controller(viewer, { info: async () => INFO, opened: async () => {}, ...server }, kept, safe);
+  const controller = new Controller(viewer, { info: async () => INFO, opened: async () => {}, review: async () => null, ...server }, kept, safe);
   const leave = controller.start();
   while (!controller.session) await new Promise(resolve => setTimeout(resolve, 10));
   const look = async () => {

@@ -1,6 +1,6 @@
-"""MONAI Label's Reviewer module for 3D Slicer: its requests as it makes them, and what follows from them.
+"""Reviews, by MONAI Label's Reviewer module for 3D Slicer and by OHIF's panel: their requests, and what follows.
 
-It talks to the server by itself, without the client of the package (``MONAILabelReviewerLib/MonaiServerREST.py``).
+The module talks to the server by itself (``MONAILabelReviewerLib/MonaiServerREST.py``), without the package's client.
 """
 
 import gzip
@@ -8,6 +8,7 @@ import io
 import json
 import time
 import zipfile
+from datetime import datetime
 
 import nibabel as nib
 import numpy as np
@@ -177,3 +178,39 @@ def test_what_it_cannot_save_is_said(own_server, reviewer, submit, tmp_path):
     )
     assert (answer.status_code, "must be an object" in answer.json()["detail"]) == (400, True), answer.text
     assert list(reviewer.records()["first"]["labels"]) == ["final"]
+
+
+def ask_review(server, image="first", method="GET", **review):
+    return requests.request(method, f"{server.url}/slmsam2/review/{image}", json=review or None, timeout=30)
+
+
+def test_what_ohif_shows_and_notes(own_server, reviewer, submit):
+    assert ask_review(own_server).json() == {"label": None}
+    submit(phantom()[1])
+    label = ask_review(own_server).json()["label"]
+    assert (label["status"], label["creator"], label["reviewer"]) == ("", "ann", "")
+    assert abs(datetime.fromisoformat(label["made"]).timestamp() - time.time()) < SECONDS
+    said = {"status": "flagged", "comment": " the tip is missing ", "mark": label["mark"]}
+    answer = ask_review(own_server, method="POST", **said).json()["label"]
+    assert answer == {**label, "status": "flagged", "comment": "the tip is missing"}
+    assert ask_review(own_server).json()["label"] == answer
+    meta = reviewer.records()["first"]["labels"]["final"]["info"]["segmentationMeta"]
+    assert (meta["status"], meta["comment"], meta["level"]) == ("flagged", "the tip is missing", "")
+    reviewer.note("first", "final", status="approved")
+    shown = ask_review(own_server).json()["label"]
+    assert (shown["status"], shown["reviewer"]) == ("approved", "rita")
+
+
+def test_what_ohif_cannot_note_is_said(own_server, submit):
+    assert ask_review(own_server, method="POST", status="approved", mark="").status_code == 404
+    assert ask_review(own_server, "no such image", method="POST", status="approved").status_code == 404
+    submit(phantom()[1])
+    mark = ask_review(own_server).json()["label"]["mark"]
+    for said, status, sentence in (
+        ({"status": "excellent", "mark": mark}, 400, "A review's status is"),
+        ({"status": "flagged", "comment": 7, "mark": mark}, 400, "must be a text"),
+        ({"status": "approved", "mark": "another"}, 409, "Another label was saved"),
+    ):
+        answer = ask_review(own_server, method="POST", **said)
+        assert (answer.status_code, sentence in answer.json()["detail"]) == (status, True), answer.text
+    assert ask_review(own_server).json()["label"]["status"] == ""

@@ -23,6 +23,7 @@ from slmsam2.server.datastore import pacs as pacs_module
 from slmsam2.server.datastore.fetched import FetchedSeries
 from slmsam2.server.datastore.folder import FolderDatastore
 from slmsam2.server.datastore.pacs import PacsDatastore
+from slmsam2.server.datastore.reviewed import flagged_images
 from slmsam2.server.learning.submissions import Submitted
 from slmsam2.server.routes.answers import archive_failed
 from slmsam2.server.routes.dataset import pack
@@ -488,3 +489,28 @@ def save_final(store, series, folder):
     label[0, 0, 0] = 1
     nib.save(nib.Nifti1Image(label, image.affine), folder / "label.nii.gz")
     store.save_label(series, str(folder / "label.nii.gz"), "final", {})
+
+
+def flag(store):
+    store.update_label_info(CT, "final", {"segmentationMeta": {"status": "flagged", "comment": "again"}})
+
+
+def test_a_review_is_of_the_newest_label_and_gone_with_it(store, pacs, save):
+    assert store.final_info(CT) is None
+    save()
+    before = store.final_info(CT)["SeriesInstanceUID"]
+    flag(store)
+    assert flagged_images(store).keys() == {CT}
+    assert Submitted(store).all() == []
+    save()
+    assert store.final_info(CT)["SeriesInstanceUID"] != before
+    assert (flagged_images(store), len(Submitted(store).all())) == ({}, 1)
+
+
+def test_what_was_deleted_elsewhere_is_not_flagged(store, pacs, save):
+    save()
+    flag(store)
+    pacs.series.pop("1.2.3.7.1")
+    store._segmentations.forget()
+    assert store.final_info(CT) is None
+    assert flagged_images(store) == {}

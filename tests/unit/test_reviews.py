@@ -14,15 +14,8 @@ from slmsam2.errors import PromptError
 from slmsam2.server.datastore import folder, reviews
 from slmsam2.server.datastore.finals import as_final_is
 from slmsam2.server.datastore.folder import FolderDatastore
-from slmsam2.server.datastore.reviews import (
-    Review,
-    flagged_images,
-    label_infos,
-    review_of,
-    review_summary,
-    signed,
-    tag_that_counts,
-)
+from slmsam2.server.datastore.reviewed import flagged_images, label_infos, review_summary
+from slmsam2.server.datastore.reviews import Review, review_of, signed, tag_that_counts
 from slmsam2.server.learning.submissions import Submitted
 from slmsam2.server.requests.received import Received
 from slmsam2.server.requests.study import find_study
@@ -226,6 +219,15 @@ def test_flagged_labels_come_to_whose_they_are_first_and_to_others_last(store, s
     review("approved", "c")
     save(1, "d")
     assert next_for("ann", store, HandedOut()) is None
+
+
+def test_who_was_handed_an_image_before_it_was_flagged_gets_it_again(store, save, review, clock):
+    handed = HandedOut(clock.time)
+    given = next_for("ann", store, handed)["id"]
+    save(1, given)
+    review("flagged", given)
+    assert next_for("ann", store, handed)["id"] == given
+    assert next_for("ann", store, handed)["id"] != given
 
 
 def test_a_flagged_label_of_nobody_is_nobodys_own(store, save, review):

@@ -7,6 +7,7 @@ import { planeName } from './geometry.js';
 import { Guarding } from './guarding.js';
 import { prefer, preference } from './preferences.js';
 import { Propagation } from './propagation.js';
+import { Reviewing } from './reviewing.js';
 import { NOWHERE } from './safe.js';
 import { Saving } from './saving.js';
 import { NO_VIEWPORT, confirmed, doneAgain, found, leftLocked, notAsked, orAcross, takenBack, toCheck } from './sentences.js';
@@ -39,6 +40,7 @@ export class Controller extends EventTarget {
     this.following = new Following(this, attempt, kept);
     this.guarding = new Guarding(this, safe);
     this.saving = new Saving(this, attempt);
+    this.reviewing = new Reviewing(this, attempt);
     this.clicking = new Clicking(this, attempt);
     this.correcting = new Correcting(this);
     /** @type {import('./session.js').Session|null} */

@@ -127,6 +127,7 @@ export class Following {
       this.uid = session.uid;
       controller.choice = { ...controller.choice, limit: null }; // a slice of the series before
       controller.server.opened(session.uid).catch(error => console.warn(error)); // it comes a little later then
+      controller.reviewing.look(session.uid);
     }
     session?.notice(); // what was deleted of a structure, before the structure is forgotten
     if (session) this.#forgetDeleted(session.labelmap.id);

@@ -2,6 +2,7 @@
 import { element } from './element.js';
 import { messagePart } from './part-message.js';
 import { propagatePart } from './part-propagate.js';
+import { reviewPart } from './part-review.js';
 import { savePart } from './part-save.js';
 import { serverPart } from './part-server.js';
 import { slicesPart } from './part-slices.js';
@@ -17,7 +18,7 @@ import { addStyle } from './style.js';
  */
 
 /** @type {MakePart[]} */
-const PARTS = [serverPart, structuresPart, toolsPart, propagatePart, messagePart, slicesPart, savePart, trainPart];
+const PARTS = [serverPart, structuresPart, toolsPart, propagatePart, messagePart, slicesPart, reviewPart, savePart, trainPart];
 
 /**
  * @param {HTMLElement} host

@@ -51,6 +51,7 @@ export class Saving {
       controller.say(`Submitted: ${names}. ${controller.following.othersUnsaved(session)}`.trim());
     });
     controller.watching.look();
+    controller.reviewing.look(session.uid);
   }
 
   /** Go on from the newest label that was saved for the series. What is unsaved goes only when called again. */
@@ -77,6 +78,7 @@ export class Saving {
       session.replace(this.#withOwnValues(session, data, saved.structures));
       controller.say(loaded(saved));
     });
+    controller.reviewing.look(session.uid);
   }
 
   /** Unsaved painting is left behind only when this is called again. */

@@ -27,6 +27,24 @@ export function loaded({ structures, made, creator, isOwn }, now = Date.now()) {
   return `Loaded: ${names}.${origin} These slices count as yours: Propagate fills only the others.`;
 }
 
+/**
+ * What reviewers say of a saved label.
+ * @param {import('./reviewing.js').Review} review
+ */
+export function reviewed({ status, reviewer, comment, creator, made }, now = Date.now()) {
+  const by = reviewer ? ` by ${reviewer}` : '';
+  if (status === 'approved') return `The saved label is approved${by}.${comment ? ` ${comment}` : ''}`;
+  const saved = `saved${creator ? ` by ${creator}` : ''} ${ago(new Date(made), now)}`;
+  if (status !== 'flagged') return `Label ${saved}, not reviewed yet.`;
+  const why = comment ? `: ${comment.replace(/[^.!?]$/, '$&.')}` : '.';
+  return `The saved label is flagged${by}${why} Load saved, correct it, and submit it again.`;
+}
+
+/** @param {import('./reviewing.js').Status} status that was noted of the saved label */
+export function noted(status) {
+  return status === 'approved' ? 'The saved label is approved.' : 'The saved label is flagged: it comes back to who saved it.';
+}
+
 /** @param {number|string} time ms since 1970, or ISO 8601, of which a date alone is only that */
 function moment(time) {
   const day = typeof time === 'string' && !time.includes('T');

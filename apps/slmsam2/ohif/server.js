@@ -106,6 +106,25 @@ export class Server {
   }
 
   /**
+   * What reviewers say of the newest final label of a series.
+   * @param {string} series UID
+   * @returns {Promise<import('./reviewing.js').Review|null>} null: there is no label
+   */
+  async review(series) {
+    return (await this.#json('GET', `/slmsam2/review/${encodeURIComponent(series)}`)).label;
+  }
+
+  /**
+   * Say something of a label, as a reviewer.
+   * @param {string} series UID
+   * @param {{status: string, comment: string, mark: string}} review `mark`: of the label that it is about
+   * @returns {Promise<import('./reviewing.js').Review>} as it is noted
+   */
+  async saveReview(series, review) {
+    return (await this.#json('POST', `/slmsam2/review/${encodeURIComponent(series)}`, review)).label;
+  }
+
+  /**
    * @param {string} strategy
    * @returns {Promise<{id: string, StudyInstanceUID: string}|null>} null: every image has a label
    */

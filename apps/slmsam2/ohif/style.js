@@ -65,6 +65,11 @@ const STYLE = `
 .slmsam2-failed { background: #4a0410; border-radius: 4px; color: #ffd3d3; }
 .slmsam2-unsupported { font-size: 13px; line-height: 18px; margin: 4px; padding: 6px 8px; }
 .slmsam2-standing { flex: 0 1 auto; margin-left: 8px; min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.slmsam2-reviewed { flex: 1 1 auto; min-width: 0; overflow-wrap: anywhere; }
+.slmsam2-flagged { color: #ffd27a; }
+.slmsam2-approved { color: #8fe3a9; }
+.slmsam2-review { margin-top: 6px; }
+.slmsam2-review input { margin-bottom: 6px; width: 100%; }
 .slmsam2-strip { background: #090c29; cursor: pointer; display: block; height: 48px; margin-bottom: 6px; width: 100%; }
 
 [data-cy="slmsam2-btn"] svg { background: currentColor; mask: ${slicesIcon} center / contain no-repeat; }

@@ -29,7 +29,7 @@ from slmsam2.server.datastore.folder import FolderDatastore
 from slmsam2.server.datastore.kept_sessions import KeptSessions
 from slmsam2.server.datastore.notes import notes
 from slmsam2.server.datastore.pacs import PacsDatastore
-from slmsam2.server.datastore.reviews import review_summary
+from slmsam2.server.datastore.reviewed import review_summary
 from slmsam2.server.infer import KINDS, STUDY, SlmSam2Infer
 from slmsam2.server.learning.at_once import learn_from
 from slmsam2.server.learning.auto_train import AutoTrainer

@@ -16,8 +16,18 @@ PLACEHOLDER = "Reader1"  # whom MONAI Label names as the creator of all it makes
 MOST_CHARACTERS = 64  # of a person's name in DICOM
 
 
+def name_of(saved: Mapping[str, Any]) -> str:
+    """Who saves a label, to be read by people: who signed in, else the name that the client has; "" for nobody.
+
+    Args:
+        saved: what is sent with the label.
+    """
+    name = saved.get("user") or saved.get("client_id")
+    return "" if not isinstance(name, str) or name in NOBODY or BROWSER.fullmatch(name) else name
+
+
 def creator_of(saved: Mapping[str, Any]) -> str:
-    """Who saves a label, written as DICOM takes it: who signed in, else the name that the client has; "" for nobody.
+    """Who saves a label, written as DICOM takes it; "" for nobody.
 
     Letters lose their accents, and what is none of ASCII is left out: a name in another script would need the object's
     other texts to be written anew.
@@ -25,10 +35,7 @@ def creator_of(saved: Mapping[str, Any]) -> str:
     Args:
         saved: what is sent with the label.
     """
-    name = saved.get("user") or saved.get("client_id")
-    if not isinstance(name, str) or name in NOBODY or BROWSER.fullmatch(name):
-        return ""
-    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    plain = unicodedata.normalize("NFKD", name_of(saved)).encode("ascii", "ignore").decode()
     taken = "".join(each for each in plain if each.isprintable() and each not in "^=\\")
     return taken.strip()[:MOST_CHARACTERS]
 

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
+from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.exception import ImageNotFoundException
 
 from slmsam2.errors import PromptError, VolumeError
 from slmsam2.prompts import counts_by_order, named_pairs
 from slmsam2.server.datastore.inspection import inspect
+from slmsam2.server.datastore.reviews import FINAL
 from slmsam2.server.requests.painted import is_raw, read_saved
 from slmsam2.server.requests.study import label_file
 from slmsam2.server.routes.names import ending_of
@@ -31,7 +32,6 @@ from slmsam2.volume import (
     write_label,
 )
 
-FINAL = DefaultLabelTag.FINAL.value
 MOST_LISTED = 12
 WRITTEN_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
 

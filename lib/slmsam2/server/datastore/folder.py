@@ -25,7 +25,7 @@ from watchdog.events import FileSystemEvent
 
 from slmsam2.errors import StorageError
 from slmsam2.files import is_temporary, remove_temporary, staged, stamp_of
-from slmsam2.server.datastore.reviews import noted, without_review
+from slmsam2.server.datastore.reviews import FINAL, noted, without_review
 from slmsam2.server.datastore.versions import keep_earlier
 from slmsam2.server.routes.names import check_id, check_tag, ending_of, inside
 
@@ -92,6 +92,12 @@ class FolderDatastore(LocalDatastore):
             return ""
         info = without_review(self.get_label_info(image_id, tag))
         return stamp and stamp + json.dumps(info, sort_keys=True, default=str)
+
+    def final_info(self, image_id: str) -> dict[str, Any] | None:
+        """What is known of the final label of an image, without fetching anything; None: there is none."""
+        entry = self._datastore.objects.get(image_id)
+        label = entry.labels.get(FINAL) if entry is not None else None
+        return None if label is None else copy.deepcopy(label.info)
 
     def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
         """Add an image, or put another one in its place.

@@ -22,7 +22,6 @@ from monailabel.config import settings
 from monailabel.datastore.dicom import DICOMWebDatastore
 from monailabel.datastore.utils.convert import dicom_to_nifti, nifti_to_dicom_seg
 from monailabel.datastore.utils.dicom import dicom_web_download_series
-from monailabel.interfaces.datastore import DefaultLabelTag
 from monailabel.interfaces.exception import LabelNotFoundException
 from pydicom import dcmread
 from pydicom.dataset import Dataset
@@ -34,6 +33,7 @@ from slmsam2.server.datastore.fetched import FetchedSeries
 from slmsam2.server.datastore.folder import FolderDatastore
 from slmsam2.server.datastore.listed import Listed
 from slmsam2.server.datastore.pacs_client import bound_waiting, is_of_one
+from slmsam2.server.datastore.reviews import FINAL
 from slmsam2.server.datastore.segmentations import Segmentation, Segmentations
 from slmsam2.server.requests.painted import read_saved
 from slmsam2.values import present_values
@@ -41,7 +41,6 @@ from slmsam2.volume import label_on_grid, read_label, read_volume, write_label
 
 logger = logging.getLogger(__name__)
 
-FINAL = DefaultLabelTag.FINAL.value
 UID = re.compile(r"[0-9]+(\.[0-9]+)*")  # of DICOM; it becomes a folder's name here
 NOTED = ("SeriesInstanceUID", "Modality", "PatientID", "StudyInstanceUID")  # of a SEG object
 MOST_CHARACTERS = 64  # of a series description in DICOM
@@ -206,6 +205,14 @@ class PacsDatastore(DICOMWebDatastore, FolderDatastore):
         added = super().add_image(image_id, image_filename, image_info)
         self._images.forget()
         return added
+
+    def final_info(self, image_id: str) -> dict[str, Any] | None:
+        newest = self._segmentations.newest().get(image_id)
+        if newest is None:
+            return None
+        here = super().final_info(image_id)
+        is_newest = here is not None and here.get("SeriesInstanceUID") == newest.series
+        return here if is_newest else {"SeriesInstanceUID": newest.series, **newest.origin}
 
     def update_label_info(self, label_id: str, label_tag: str, info: dict[str, Any]) -> None:
         """Note something with a label here, not in the PACS; a newer SEG object begins without it."""

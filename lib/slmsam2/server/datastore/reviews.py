@@ -1,4 +1,4 @@
-"""What reviewers say of labels, and which label of an image counts for it.
+"""What reviewers say of a label, and which label of an image counts for it.
 
 It is kept where MONAI Label's Reviewer module for 3D Slicer keeps it: in a label's info, under ``segmentationMeta``.
 """
@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import re
 import time
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from monailabel.datastore.local import LocalDatastore
-from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
+from monailabel.interfaces.datastore import DefaultLabelTag
 
 from slmsam2.errors import PromptError
 
@@ -41,19 +39,6 @@ class Review:
     reviewer: str = ""
     comment: str = ""
     when: float = 0.0
-
-
-@dataclass(frozen=True)
-class Flagged:
-    """A final label that somebody is to look at again.
-
-    Attributes:
-        review: what the reviewer says.
-        annotator: who saved it; None if nobody knows.
-    """
-
-    review: Review
-    annotator: str | None
 
 
 def review_of(info: Mapping[str, Any]) -> Review:
@@ -104,15 +89,6 @@ def as_earlier(info: Mapping[str, Any]) -> dict[str, Any]:
     return {EARLIER if key == META else key: value for key, value in info.items()}
 
 
-def label_infos(datastore: Datastore, image_id: str) -> dict[str, dict[str, Any]]:
-    """Tag -> info of an image's labels, by the datastore's own record (no query of a DICOMweb server)."""
-    if isinstance(datastore, LocalDatastore):
-        labels = LocalDatastore.get_labels_by_image_id(datastore, image_id)
-    else:
-        labels = datastore.get_labels_by_image_id(image_id)
-    return {tag: datastore.get_label_info(label_id, tag) for tag, label_id in labels.items()}
-
-
 def tag_that_counts(infos: Mapping[str, Mapping[str, Any]], only_approved: bool = False) -> str | None:
     """Which of an image's labels is the one to learn from and to go on with.
 
@@ -129,32 +105,3 @@ def tag_that_counts(infos: Mapping[str, Mapping[str, Any]], only_approved: bool 
         return best
     saved = infos[FINAL].get("ts", 0)
     return FINAL if best is None or saved > reviews[best].when else best
-
-
-def review_summary(datastore: Datastore) -> dict[str, int]:
-    """How many images have a final label (``labelled``), one that is ``approved``, a final one that is ``flagged``."""
-    found: Counter[str] = Counter(labelled=0, approved=0, flagged=0)
-    for image_id in labelled_images(datastore):
-        infos = label_infos(datastore, image_id)
-        found["labelled"] += 1
-        found[APPROVED] += tag_that_counts(infos, only_approved=True) is not None
-        found[FLAGGED] += review_of(infos.get(FINAL, {})).status == FLAGGED
-    return dict(found)
-
-
-def flagged_images(datastore: Datastore) -> dict[str, Flagged]:
-    """Image id -> what is to be done again there, those flagged first to begin with."""
-    found = {}
-    for image_id in labelled_images(datastore):
-        info = label_infos(datastore, image_id).get(FINAL, {})
-        review = review_of(info)
-        if review.status == FLAGGED:
-            found[image_id] = Flagged(review, info.get("user") or info.get("client_id"))
-    return dict(sorted(found.items(), key=lambda item: item[1].review.when))
-
-
-def labelled_images(datastore: Datastore) -> list[str]:
-    """Ids of the images with a final label, by the datastore's own record (no query of a DICOMweb server)."""
-    if isinstance(datastore, LocalDatastore):
-        return LocalDatastore.get_labeled_images(datastore)
-    return datastore.get_labeled_images()

@@ -83,7 +83,7 @@ def off_the_loop(stock: Callable[..., Any], answer: Answer, waiting: int = WAITI
                 await tasks()  # removes the result: without a response of its own nothing else does
             raise
 
-    endpoint.__signature__ = inspect.signature(stock)  # type: ignore[attr-defined]
+    endpoint.__signature__ = inspect.signature(stock, eval_str=True)  # type: ignore[attr-defined]
     return endpoint
 
 

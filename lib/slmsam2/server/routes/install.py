@@ -17,6 +17,7 @@ from slmsam2.server.routes.monitoring import monitoring_routes
 from slmsam2.server.routes.opened import opened_routes
 from slmsam2.server.routes.progress import progress_routes
 from slmsam2.server.routes.proxy import proxy_routes
+from slmsam2.server.routes.review import review_routes
 from slmsam2.server.routes.sessions import session_routes
 from slmsam2.server.routes.stored import stored_routes
 from slmsam2.server.routes.tokens import mend_sign_in
@@ -34,6 +35,7 @@ def install(server: FastAPI, app_dir: Path, settings: Configuration) -> None:
     for routes in (
         progress_routes(),
         opened_routes(),
+        review_routes(),
         *monitoring_routes(),
         stored_routes(settings.most_voxels),
         session_routes(settings.most_bytes),

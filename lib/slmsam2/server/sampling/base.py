@@ -11,7 +11,7 @@ from typing import Any
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.strategy import Strategy
 
-from slmsam2.server.datastore.reviews import Flagged, flagged_images
+from slmsam2.server.datastore.reviewed import Flagged, flagged_images
 from slmsam2.server.routes.answers import all_handed_out
 from slmsam2.server.sampling.damaged import is_damaged
 from slmsam2.server.sampling.handed_out import HandedOut, Holder
@@ -74,17 +74,32 @@ class Sampling(Strategy):
         flagged = flagged_images(datastore)
         own = {image: one for image, one in flagged.items() if client and one.annotator == client}
         others = {image: one for image, one in flagged.items() if image not in own}
-        for group, rank in (
-            (list(own), lambda free: _to_correct(own, free)),
-            (images, lambda free: self.rank(free, datastore)),
-            (list(others), lambda free: _to_correct(others, free)),
-        ):
-            choice = self._first_free(group, rank, client, datastore)
-            if choice is not None:
-                logger.info("%s gets %s: %s", client, choice.image, choice.reason)
-                return choice.reply()
-        held = self._handed.holders([*own, *images, *others], datastore)
-        return self._again(held, client).reply() if held else None
+        choice = (
+            self._own_flagged(own, client, datastore)
+            or self._first_free(images, lambda free: self.rank(free, datastore), client, datastore)
+            or self._first_free(list(others), lambda free: _to_correct(others, free), client, datastore)
+        )
+        if choice is None:
+            held = self._handed.holders([*own, *images, *others], datastore)
+            return self._again(held, client).reply() if held else None
+        logger.info("%s gets %s: %s", client, choice.image, choice.reason)
+        return choice.reply()
+
+    def _own_flagged(
+        self, flagged: Mapping[str, Flagged], client: str | None, datastore: Datastore
+    ) -> Choice | None:
+        """The first of these images that this client was not handed since it was flagged; None: there is none."""
+        held = self._handed.holders(flagged, datastore)
+        for choice in _to_correct(flagged, list(flagged)):
+            holder = held.get(choice.image)
+            if is_damaged(datastore, choice.image):
+                continue
+            if holder is None and self._handed.take(choice.image, client, datastore):
+                return choice
+            if holder and holder.client == client and holder.since < flagged[choice.image].review.when:
+                self._handed.renew(choice.image, client)
+                return choice
+        return None
 
     def _first_free(
         self,

@@ -1,0 +1,41 @@
+// What reviewers say of the saved label; for reviewers: approve it, or flag it.
+import { actionButton, element } from './element.js';
+import { reviewed } from './sentences.js';
+
+/** @type {import('./panel.js').MakePart} */
+export function reviewPart({ reviewing }) {
+  const words = element('span.slmsam2-reviewed', { role: 'status' });
+  const comment = /** @type {HTMLInputElement} */ (element('input', {
+    type: 'text', maxLength: 2000, placeholder: 'What is to be corrected', 'aria-label': 'Comment for the annotator',
+  }));
+  const note = async status => { if (await reviewing.note(status, comment.value)) open(false); };
+  const flag = actionButton('flag', 'The saved label is to be corrected: it is not learnt from, and comes back to who saved it',
+    'Flag', () => note('flagged'));
+  const approve = actionButton('approve', 'The saved label is right', 'Approve', () => note('approved'));
+  const form = element('div.slmsam2-review', { hidden: true }, comment, element('div.slmsam2-row.slmsam2-even', {}, flag, approve));
+  const toggle = actionButton('review', 'Approve or flag the saved label', 'Review', () => open(form.hidden));
+  const open = isOpen => {
+    form.hidden = !isOpen;
+    toggle.setAttribute('aria-expanded', String(isOpen));
+    comment.value = reviewing.review?.comment ?? '';
+    if (isOpen) comment.focus();
+  };
+  open(false);
+  /** @type {string|undefined} of the label that is shown */
+  let mark;
+  const node = element('section.slmsam2-part', {}, element('div.slmsam2-row', {}, words, toggle), form);
+  return {
+    node,
+    update() {
+      const { review } = reviewing;
+      node.hidden = review === null;
+      if (review?.mark !== mark) open(false); // what was written is about another label
+      mark = review?.mark;
+      const text = review ? reviewed(review) : '';
+      if (words.textContent !== text) words.textContent = text; // or screen readers say it again
+      words.classList.toggle('slmsam2-flagged', review?.status === 'flagged');
+      words.classList.toggle('slmsam2-approved', review?.status === 'approved');
+      flag.disabled = approve.disabled = !reviewing.canReview;
+    },
+  };
+}

@@ -1,0 +1,82 @@
+// What reviewers say of the label that is saved for the series: shown, and noted.
+import { noted } from './sentences.js';
+
+/** @typedef {'approved'|'flagged'|''} Status '': neither */
+/**
+ * @typedef {{status: Status, reviewer: string, comment: string, creator: string, made: string, mark: string}} Review
+ *   `made`: when the label was saved, ISO 8601; `mark`: of that label
+ */
+
+const NOT_SUBMITTED = 'What you have painted is not submitted, and a review is about the label that is saved: submit it first, or press '
+  + 'Load saved.';
+
+export class Reviewing {
+  /**
+   * @param {import('./controller.js').Controller} controller
+   * @param {(action: () => Promise<void>) => Promise<void>} attempt shows what goes wrong
+   */
+  constructor(controller, attempt) {
+    this.controller = controller;
+    this.attempt = attempt;
+    /** @type {Review|null} of the saved label; null: there is none, or nothing is known of it */
+    this.review = null;
+    /** @type {string|null} the series that it is about */
+    this.uid = null;
+    /** whether the server was told something, and has not answered yet */
+    this.busy = false;
+  }
+
+  get canReview() {
+    return this.review !== null && !this.busy && this.controller.watching.connected;
+  }
+
+  /** Ask the server what is known of the label of a series. */
+  async look(uid) {
+    if (uid !== this.uid) this.#show(uid, null);
+    try {
+      const review = await this.controller.server.review(uid);
+      if (uid === this.uid) this.#show(uid, review);
+    } catch (error) {
+      console.warn(error); // nothing is shown of it then
+    }
+  }
+
+  /**
+   * Note what the user says of the saved label.
+   * @param {Status} status
+   * @param {string} comment
+   * @returns {Promise<boolean>} whether it was noted
+   */
+  async note(status, comment) {
+    const { uid, review, controller } = this;
+    if (!this.canReview) return false;
+    let isNoted = false;
+    this.busy = true;
+    await this.attempt(async () => {
+      controller.session?.notice();
+      if (status === 'approved' && controller.session?.unsaved) throw new Error(NOT_SUBMITTED);
+      try {
+        const now = await controller.server.saveReview(uid, { status, comment, mark: review.mark });
+        if (uid === this.uid) this.#show(uid, now);
+      } catch (error) {
+        if (error.status === 409) this.look(uid);
+        throw error;
+      }
+      isNoted = true;
+      controller.say(noted(status));
+    });
+    this.busy = false;
+    controller.changed();
+    return isNoted;
+  }
+
+  /**
+   * @param {string} uid
+   * @param {Review|null} review
+   */
+  #show(uid, review) {
+    this.uid = uid;
+    this.review = review;
+    this.controller.changed();
+  }
+}

@@ -1,0 +1,73 @@
+"""The labels of a datastore as reviewers left them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from monailabel.datastore.local import LocalDatastore
+from monailabel.interfaces.datastore import Datastore
+
+from slmsam2.server.datastore.folder import FolderDatastore
+from slmsam2.server.datastore.reviews import APPROVED, FINAL, FLAGGED, Review, review_of, tag_that_counts
+
+
+@dataclass(frozen=True)
+class Flagged:
+    """A final label that somebody is to look at again.
+
+    Attributes:
+        review: what the reviewer says.
+        annotator: who saved it; None if nobody knows.
+    """
+
+    review: Review
+    annotator: str | None
+
+
+def label_infos(datastore: Datastore, image_id: str) -> dict[str, dict[str, Any]]:
+    """Tag -> info of an image's labels, by the datastore's own record (no query of a DICOMweb server)."""
+    if isinstance(datastore, LocalDatastore):
+        labels = LocalDatastore.get_labels_by_image_id(datastore, image_id)
+    else:
+        labels = datastore.get_labels_by_image_id(image_id)
+    return {tag: datastore.get_label_info(label_id, tag) for tag, label_id in labels.items()}
+
+
+def final_info(datastore: Datastore, image_id: str) -> dict[str, Any] | None:
+    """What is known of the final label of an image, without fetching it; None: there is none."""
+    if isinstance(datastore, FolderDatastore):
+        return datastore.final_info(image_id)
+    return label_infos(datastore, image_id).get(FINAL)
+
+
+def review_summary(datastore: Datastore) -> dict[str, int]:
+    """How many images have a final label (``labelled``), one that is ``approved``, a final one that is ``flagged``."""
+    found: Counter[str] = Counter(labelled=0, approved=0, flagged=0)
+    for image_id in labelled_images(datastore):
+        infos = label_infos(datastore, image_id)
+        found["labelled"] += 1
+        found[APPROVED] += tag_that_counts(infos, only_approved=True) is not None
+        found[FLAGGED] += review_of(infos.get(FINAL, {})).status == FLAGGED
+    return dict(found)
+
+
+def flagged_images(datastore: Datastore) -> dict[str, Flagged]:
+    """Image id -> what is to be done again there, those flagged first to begin with."""
+    found = {}
+    for image_id in labelled_images(datastore):
+        if review_of(label_infos(datastore, image_id).get(FINAL, {})).status != FLAGGED:
+            continue
+        info = final_info(datastore, image_id) or {}  # of a PACS: another program may have saved one since
+        review = review_of(info)
+        if review.status == FLAGGED:
+            found[image_id] = Flagged(review, info.get("user") or info.get("client_id"))
+    return dict(sorted(found.items(), key=lambda item: item[1].review.when))
+
+
+def labelled_images(datastore: Datastore) -> list[str]:
+    """Ids of the images with a final label, by the datastore's own record (no query of a DICOMweb server)."""
+    if isinstance(datastore, LocalDatastore):
+        return LocalDatastore.get_labeled_images(datastore)
+    return datastore.get_labeled_images()

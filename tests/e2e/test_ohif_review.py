@@ -1,0 +1,73 @@
+"""A label is flagged in OHIF, comes back to who saved it, is corrected, and approved."""
+
+import json
+
+import numpy as np
+import pytest
+import requests
+from annotator import largest_slice
+
+playwright = pytest.importorskip("playwright.sync_api", reason="run bash scripts/test.sh --e2e")
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+
+expect = playwright.expect
+COMMENT = "the lower end is missing"
+
+
+def test_a_label_is_flagged_corrected_and_approved(
+    open_viewer, server, no_labels, ct, mr, mr_structure, pictures
+):
+    name = {"name": "structure", "id": 1}
+    told = {"client_id": "browser-of-the-tests", "label_info": [name]}
+    saved = requests.put(
+        f"{server}/datastore/label",
+        params={"image": mr.uid, "tag": "final"},
+        data={"params": json.dumps(told)},
+        files={"label": ("label.bin", mr_structure.astype(np.uint8).tobytes(order="F"))},
+        timeout=60,
+    )
+    assert saved.ok
+
+    reviewer = open_viewer(mr)
+    words = reviewer.page.locator(".slmsam2-reviewed")
+    expect(words).to_contain_text("Label saved by browser-of-the-tests", timeout=60_000)
+    reviewer.press("review")
+    reviewer.page.keyboard.type(COMMENT)  # no key is a shortcut there
+    reviewer.screenshot(pictures / "ohif_review.png")
+    reviewer.press("flag")
+    flagged = f"The saved label is flagged: {COMMENT}. Load saved, correct it, and submit it again."
+    expect(words).to_have_text(flagged, timeout=60_000)
+    expect(reviewer.page.locator("[data-action=flag]")).to_be_hidden()
+    assert requests.get(f"{server}/info/", timeout=60).json()["review"]["flagged"] == 1
+
+    viewer = open_viewer(ct)
+    assert viewer.page.locator(".slmsam2-reviewed").is_hidden()
+    viewer.press("next-sample")
+    viewer.page.wait_for_url(f"**SeriesInstanceUIDs={mr.uid}*", timeout=60_000)
+    viewer.page.wait_for_selector(".slmsam2-structures li", timeout=90_000)
+    words = viewer.page.locator(".slmsam2-reviewed")
+    expect(words).to_have_text(flagged, timeout=60_000)
+    viewer.lps = mr.lps
+    viewer.press("load")
+    viewer.wait_for_message("Loaded: structure.")
+    loaded = viewer.label()
+    viewer.choose_structure(viewer.structure_names()["structure"])
+    k = largest_slice(mr_structure)
+    viewer.show_slice(k, mr_structure.shape[2])
+    viewer.choose_tool("Brush", 20)
+    i, j = (size // 2 for size in mr_structure.shape[:2])
+    viewer.stroke([(i, j, k)])
+    corrected = viewer.label()
+    assert not np.array_equal(corrected, loaded)
+    viewer.press("review")
+    viewer.press("approve")
+    viewer.wait_for_message("submit it first")
+    viewer.press("submit")
+    viewer.wait_for_message("Submitted: structure")
+    expect(words).to_contain_text("not reviewed yet", timeout=60_000)
+    viewer.press("review")
+    viewer.press("approve")
+    expect(words).to_have_text("The saved label is approved.", timeout=60_000)
+    told = requests.get(f"{server}/info/", timeout=60).json()["review"]
+    assert (told["approved"], told["flagged"]) == (1, 0)

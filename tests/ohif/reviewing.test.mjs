@@ -1,0 +1,111 @@
+import assert from 'node:assert/strict';
+import { mock, test } from 'node:test';
+
+globalThis.window = { addEventListener() {}, removeEventListener() {}, location: { search: '' } };
+mock.method(console, 'error', () => {});
+mock.method(console, 'warn', () => {});
+const { visit } = await import('./visit.mjs');
+const { later } = await import('./made_up.mjs');
+const { reviewed } = await import('../../apps/slmsam2/ohif/sentences.js');
+
+const MADE = '2026-01-31T09:30:00';
+const SAVED = { status: '', reviewer: '', comment: '', creator: 'ann', made: MADE, mark: '1' };
+
+/** A server with one saved label, and what it was told of it. */
+function keeping(saved) {
+  const server = {
+    saved, told: [],
+    review: async () => server.saved,
+    saveReview: async (uid, { status, comment, mark }) => {
+      server.told.push({ uid, status, comment, mark });
+      server.saved = { ...server.saved, status, comment, reviewer: 'rita' };
+      return server.saved;
+    },
+    saveLabel: async () => { server.saved = { ...SAVED, mark: '2' }; },
+  };
+  return server;
+}
+
+test('what is known of the saved label is there when the series is opened', async () => {
+  const { controller, leave } = await visit(new Map(), { server: keeping(SAVED) });
+  await later();
+  assert.deepEqual([controller.reviewing.review, controller.reviewing.canReview], [SAVED, true]);
+  leave();
+});
+
+test('without a label there is nothing to review, nor with a server that cannot tell', async () => {
+  for (const review of [async () => null, async () => { throw new Error('gone'); }]) {
+    const { controller, leave } = await visit(new Map(), { server: { review } });
+    await later();
+    assert.deepEqual([controller.reviewing.review, controller.reviewing.canReview], [null, false]);
+    assert.equal(await controller.reviewing.note('approved', ''), false);
+    assert.equal(controller.message.failed, false);
+    leave();
+  }
+});
+
+test('the label is flagged with a comment, and no longer so once another one is submitted', async () => {
+  const server = keeping(SAVED);
+  const { controller, images, leave } = await visit(new Map(), { server });
+  await later();
+  images[0].set([1, 1]);
+  assert.equal(await controller.reviewing.note('flagged', 'the tip is missing'), true);
+  assert.deepEqual(server.told, [{ uid: '1.2', status: 'flagged', comment: 'the tip is missing', mark: '1' }]);
+  assert.equal(controller.reviewing.review.status, 'flagged');
+  assert.match(controller.message.text, /flagged/);
+  await controller.saving.submit();
+  await later();
+  assert.deepEqual([controller.reviewing.review.status, controller.reviewing.review.mark], ['', '2']);
+  leave();
+});
+
+test('what was painted and not submitted cannot be taken for what is approved', async () => {
+  const server = keeping(SAVED);
+  const { controller, images, leave } = await visit(new Map(), { server });
+  await later();
+  images[0].set([1, 1]);
+  assert.equal(await controller.reviewing.note('approved', ''), false);
+  assert.deepEqual([controller.message.failed, server.told.length], [true, 0]);
+  assert.match(controller.message.text, /submit it first/);
+  await controller.saving.submit();
+  await later();
+  assert.equal(await controller.reviewing.note('approved', ''), true);
+  assert.equal(controller.reviewing.review.status, 'approved');
+  leave();
+});
+
+test('a label that was saved meanwhile is looked at before anything is said of it', async () => {
+  const server = keeping(SAVED);
+  server.saveReview = async () => { throw Object.assign(new Error('Another label was saved.'), { status: 409 }); };
+  const { controller, leave } = await visit(new Map(), { server });
+  await later();
+  server.saved = { ...SAVED, creator: 'bob', mark: '2' };
+  assert.equal(await controller.reviewing.note('approved', ''), false);
+  await later();
+  assert.deepEqual([controller.reviewing.review.creator, controller.message.text], ['bob', 'Another label was saved.']);
+  leave();
+});
+
+test('an answer on the series before is not shown', async () => {
+  const answers = new Map();
+  const review = uid => new Promise(resolve => answers.set(uid, resolve));
+  const { controller, leave } = await visit(new Map(), { server: { review } });
+  const next = controller.reviewing.look('1.3');
+  answers.get('1.3')({ ...SAVED, mark: '3' });
+  await next;
+  answers.get('1.2')({ ...SAVED, mark: '2' });
+  await later();
+  assert.equal(controller.reviewing.review.mark, '3');
+  leave();
+});
+
+test('what is said of a review', () => {
+  const now = new Date(MADE).getTime() + 2 * 3600_000;
+  const said = review => reviewed({ ...SAVED, ...review }, now);
+  assert.equal(said({}), 'Label saved by ann 2 hours ago, not reviewed yet.');
+  assert.equal(said({ creator: '' }), 'Label saved 2 hours ago, not reviewed yet.');
+  assert.equal(said({ status: 'approved', reviewer: 'rita' }), 'The saved label is approved by rita.');
+  for (const comment of ['the tip is missing', 'the tip is missing.']) assert.equal(said({ status: 'flagged', reviewer: 'rita', comment }),
+    'The saved label is flagged by rita: the tip is missing. Load saved, correct it, and submit it again.');
+  assert.equal(said({ status: 'flagged' }), 'The saved label is flagged. Load saved, correct it, and submit it again.');
+});
