@@ -34,7 +34,6 @@ def test_a_label_is_flagged_corrected_and_approved(
     expect(words).to_contain_text("Label saved by browser-of-the-tests", timeout=60_000)
     reviewer.press("review")
     reviewer.page.keyboard.type(COMMENT)  # no key is a shortcut there
-    reviewer.screenshot(pictures / "ohif_review.png")
     reviewer.press("flag")
     flagged = f"The saved label is flagged: {COMMENT}. Load saved, correct it, and submit it again."
     expect(words).to_have_text(flagged, timeout=60_000)
@@ -52,9 +51,10 @@ def test_a_label_is_flagged_corrected_and_approved(
     viewer.press("load")
     viewer.wait_for_message("Loaded: structure.")
     loaded = viewer.label()
-    viewer.choose_structure(viewer.structure_names()["structure"])
     k = largest_slice(mr_structure)
     viewer.show_slice(k, mr_structure.shape[2])
+    viewer.screenshot(pictures / "ohif_review.png")
+    viewer.choose_structure(viewer.structure_names()["structure"])
     viewer.choose_tool("Brush", 20)
     i, j = (size // 2 for size in mr_structure.shape[:2])
     viewer.stroke([(i, j, k)])

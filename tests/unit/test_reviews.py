@@ -230,11 +230,12 @@ def test_who_was_handed_an_image_before_it_was_flagged_gets_it_again(store, save
     assert next_for("ann", store, handed)["id"] != given
 
 
-def test_a_flagged_label_of_nobody_is_nobodys_own(store, save, review):
-    save(1, by=None)
+@pytest.mark.parametrize("nobody", [None, "user-xyz", 3])
+def test_a_flagged_label_of_nobody_is_nobodys_own(store, save, review, nobody):
+    save(1, by=nobody)
     review("flagged")
     assert flagged_images(store)["a"].annotator is None
-    assert next_for(None, store, HandedOut())["id"] != "a"
+    assert next_for(nobody, store, HandedOut())["id"] != "a"
 
 
 def test_the_dataset_has_what_was_approved(store, save, review):

@@ -11,6 +11,7 @@ from monailabel.interfaces.datastore import Datastore
 
 from slmsam2.server.datastore.folder import FolderDatastore
 from slmsam2.server.datastore.reviews import APPROVED, FINAL, FLAGGED, Review, review_of, tag_that_counts
+from slmsam2.server.datastore.versions import NOBODY
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,8 @@ def flagged_images(datastore: Datastore) -> dict[str, Flagged]:
         info = final_info(datastore, image_id) or {}  # of a PACS: another program may have saved one since
         review = review_of(info)
         if review.status == FLAGGED:
-            found[image_id] = Flagged(review, info.get("user") or info.get("client_id"))
+            name = info.get("user") or info.get("client_id")
+            found[image_id] = Flagged(review, name if isinstance(name, str) and name not in NOBODY else None)
     return dict(sorted(found.items(), key=lambda item: item[1].review.when))
 
 
