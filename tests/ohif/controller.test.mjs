@@ -484,3 +484,18 @@ test('a locked structure is neither propagated nor changed, and the panel says s
   assert.deepEqual([sent[1], [...images[1]]], [['liver', 'spleen'], [1, 1, 0, 0]]);
   assert.deepEqual(Object.keys(session.report.structures), ['1']);
 });
+
+test('who the user is: who signed in, else what they say, at the next visit as well', () => {
+  const kept = new Map();
+  globalThis.window.localStorage = { getItem: key => kept.get(key) ?? null, setItem: (key, value) => kept.set(key, value) };
+  const controller = controllerWith();
+  assert.deepEqual([controller.annotator, controller.server.name], ['', '']);
+  controller.callMe('Anna');
+  const later = controllerWith();
+  assert.deepEqual([later.annotator, later.server.name], ['Anna', 'Anna']);
+  later.callMe('A'.repeat(100));
+  assert.equal(later.annotator.length, 64);
+  later.watching.info.annotator = 'anna@example.org';
+  assert.equal(later.annotator, 'anna@example.org');
+  delete globalThis.window.localStorage;
+});

@@ -104,8 +104,8 @@ test('what is said of a review', () => {
   const said = review => reviewed({ ...SAVED, ...review }, now);
   assert.equal(said({}), 'Label saved by ann 2 hours ago, not reviewed yet.');
   assert.equal(said({ creator: '' }), 'Label saved 2 hours ago, not reviewed yet.');
-  assert.equal(said({ status: 'approved', reviewer: 'rita' }), 'The saved label is approved by rita.');
+  assert.equal(said({ status: 'approved', reviewer: 'rita' }), 'Approved by rita.');
   for (const comment of ['the tip is missing', 'the tip is missing.']) assert.equal(said({ status: 'flagged', reviewer: 'rita', comment }),
-    'The saved label is flagged by rita: the tip is missing. Load saved, correct it, and submit it again.');
-  assert.equal(said({ status: 'flagged' }), 'The saved label is flagged. Load saved, correct it, and submit it again.');
+    'Flagged by rita: the tip is missing. Load saved, correct it, submit it again.');
+  assert.equal(said({ status: 'flagged' }), 'Flagged. Load saved, correct it, submit it again.');
 });

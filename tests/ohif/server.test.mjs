@@ -129,3 +129,15 @@ test('a request that is given up ends though nobody answers', async () => {
   silent.closeAllConnections();
   silent.close();
 });
+
+test('who gives their name asks by it', async () => {
+  const named = new Server('browser-1', server.base);
+  named.name = 'Anna';
+  answers.push({ body: '{"label": {"status": "approved"}}' });
+  assert.deepEqual(await named.saveReview('1.2', { status: 'approved', comment: '', mark: '7' }), { status: 'approved' });
+  const { method, url, body } = came.at(-1);
+  assert.deepEqual([method, url, JSON.parse(body)],
+    ['POST', '/slmsam2/review/1.2', { status: 'approved', comment: '', mark: '7', client_id: 'Anna' }]);
+  answers.push({ body: '{"label": null}' });
+  assert.equal(await named.review('1.2'), null);
+});

@@ -199,6 +199,9 @@ def test_what_ohif_shows_and_notes(own_server, reviewer, submit):
     reviewer.note("first", "final", status="approved")
     shown = ask_review(own_server).json()["label"]
     assert (shown["status"], shown["reviewer"]) == ("approved", "rita")
+    for client, name in (("Otto", "Otto"), ("browser-0a", "")):
+        said = {"status": "approved", "mark": label["mark"], "client_id": client, "user": "somebody else"}
+        assert ask_review(own_server, method="POST", **said).json()["label"]["reviewer"] == name
 
 
 def test_what_ohif_cannot_note_is_said(own_server, submit):

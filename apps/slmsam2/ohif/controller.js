@@ -17,9 +17,11 @@ import { Watching } from './watching.js';
 
 const MODEL = 'slmsam2';
 const BY_ITSELF = 'by-itself'; // kept for the images that follow
+const NAME = 'name'; // likewise
 const NOT_BEGUN = { done: 0, total: 0, before: 0 };
 export const SMALLEST = 1; // radius of the brush, mm
 export const LARGEST = 60;
+const LONGEST_NAME = 64; // of a person in DICOM
 
 /**
  * Events: "change", whenever the panel has to be drawn anew.
@@ -35,6 +37,7 @@ export class Controller extends EventTarget {
     super();
     this.viewer = viewer;
     this.server = server;
+    server.name = preference(NAME) ?? '';
     const attempt = action => this.#try(action);
     this.watching = new Watching(server, () => this.changed());
     this.following = new Following(this, attempt, kept);
@@ -215,6 +218,21 @@ export class Controller extends EventTarget {
 
   colourStructure(value, color) {
     this.viewer.colourStructure(this.#id, value, color);
+    this.changed();
+  }
+
+  /** @returns {string} who signed in, else what the user says; '' if nobody does */
+  get annotator() {
+    return this.info?.annotator ?? this.server.name;
+  }
+
+  /**
+   * Labels and reviews are the user's under this name from now on, where nobody signs in.
+   * @param {string} name
+   */
+  callMe(name) {
+    this.server.name = name.slice(0, LONGEST_NAME);
+    prefer(NAME, this.server.name);
     this.changed();
   }
 

@@ -67,7 +67,7 @@ export class Guarding {
   /** Whose work it is: of whoever signed in, else of this browser. */
   get annotator() {
     const { info, server } = this.controller;
-    return info?.annotator ?? server.client;
+    return info?.annotator ?? server.browser;
   }
 
   /** @returns {[string, import('./kept.js').Kept][]} what is not submitted, with the keys of its series */

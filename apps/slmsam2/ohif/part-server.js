@@ -1,20 +1,29 @@
-// Connection and model.
+// Connection and model; who works here.
+import { edit } from './editing.js';
 import { element } from './element.js';
 
 /** @type {import('./panel.js').MakePart} */
 export function serverPart(controller) {
   const name = element('strong');
   const words = element('span');
-  const node = element('section.slmsam2-part.slmsam2-server', { role: 'status' }, name, words);
+  const state = element('div.slmsam2-server', { role: 'status' }, name, words);
+  const who = /** @type {HTMLButtonElement} */ (element('button.slmsam2-who', {
+    type: 'button', 'data-action': 'who',
+    onclick: () => edit(who, 'Your name', controller.annotator, typed => controller.callMe(typed)).classList.add('slmsam2-name-field'),
+  }));
   return {
-    node,
+    node: element('section.slmsam2-part', {}, who, state),
     update() {
       const { title, text, failed } = serverState(controller.watching);
       name.textContent = title;
       words.textContent = text;
-      node.title = [title, text].join(' · ');
-      node.classList.toggle('slmsam2-failed', failed);
-      node.classList.toggle('slmsam2-connected', !failed && controller.watching.connected);
+      state.title = [title, text].join(' · ');
+      state.classList.toggle('slmsam2-failed', failed);
+      state.classList.toggle('slmsam2-connected', !failed && controller.watching.connected);
+      who.textContent = controller.annotator || 'Your name';
+      who.disabled = Boolean(controller.info?.annotator);
+      who.title = who.disabled ? 'You signed in by this name'
+        : 'Labels and reviews are saved under your name, and Next sample knows you by it: click to change it';
     },
   };
 }

@@ -1,4 +1,5 @@
 // The structures: choose, name, colour, add.
+import { edit } from './editing.js';
 import { element } from './element.js';
 
 /** @type {import('./panel.js').MakePart} */
@@ -53,7 +54,7 @@ function row(controller, { value, name, color }) {
       event.target.blur();
     },
   });
-  const rename = () => edit(controller, label, { value, name });
+  const rename = () => edit(label, 'Name of the structure', name, typed => controller.renameStructure(value, typed));
   const label = element('button.slmsam2-name', {
     type: 'button', title: `${name}\nClick to paint it (Q previous, W next), double-click to rename it`,
     onclick: () => controller.activateStructure(value), ondblclick: rename,
@@ -62,29 +63,6 @@ function row(controller, { value, name, color }) {
     type: 'button', title: `Rename ${name}`, 'aria-label': `Rename ${name}`, onclick: rename,
   });
   return element('li', { 'data-value': value }, colour, label, pencil);
-}
-
-/**
- * Put a text field in the place of a name: Enter keeps what is typed, Escape does not.
- * @param {HTMLElement} label
- */
-function edit(controller, label, { value, name }) {
-  const field = element('input', {
-    type: 'text', value: name, 'aria-label': 'Name of the structure',
-    onkeydown: event => {
-      event.stopPropagation(); // OHIF's own shortcuts
-      if (event.key === 'Escape') event.target.value = name;
-      if (['Enter', 'Escape'].includes(event.key)) event.target.blur();
-    },
-    onblur: event => {
-      const typed = event.target.value.trim();
-      field.replaceWith(label);
-      if (typed && typed !== name) controller.renameStructure(value, typed);
-    },
-  });
-  label.replaceWith(field);
-  field.focus();
-  field.select();
 }
 
 /** @param {number[]} color red, green, blue (0..255), opacity */

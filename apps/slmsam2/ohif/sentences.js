@@ -33,11 +33,11 @@ export function loaded({ structures, made, creator, isOwn }, now = Date.now()) {
  */
 export function reviewed({ status, reviewer, comment, creator, made }, now = Date.now()) {
   const by = reviewer ? ` by ${reviewer}` : '';
-  if (status === 'approved') return `The saved label is approved${by}.${comment ? ` ${comment}` : ''}`;
+  if (status === 'approved') return `Approved${by}.${comment ? ` ${comment}` : ''}`;
   const saved = `saved${creator ? ` by ${creator}` : ''} ${ago(new Date(made), now)}`;
   if (status !== 'flagged') return `Label ${saved}, not reviewed yet.`;
   const why = comment ? `: ${comment.replace(/[^.!?]$/, '$&.')}` : '.';
-  return `The saved label is flagged${by}${why} Load saved, correct it, and submit it again.`;
+  return `Flagged${by}${why} Load saved, correct it, submit it again.`;
 }
 
 /** @param {import('./reviewing.js').Status} status that was noted of the saved label */

@@ -20,14 +20,21 @@ export class ServerError extends Error {
 
 export class Server {
   /**
-   * @param {string} client who asks, where nobody signs in
+   * @param {string} browser a name for whoever asks, where nobody signs in and gives theirs
    * @param {string} [base] address without a slash at its end; "": where this page came from
    * @param {boolean} [far] whether there is a network in between, for which labels are packed
    */
-  constructor(client, base = '', far = isFar(globalThis.location?.hostname)) {
-    this.client = client;
+  constructor(browser, base = '', far = isFar(globalThis.location?.hostname)) {
+    this.browser = browser;
+    /** what the user is called, as they say themselves; '' if they do not */
+    this.name = '';
     this.base = base;
     this.far = far;
+  }
+
+  /** Who asks, where nobody signs in. */
+  get client() {
+    return this.name || this.browser;
   }
 
   /** @returns {Promise<any>} models, trainers, train_stats, strategies, labels, datastore */
@@ -121,7 +128,8 @@ export class Server {
    * @returns {Promise<import('./reviewing.js').Review>} as it is noted
    */
   async saveReview(series, review) {
-    return (await this.#json('POST', `/slmsam2/review/${encodeURIComponent(series)}`, review)).label;
+    return (await this.#json('POST', `/slmsam2/review/${encodeURIComponent(series)}`,
+      { ...review, client_id: this.client })).label;
   }
 
   /**

@@ -43,8 +43,11 @@ const STYLE = `
 .slmsam2 progress::-webkit-progress-value { background: #5acce6; transition: width 0.3s; }
 .slmsam2 progress::-moz-progress-bar { background: #5acce6; }
 
-.slmsam2-server { align-items: baseline; color: #c3d8ee; display: flex; flex-wrap: wrap; gap: 0 6px; overflow-wrap: anywhere; }
+.slmsam2-server { color: #c3d8ee; overflow-wrap: anywhere; }
+.slmsam2 .slmsam2-who, .slmsam2 .slmsam2-name-field { float: right; height: 18px; line-height: 14px; margin-left: 6px; max-width: 110px; min-height: 0; padding: 0 6px; }
+.slmsam2-who { overflow: hidden; text-overflow: ellipsis; }
 .slmsam2-server strong { color: #fff; font-weight: 600; }
+.slmsam2-server span { display: block; }
 .slmsam2-server strong::before { background: #8a96ad; border-radius: 50%; content: ''; display: inline-block; height: 8px; margin-right: 6px; width: 8px; }
 .slmsam2-server.slmsam2-connected strong::before { background: #3ecf6e; }
 .slmsam2-server.slmsam2-failed strong::before { background: #ff6b6b; }

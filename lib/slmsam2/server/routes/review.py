@@ -56,7 +56,7 @@ def _look(image: str) -> dict[str, Any]:
 
 def _note(
     image: str,
-    review: Annotated[dict[str, Any], Body(description="status, comment, mark")],
+    review: Annotated[dict[str, Any], Body(description="status, comment, mark, client_id")],
     user: Annotated[User, Depends(get_current_user)],
 ) -> dict[str, Any]:
     """Raises:
@@ -72,7 +72,8 @@ def _note(
         raise HTTPException(
             409, "Another label was saved for this image meanwhile. Load that one, and look at it first."
         )
-    by = user.username if settings.MONAI_LABEL_AUTH_ENABLE else ""
+    signed_in = settings.MONAI_LABEL_AUTH_ENABLE
+    by = user.username if signed_in else name_of({"client_id": review.get("client_id")})
     said = {"status": status, "approvedBy": by, "comment": comment, "editTime": int(time.time())}
     before = info.get(META)
     meta = {**before, **said} if isinstance(before, Mapping) else said
