@@ -36,7 +36,10 @@ export class Controller extends EventTarget {
     this.viewer = viewer;
     this.server = server;
     const attempt = action => this.#try(action);
-    this.watching = new Watching(server, () => this.changed());
+    this.watching = new Watching(server, () => {
+      this.reviewing.watched();
+      this.changed();
+    });
     this.following = new Following(this, attempt, kept);
     this.guarding = new Guarding(this, safe);
     this.saving = new Saving(this, attempt);

@@ -24,21 +24,38 @@ export class Reviewing {
     this.uid = null;
     /** whether the server was told something, and has not answered yet */
     this.busy = false;
+    /** counts what was asked and shown: an answer that something newer has overtaken is not shown */
+    this.turn = 0;
+    /** whether the last question was not answered */
+    this.missed = false;
   }
 
   get canReview() {
     return this.review !== null && !this.busy && this.controller.watching.connected;
   }
 
-  /** Ask the server what is known of the label of a series. */
+  /** Ask the server what is known of the label of the series that is opened. */
   async look(uid) {
     if (uid !== this.uid) this.#show(uid, null);
+    const turn = this.turn += 1;
+    this.missed = false;
     try {
       const review = await this.controller.server.review(uid);
-      if (uid === this.uid) this.#show(uid, review);
+      if (turn === this.turn) this.#show(uid, review);
     } catch (error) {
-      console.warn(error); // nothing is shown of it then
+      console.warn(error); // nothing new is shown of it then
+      if (turn === this.turn) this.missed = true;
     }
+  }
+
+  /** Ask once more, as something was done with the label of a series; nothing, if another series was opened since. */
+  async again(uid) {
+    if (uid === this.uid) await this.look(uid);
+  }
+
+  /** The server was looked at: what it did not answer is asked again once it does. */
+  watched() {
+    if (this.missed && this.controller.watching.connected) this.look(this.uid);
   }
 
   /**
@@ -59,7 +76,7 @@ export class Reviewing {
         const now = await controller.server.saveReview(uid, { status, comment, mark: review.mark });
         if (uid === this.uid) this.#show(uid, now);
       } catch (error) {
-        if (error.status === 409) this.look(uid);
+        if (error.status === 409) this.again(uid);
         throw error;
       }
       isNoted = true;
@@ -75,6 +92,7 @@ export class Reviewing {
    * @param {Review|null} review
    */
   #show(uid, review) {
+    this.turn += 1;
     this.uid = uid;
     this.review = review;
     this.controller.changed();

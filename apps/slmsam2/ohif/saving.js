@@ -51,7 +51,7 @@ export class Saving {
       controller.say(`Submitted: ${names}. ${controller.following.othersUnsaved(session)}`.trim());
     });
     controller.watching.look();
-    controller.reviewing.look(session.uid);
+    controller.reviewing.again(session.uid);
   }
 
   /** Go on from the newest label that was saved for the series. What is unsaved goes only when called again. */
@@ -78,7 +78,7 @@ export class Saving {
       session.replace(this.#withOwnValues(session, data, saved.structures));
       controller.say(loaded(saved));
     });
-    controller.reviewing.look(session.uid);
+    controller.reviewing.again(session.uid);
   }
 
   /** Unsaved painting is left behind only when this is called again. */
