@@ -152,6 +152,33 @@ test('what the server could not tell is asked again as soon as it answers', asyn
   leave();
 });
 
+test('what was to be corrected is not said of the label that is approved', async () => {
+  const server = keeping({ ...SAVED, status: 'flagged', comment: 'the tip is missing' });
+  const { controller, leave } = await visit(new Map(), { server });
+  await later();
+  await controller.reviewing.note('flagged', 'the tip is missing');
+  await controller.reviewing.note('approved', 'the tip is missing');
+  await controller.reviewing.note('flagged', 'the base is missing');
+  await controller.reviewing.note('approved', 'well done');
+  assert.deepEqual(server.told.map(each => each.comment), ['the tip is missing', '', 'the base is missing', 'well done']);
+  leave();
+});
+
+test('while no series is chosen there is nothing to review', async () => {
+  const server = keeping(SAVED);
+  const { controller, viewer, images, look, leave } = await visit(new Map(), { server });
+  await later();
+  images[0].set([1, 1]);
+  const [series, shown] = [viewer.activeSeries(), viewer.activeSeries];
+  viewer.activeSeries = () => null; // an empty viewport
+  await look();
+  assert.deepEqual([controller.reviewing.review, await controller.reviewing.note('approved', ''), server.told], [null, false, []]);
+  viewer.activeSeries = shown;
+  await look();
+  assert.deepEqual([controller.session.series, controller.reviewing.review], [series, SAVED]);
+  leave();
+});
+
 test('what is said of a review', () => {
   const now = new Date(MADE).getTime() + 2 * 3600_000;
   const said = review => reviewed({ ...SAVED, ...review }, now);

@@ -18,9 +18,9 @@ export class Reviewing {
   constructor(controller, attempt) {
     this.controller = controller;
     this.attempt = attempt;
-    /** @type {Review|null} of the saved label; null: there is none, or nothing is known of it */
-    this.review = null;
-    /** @type {string|null} the series that it is about */
+    /** @type {Review|null} of the series' saved label; null: there is none, or nothing is known of it */
+    this.known = null;
+    /** @type {string|null} the series that was opened last */
     this.uid = null;
     /** whether the server was told something, and has not answered yet */
     this.busy = false;
@@ -28,6 +28,11 @@ export class Reviewing {
     this.turn = 0;
     /** whether the last question was not answered */
     this.missed = false;
+  }
+
+  /** @returns {Review|null} of the saved label of the series that the panel is on; null likewise, or it is on none */
+  get review() {
+    return this.controller.session ? this.known : null;
   }
 
   get canReview() {
@@ -67,13 +72,15 @@ export class Reviewing {
   async note(status, comment) {
     const { uid, review, controller } = this;
     if (!this.canReview) return false;
+    const isLeft = review.status !== '' && review.status !== status && review.comment === comment;
+    const said = isLeft ? '' : comment; // what was to be corrected, say, is none of a label that is right
     let isNoted = false;
     this.busy = true;
     await this.attempt(async () => {
-      controller.session?.notice();
-      if (status === 'approved' && controller.session?.unsaved) throw new Error(NOT_SUBMITTED);
+      controller.session.notice();
+      if (status === 'approved' && controller.session.unsaved) throw new Error(NOT_SUBMITTED);
       try {
-        const now = await controller.server.saveReview(uid, { status, comment, mark: review.mark });
+        const now = await controller.server.saveReview(uid, { status, comment: said, mark: review.mark });
         if (uid === this.uid) this.#show(uid, now);
       } catch (error) {
         if (error.status === 409) this.again(uid);
@@ -94,7 +101,7 @@ export class Reviewing {
   #show(uid, review) {
     this.turn += 1;
     this.uid = uid;
-    this.review = review;
+    this.known = review;
     this.controller.changed();
   }
 }
