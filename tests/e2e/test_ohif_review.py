@@ -13,50 +13,58 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 expect = playwright.expect
 COMMENT = "the lower end is missing"
+LATER = "() => { const now = Date.now; Date.now = () => now() + 2 * 3600 * 1000; }"
 
 
-def test_a_label_is_flagged_corrected_and_approved(
-    open_viewer, server, no_labels, ct, mr, mr_structure, pictures
-):
-    name = {"name": "structure", "id": 1}
+def test_a_label_is_flagged_corrected_and_approved(open_viewer, server, no_labels, ct, mr, organs, pictures):
+    liver = organs["liver"]
+    name = {"name": "liver", "id": 1}
     told = {"client_id": "browser-of-the-tests", "label_info": [name]}
     saved = requests.put(
         f"{server}/datastore/label",
-        params={"image": mr.uid, "tag": "final"},
+        params={"image": ct.uid, "tag": "final"},
         data={"params": json.dumps(told)},
-        files={"label": ("label.bin", mr_structure.astype(np.uint8).tobytes(order="F"))},
+        files={"label": ("label.bin", liver.astype(np.uint8).tobytes(order="F"))},
         timeout=60,
     )
     assert saved.ok
 
-    reviewer = open_viewer(mr)
+    reviewer = open_viewer(ct)
     words = reviewer.page.locator(".slmsam2-reviewed")
     expect(words).to_contain_text("Label saved by browser-of-the-tests", timeout=60_000)
+    expect(words).to_have_attribute("aria-live", "polite")
+    reviewer.page.evaluate(LATER)
+    reviewer.page.keyboard.press("q")  # the panel is drawn anew
+    expect(words).to_contain_text("2 hours ago")
+    expect(words).to_have_attribute("aria-live", "off")  # that it is older is not said aloud
     reviewer.press("review")
     reviewer.page.keyboard.type(COMMENT)  # no key is a shortcut there
-    reviewer.press("flag")
+    reviewer.page.keyboard.press("Tab")
+    reviewer.page.keyboard.press("Enter")
     flagged = f"The saved label is flagged: {COMMENT}. Load saved, correct it, and submit it again."
     expect(words).to_have_text(flagged, timeout=60_000)
+    expect(words).to_have_attribute("aria-live", "polite")
     expect(reviewer.page.locator("[data-action=flag]")).to_be_hidden()
+    expect(reviewer.page.locator("[data-action=review]")).to_be_focused()
     assert requests.get(f"{server}/info/", timeout=60).json()["review"]["flagged"] == 1
 
-    viewer = open_viewer(ct)
+    viewer = open_viewer(mr)
     assert viewer.page.locator(".slmsam2-reviewed").is_hidden()
     viewer.press("next-sample")
-    viewer.page.wait_for_url(f"**SeriesInstanceUIDs={mr.uid}*", timeout=60_000)
+    viewer.page.wait_for_url(f"**SeriesInstanceUIDs={ct.uid}*", timeout=60_000)
     viewer.page.wait_for_selector(".slmsam2-structures li", timeout=90_000)
     words = viewer.page.locator(".slmsam2-reviewed")
     expect(words).to_have_text(flagged, timeout=60_000)
-    viewer.lps = mr.lps
+    viewer.lps = ct.lps
     viewer.press("load")
-    viewer.wait_for_message("Loaded: structure.")
+    viewer.wait_for_message("Loaded: liver.")
     loaded = viewer.label()
-    k = largest_slice(mr_structure)
-    viewer.show_slice(k, mr_structure.shape[2])
+    k = largest_slice(liver)
+    viewer.show_slice(k, liver.shape[2])
     viewer.screenshot(pictures / "ohif_review.png")
-    viewer.choose_structure(viewer.structure_names()["structure"])
+    viewer.choose_structure(viewer.structure_names()["liver"])
     viewer.choose_tool("Brush", 20)
-    i, j = (size // 2 for size in mr_structure.shape[:2])
+    i, j = (size // 2 for size in liver.shape[:2])
     viewer.stroke([(i, j, k)])
     corrected = viewer.label()
     assert not np.array_equal(corrected, loaded)
@@ -64,7 +72,7 @@ def test_a_label_is_flagged_corrected_and_approved(
     viewer.press("approve")
     viewer.wait_for_message("submit it first")
     viewer.press("submit")
-    viewer.wait_for_message("Submitted: structure")
+    viewer.wait_for_message("Submitted: liver")
     expect(words).to_contain_text("not reviewed yet", timeout=60_000)
     viewer.press("review")
     viewer.press("approve")
