@@ -196,7 +196,9 @@ export class Following {
     for (const session of this.sessions.values()) {
       const viewport = this.controller.viewer.viewportsOf(session.series).find(each => each.element.contains(target));
       session.begin(viewport ? planeOf(viewport, session.labelmap.grid) : null);
-      if (viewport) this.controller.correcting.pressed();
+      if (!viewport) continue;
+      this.controller.viewer.beginStroke(viewport);
+      this.controller.correcting.pressed();
     }
   }
 
