@@ -114,12 +114,13 @@ export class Saving {
 
   async #send(session, structures) {
     const { following, guarding, server } = this.controller;
-    session.unsaved = false; // what is painted while it is on its way sets it again
+    const { settled } = session;
+    session.settle(); // what is painted while it is on its way is unsaved again
     session.submitting = true;
     try {
       await server.saveLabel(session.uid, session.known, structures);
     } catch (error) {
-      session.unsaved = true;
+      Object.assign(session, { settled, unsaved: true });
       throw error;
     } finally {
       session.submitting = false;
