@@ -6,6 +6,7 @@ export function structuresPart(controller) {
   const list = element('ul.slmsam2-structures');
   const onclick = () => controller.addStructure('');
   const add = element('button', { type: 'button', title: 'Add a structure', onclick }, '+ Add');
+  const controls = () => [...list.querySelectorAll('button, input')];
   let drawn = '';
   let active = null;
   return {
@@ -17,7 +18,9 @@ export function structuresPart(controller) {
       if (state !== drawn && !list.querySelector('input:focus')) { // what is being typed must not go away
         drawn = state;
         active = null;
+        const focused = controls().indexOf(document.activeElement);
         list.replaceChildren(...structures.map(each => row(controller, each)));
+        controls()[focused]?.focus(); // or the keys would begin at the top of the page
       }
       const chosen = structures.find(each => each.active)?.value ?? null;
       if (chosen !== active) {
@@ -74,7 +77,10 @@ function edit(controller, label, { value, name }) {
     onkeydown: event => {
       event.stopPropagation(); // OHIF's own shortcuts
       if (event.key === 'Escape') event.target.value = name;
-      if (['Enter', 'Escape'].includes(event.key)) event.target.blur();
+      if (!['Enter', 'Escape'].includes(event.key)) return;
+      event.preventDefault(); // no press of the button that is there then
+      field.blur();
+      label.focus();
     },
     onblur: event => {
       const typed = event.target.value.trim();
