@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from annotator import WIDE, paint_largest_slice, propagate
+from annotator import WIDE, paint_largest_slice, propagate, slices_of
 from monailabel.client import MONAILabelClient
 
 playwright = pytest.importorskip("playwright.sync_api", reason="run bash scripts/test.sh --e2e")
@@ -97,3 +97,22 @@ def test_keys_choose_the_structure_and_the_size_of_the_brush(open_viewer, mr):
     assert set(np.unique(viewer.label())) == {0, 2}
     area = np.count_nonzero(viewer.label()) * np.linalg.norm(mr.lps[:3, 0]) * np.linalg.norm(mr.lps[:3, 1])
     assert abs(area / (np.pi * 17**2) - 1) < 0.1
+
+
+def test_the_same_place_can_be_painted_again(open_viewer, ct):
+    viewer = open_viewer(ct)
+    viewer.choose_tool("Brush", 16)
+    columns, rows, slices = ct.label.shape
+    place = [(columns // 2, rows // 2, slices // 2)]
+    viewer.show_slice(slices // 2, slices)
+    viewer.stroke(place)
+    painted = viewer.label()
+    assert slices_of(painted) == [slices // 2]
+    viewer.page.keyboard.press("u")
+    viewer.settle()
+    assert not viewer.label().any()
+    viewer.stroke(place)
+    assert np.array_equal(viewer.label(), painted)
+    viewer.show_slice(slices // 2 + 1, slices)
+    viewer.stroke(place)
+    assert slices_of(viewer.label()) == [slices // 2, slices // 2 + 1]

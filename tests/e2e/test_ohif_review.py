@@ -13,6 +13,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 expect = playwright.expect
 COMMENT = "the lower end is missing"
+LATER = "() => { const now = Date.now; Date.now = () => now() + 2 * 3600 * 1000; }"
 
 
 def test_a_label_is_flagged_corrected_and_approved(open_viewer, server, no_labels, ct, mr, organs, pictures):
@@ -30,16 +31,25 @@ def test_a_label_is_flagged_corrected_and_approved(open_viewer, server, no_label
     reviewer = open_viewer(ct)
     words = reviewer.page.locator(".slmsam2-reviewed")
     expect(words).to_contain_text("Label saved by browser-of-the-tests", timeout=60_000)
+    expect(words).to_have_attribute("aria-live", "polite")
+    reviewer.page.evaluate(LATER)
+    reviewer.page.keyboard.press("q")  # the panel is drawn anew
+    expect(words).to_contain_text("2 hours ago")
+    expect(words).to_have_attribute("aria-live", "off")  # that it is older is not said aloud
     reviewer.press("who")
     reviewer.page.keyboard.type("Rita")
     reviewer.page.keyboard.press("Enter")
     expect(reviewer.page.locator("[data-action=who]")).to_have_text("Rita")
+    expect(reviewer.page.locator("[data-action=who]")).to_be_focused()
     reviewer.press("review")
     reviewer.page.keyboard.type(COMMENT)  # no key is a shortcut there
-    reviewer.press("flag")
+    reviewer.page.keyboard.press("Tab")
+    reviewer.page.keyboard.press("Enter")
     flagged = f"Flagged by Rita: {COMMENT}. Load saved, correct it, submit it again."
     expect(words).to_have_text(flagged, timeout=60_000)
+    expect(words).to_have_attribute("aria-live", "polite")
     expect(reviewer.page.locator("[data-action=flag]")).to_be_hidden()
+    expect(reviewer.page.locator("[data-action=review]")).to_be_focused()
     assert requests.get(f"{server}/info/", timeout=60).json()["review"]["flagged"] == 1
 
     viewer = open_viewer(mr)

@@ -21,6 +21,9 @@ def test_nothing_painted_nothing_saved(open_viewer, no_labels, mr):
     viewer.page.click(".slmsam2 >> text=+ Add")
     viewer.name_structure(2, "Structure 1")
     viewer.wait_for_message("There is a structure 'Structure 1' already")
+    viewer.name_structure(2, "spleen")
+    assert viewer.structure_names() == {"Structure 1": 1, "spleen": 2}
+    expect(viewer.page.get_by_role("button", name="spleen", exact=True)).to_be_focused()
 
 
 def test_page_stays_usable_and_a_run_can_be_cancelled(open_viewer, server, ct, organs):

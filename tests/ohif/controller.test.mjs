@@ -30,7 +30,7 @@ function controllerWith(server = {}, session = {}) {
   controller.watching.info = { models: { slmsam2: {} }, strategies: { random: {} } };
   controller.session = {
     uid: '1.2', series: { SeriesInstanceUID: '1.2', imageIds: [0] }, labelmap: { id: 'a' }, known: Uint8Array.of(0, 1),
-    history: { last: undefined, next: undefined }, unsaved: true, notice() {}, ...session,
+    history: { last: undefined, next: undefined }, unsaved: true, notice() {}, settle() { this.unsaved = false; }, ...session,
   };
   controller.following.sessions.set('a', controller.session);
   controller.watching.stopped = true; // no looks at the server by itself

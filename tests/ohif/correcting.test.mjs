@@ -138,6 +138,24 @@ test('structures that are locked or deleted by then, and confirmed slices, are n
   leave();
 });
 
+test('a structure that is deleted is no correction, of itself or of another one', async () => {
+  const remove = async ({ controller, images, structures, look, leave }) => {
+    controller.addStructure('liver');
+    images[0][1] = 2;
+    controller.session.notice();
+    images[0][1] = 0; // as OHIF does
+    structures.pop();
+    await look();
+    assert.deepEqual(controller.message, { text: '', failed: false });
+    await later(LONGER);
+    leave();
+  };
+  await remove(await visit(new Map()));
+  const visited = await propagated();
+  await remove(visited);
+  assert.deepEqual(visited.asked, []);
+});
+
 test('what was chosen holds for the images that follow', async () => {
   const { controller, leave } = await visit(new Map());
   assert.equal(controller.choice.byItself, true);

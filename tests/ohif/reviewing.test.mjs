@@ -99,6 +99,86 @@ test('an answer on the series before is not shown', async () => {
   leave();
 });
 
+test('what was done with the label of a series is not asked of it once another one is opened', async () => {
+  const server = keeping(SAVED);
+  const { controller, images, leave } = await visit(new Map(), { server });
+  await later();
+  images[0].set([1, 1]);
+  let sent;
+  controller.server.saveLabel = () => new Promise(resolve => { sent = resolve; });
+  const submitting = controller.saving.submit();
+  server.saved = { ...SAVED, mark: '3' };
+  await controller.reviewing.look('1.3'); // as when it is opened
+  sent();
+  await submitting;
+  await later();
+  assert.deepEqual([controller.reviewing.uid, controller.reviewing.review.mark], ['1.3', '3']);
+  leave();
+});
+
+test('an answer that something newer has overtaken is not shown', async () => {
+  const server = keeping(SAVED);
+  const { controller, leave } = await visit(new Map(), { server });
+  await later();
+  const answers = [];
+  controller.server.review = () => new Promise(resolve => answers.push(resolve));
+  const looks = [controller.reviewing.again('1.2'), controller.reviewing.again('1.2')];
+  answers[1]({ ...SAVED, mark: '2' });
+  await looks[1];
+  answers[0](SAVED);
+  await looks[0];
+  assert.equal(controller.reviewing.review.mark, '2');
+  const late = controller.reviewing.again('1.2');
+  await controller.reviewing.note('flagged', '');
+  answers[2]({ ...SAVED, mark: '2' });
+  await late;
+  assert.equal(controller.reviewing.review.status, 'flagged');
+  leave();
+});
+
+test('what the server could not tell is asked again as soon as it answers', async () => {
+  let isLost = true;
+  const server = keeping(SAVED);
+  server.review = async () => { if (isLost) throw new Error('gone'); return SAVED; };
+  const { controller, leave } = await visit(new Map(), { server });
+  await later();
+  await controller.watching.look();
+  await later();
+  assert.equal(controller.reviewing.review, null);
+  isLost = false;
+  await controller.watching.look();
+  await later();
+  assert.deepEqual(controller.reviewing.review, SAVED);
+  leave();
+});
+
+test('what was to be corrected is not said of the label that is approved', async () => {
+  const server = keeping({ ...SAVED, status: 'flagged', comment: 'the tip is missing' });
+  const { controller, leave } = await visit(new Map(), { server });
+  await later();
+  await controller.reviewing.note('flagged', 'the tip is missing');
+  await controller.reviewing.note('approved', 'the tip is missing');
+  await controller.reviewing.note('flagged', 'the base is missing');
+  await controller.reviewing.note('approved', 'well done');
+  assert.deepEqual(server.told.map(each => each.comment), ['the tip is missing', '', 'the base is missing', 'well done']);
+  leave();
+});
+
+test('while no series is chosen there is nothing to review', async () => {
+  const server = keeping(SAVED);
+  const { controller, viewer, images, look, leave } = await visit(new Map(), { server });
+  await later();
+  images[0].set([1, 1]);
+  const [series, shown] = [viewer.activeSeries(), viewer.activeSeries];
+  viewer.activeSeries = () => null; // an empty viewport
+  await look();
+  assert.deepEqual([controller.reviewing.review, await controller.reviewing.note('approved', ''), server.told], [null, false, []]);
+  viewer.activeSeries = shown;
+  await look();
+  assert.deepEqual([controller.session.series, controller.reviewing.review], [series, SAVED]);
+  leave();
+});
+
 test('what is said of a review', () => {
   const now = new Date(MADE).getTime() + 2 * 3600_000;
   const said = review => reviewed({ ...SAVED, ...review }, now);

@@ -45,6 +45,33 @@ test('a saved label comes in though no series is shown any more', async () => {
   assert.deepEqual([structures.map(each => each.name), shown()], [['spleen', 'tumour'], [2, 0, 0, 1]]);
 });
 
+test('what was taken back need not be submitted; what differs from the submitted label need', async () => {
+  let arrive;
+  const saveLabel = () => new Promise((...ends) => { arrive = ends; });
+  const { controller, images, leave } = await visit(new Map(), { server: { saveLabel } });
+  const { session } = controller;
+  const paint = pixels => { images[0].set(pixels); session.notice(); };
+  const after = action => { controller[action](); return controller.unsaved; };
+  const undo = async () => { await controller.undo(); return controller.unsaved; };
+  paint([1, 0]);
+  assert.deepEqual([controller.unsaved, await undo(), after('redo')], [true, false, true]);
+
+  const submitted = controller.saving.submit();
+  await later();
+  paint([1, 1]);
+  arrive[0]();
+  await submitted;
+  assert.deepEqual([controller.unsaved, await undo(), await undo(), after('redo')], [true, false, true, false]);
+
+  paint([0, 1]);
+  const lost = controller.saving.submit();
+  await later();
+  arrive[1](new Error('The archive is full.'));
+  await lost;
+  assert.deepEqual([controller.unsaved, await undo()], [true, false]);
+  leave();
+});
+
 test('until a label has arrived it counts as not submitted', async () => {
   let arrive;
   const saveLabel = () => new Promise(resolve => { arrive = resolve; });

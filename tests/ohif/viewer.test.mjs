@@ -66,3 +66,15 @@ test('a structure has its colour also while no viewport shows it', () => {
   shown = [];
   assert.deepEqual([color, viewer.structures('a')[0].color], [[1, 2, 3, 255], [1, 2, 3, 255]]);
 });
+
+test('a stroke may begin where the last one was', () => {
+  const viewer = viewerWith([], []);
+  const brush = { configuration: { strategySpecificConfiguration: { THRESHOLD: {}, centerIJK: [1, 2, 0] } } };
+  const group = { getActivePrimaryMouseButtonTool: () => 'CircularBrush', getToolInstance: () => brush };
+  viewer.services.toolGroupService = { getToolGroupForViewport: id => (id === 'v' ? group : undefined) };
+  viewer.beginStroke({ id: 'v' });
+  assert.deepEqual(brush.configuration.strategySpecificConfiguration, { THRESHOLD: {} });
+  viewer.beginStroke({ id: 'another' });
+  Object.assign(brush, { configuration: {} }); // of a tool that does not paint
+  viewer.beginStroke({ id: 'v' });
+});

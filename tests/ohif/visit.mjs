@@ -21,6 +21,7 @@ export async function visit(kept, { series = SERIES, server = {}, safe = undefin
     hasSegmentation: id => Boolean(at(id)),
     activeSeries: () => series,
     viewportsOf: () => [{}],
+    beginStroke: () => {},
     addSegmentation: async (_, structures, name = 'SLM-SAM 2') => {
       const id = `segmentation ${segmentations.length}`;
       segmentations.push({ id, name, images: screen.add(id), structures: structures.map(structureOf) });

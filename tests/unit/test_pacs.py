@@ -6,6 +6,7 @@ import shutil
 import threading
 import time
 import zipfile
+from datetime import datetime
 from pathlib import Path
 
 import nibabel as nib
@@ -435,6 +436,12 @@ def test_what_is_unlabelled_can_be_told_while_a_series_is_fetched(store):
     for thread in threads:
         thread.join()
     assert (found, waits) == ([CT], False)
+
+
+def test_when_a_label_was_saved_is_told_whatever_the_time_zone(store, pacs, save):
+    save()
+    for info in (store.get_label_info(CT, "final"), store.final_info(CT)):
+        assert abs(datetime.fromisoformat(info["made"]).timestamp() - time.time()) < 60
 
 
 def test_a_label_just_saved_can_be_removed(store, pacs, save):

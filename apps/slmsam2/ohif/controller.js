@@ -39,7 +39,10 @@ export class Controller extends EventTarget {
     this.server = server;
     server.name = preference(NAME) ?? '';
     const attempt = action => this.#try(action);
-    this.watching = new Watching(server, () => this.changed());
+    this.watching = new Watching(server, () => {
+      this.reviewing.watched();
+      this.changed();
+    });
     this.following = new Following(this, attempt, kept);
     this.guarding = new Guarding(this, safe);
     this.saving = new Saving(this, attempt);

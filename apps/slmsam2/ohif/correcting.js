@@ -21,13 +21,13 @@ export class Correcting {
   /**
    * The user has painted, or placed points. Structures that were not propagated yet wait for the button.
    * @param {import('./session.js').Session} session
+   * @param {import('./merge.js').Change} change
    */
-  painted(session) {
+  painted(session, { before, after }) {
     const { controller } = this;
     if (!controller.choice.byItself || session !== controller.session) return;
     if (session !== this.session) this.values = new Set();
     this.session = session;
-    const { before, after } = session.history.last.change;
     const changed = new Set([...valuesIn(before), ...valuesIn(after)]);
     const found = Object.values(session.report.structures).map(each => each.value);
     found.filter(value => changed.has(value)).forEach(value => this.values.add(value));

@@ -15,7 +15,10 @@ export function edit(label, title, name, changed) {
     onkeydown: event => {
       event.stopPropagation(); // OHIF's own shortcuts
       if (event.key === 'Escape') event.target.value = name;
-      if (['Enter', 'Escape'].includes(event.key)) event.target.blur();
+      if (!['Enter', 'Escape'].includes(event.key)) return;
+      event.preventDefault(); // no press of the button that is there then
+      field.blur();
+      label.focus();
     },
     onblur: event => {
       const typed = event.target.value.trim();

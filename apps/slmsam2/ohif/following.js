@@ -184,9 +184,11 @@ export class Following {
 
   /** The user has changed something: what was said before is over. */
   #painted(id, isTurned = false) {
+    const session = this.sessions.get(id);
+    const { change } = session.history.last; // before what was deleted goes from there
     this.#forgetDeleted(id);
     this.controller.say(isTurned ? TURNED : '');
-    if (!isTurned) this.controller.correcting.painted(this.sessions.get(id));
+    if (!isTurned) this.controller.correcting.painted(session, change);
   }
 
   /** A press begins a stroke, if it is on a viewport. */
@@ -194,7 +196,9 @@ export class Following {
     for (const session of this.sessions.values()) {
       const viewport = this.controller.viewer.viewportsOf(session.series).find(each => each.element.contains(target));
       session.begin(viewport ? planeOf(viewport, session.labelmap.grid) : null);
-      if (viewport) this.controller.correcting.pressed();
+      if (!viewport) continue;
+      this.controller.viewer.beginStroke(viewport);
+      this.controller.correcting.pressed();
     }
   }
 

@@ -15,24 +15,28 @@ export function reviewPart({ reviewing }) {
   const form = element('div.slmsam2-review', { hidden: true }, comment, element('div.slmsam2-row.slmsam2-even', {}, flag, approve));
   const toggle = actionButton('review', 'Approve or flag the saved label', 'Review', () => open(form.hidden));
   const open = isOpen => {
+    if (!isOpen && form.contains(document.activeElement)) toggle.focus(); // or the keys would begin at the top of the page
     form.hidden = !isOpen;
     toggle.setAttribute('aria-expanded', String(isOpen));
     comment.value = reviewing.review?.comment ?? '';
     if (isOpen) comment.focus();
   };
   open(false);
-  /** @type {string|undefined} of the label that is shown */
-  let mark;
+  /** @type {import('./reviewing.js').Review|null} that is shown */
+  let drawn = null;
   const node = element('section.slmsam2-part', {}, element('div.slmsam2-row', {}, words, toggle), form);
   return {
     node,
     update() {
       const { review } = reviewing;
       node.hidden = review === null;
-      if (review?.mark !== mark) open(false); // what was written is about another label
-      mark = review?.mark;
+      if (review?.mark !== drawn?.mark) open(false); // what was written is about another label
       const text = review ? reviewed(review) : '';
-      if (words.textContent !== text) words.textContent = text; // or screen readers say it again
+      if (words.textContent !== text) { // or screen readers say it again
+        words.setAttribute('aria-live', review === drawn ? 'off' : 'polite'); // that it is a minute older is no news
+        words.textContent = text;
+      }
+      drawn = review;
       words.classList.toggle('slmsam2-flagged', review?.status === 'flagged');
       words.classList.toggle('slmsam2-approved', review?.status === 'approved');
       flag.disabled = approve.disabled = !reviewing.canReview;

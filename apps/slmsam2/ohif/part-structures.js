@@ -7,6 +7,7 @@ export function structuresPart(controller) {
   const list = element('ul.slmsam2-structures');
   const onclick = () => controller.addStructure('');
   const add = element('button', { type: 'button', title: 'Add a structure', onclick }, '+ Add');
+  const controls = () => [...list.querySelectorAll('button, input')];
   let drawn = '';
   let active = null;
   return {
@@ -18,7 +19,9 @@ export function structuresPart(controller) {
       if (state !== drawn && !list.querySelector('input:focus')) { // what is being typed must not go away
         drawn = state;
         active = null;
+        const focused = controls().indexOf(document.activeElement);
         list.replaceChildren(...structures.map(each => row(controller, each)));
+        controls()[focused]?.focus(); // or the keys would begin at the top of the page
       }
       const chosen = structures.find(each => each.active)?.value ?? null;
       if (chosen !== active) {

@@ -18,27 +18,49 @@ export class Reviewing {
   constructor(controller, attempt) {
     this.controller = controller;
     this.attempt = attempt;
-    /** @type {Review|null} of the saved label; null: there is none, or nothing is known of it */
-    this.review = null;
-    /** @type {string|null} the series that it is about */
+    /** @type {Review|null} of the series' saved label; null: there is none, or nothing is known of it */
+    this.known = null;
+    /** @type {string|null} the series that was opened last */
     this.uid = null;
     /** whether the server was told something, and has not answered yet */
     this.busy = false;
+    /** counts what was asked and shown: an answer that something newer has overtaken is not shown */
+    this.turn = 0;
+    /** whether the last question was not answered */
+    this.missed = false;
+  }
+
+  /** @returns {Review|null} of the saved label of the series that the panel is on; null likewise, or it is on none */
+  get review() {
+    return this.controller.session ? this.known : null;
   }
 
   get canReview() {
     return this.review !== null && !this.busy && this.controller.watching.connected;
   }
 
-  /** Ask the server what is known of the label of a series. */
+  /** Ask the server what is known of the label of the series that is opened. */
   async look(uid) {
     if (uid !== this.uid) this.#show(uid, null);
+    const turn = this.turn += 1;
+    this.missed = false;
     try {
       const review = await this.controller.server.review(uid);
-      if (uid === this.uid) this.#show(uid, review);
+      if (turn === this.turn) this.#show(uid, review);
     } catch (error) {
-      console.warn(error); // nothing is shown of it then
+      console.warn(error); // nothing new is shown of it then
+      if (turn === this.turn) this.missed = true;
     }
+  }
+
+  /** Ask once more, as something was done with the label of a series; nothing, if another series was opened since. */
+  async again(uid) {
+    if (uid === this.uid) await this.look(uid);
+  }
+
+  /** The server was looked at: what it did not answer is asked again once it does. */
+  watched() {
+    if (this.missed && this.controller.watching.connected) this.look(this.uid);
   }
 
   /**
@@ -50,16 +72,18 @@ export class Reviewing {
   async note(status, comment) {
     const { uid, review, controller } = this;
     if (!this.canReview) return false;
+    const isLeft = review.status !== '' && review.status !== status && review.comment === comment;
+    const said = isLeft ? '' : comment; // what was to be corrected, say, is none of a label that is right
     let isNoted = false;
     this.busy = true;
     await this.attempt(async () => {
-      controller.session?.notice();
-      if (status === 'approved' && controller.session?.unsaved) throw new Error(NOT_SUBMITTED);
+      controller.session.notice();
+      if (status === 'approved' && controller.session.unsaved) throw new Error(NOT_SUBMITTED);
       try {
-        const now = await controller.server.saveReview(uid, { status, comment, mark: review.mark });
+        const now = await controller.server.saveReview(uid, { status, comment: said, mark: review.mark });
         if (uid === this.uid) this.#show(uid, now);
       } catch (error) {
-        if (error.status === 409) this.look(uid);
+        if (error.status === 409) this.again(uid);
         throw error;
       }
       isNoted = true;
@@ -75,8 +99,9 @@ export class Reviewing {
    * @param {Review|null} review
    */
   #show(uid, review) {
+    this.turn += 1;
     this.uid = uid;
-    this.review = review;
+    this.known = review;
     this.controller.changed();
   }
 }

@@ -51,7 +51,7 @@ export class Saving {
       controller.say(`Submitted: ${names}. ${controller.following.othersUnsaved(session)}`.trim());
     });
     controller.watching.look();
-    controller.reviewing.look(session.uid);
+    controller.reviewing.again(session.uid);
   }
 
   /** Go on from the newest label that was saved for the series. What is unsaved goes only when called again. */
@@ -78,7 +78,7 @@ export class Saving {
       session.replace(this.#withOwnValues(session, data, saved.structures));
       controller.say(loaded(saved));
     });
-    controller.reviewing.look(session.uid);
+    controller.reviewing.again(session.uid);
   }
 
   /** Unsaved painting is left behind only when this is called again. */
@@ -114,12 +114,13 @@ export class Saving {
 
   async #send(session, structures) {
     const { following, guarding, server } = this.controller;
-    session.unsaved = false; // what is painted while it is on its way sets it again
+    const { settled } = session;
+    session.settle(); // what is painted while it is on its way is unsaved again
     session.submitting = true;
     try {
       await server.saveLabel(session.uid, session.known, structures);
     } catch (error) {
-      session.unsaved = true;
+      Object.assign(session, { settled, unsaved: true });
       throw error;
     } finally {
       session.submitting = false;

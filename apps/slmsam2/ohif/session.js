@@ -42,6 +42,8 @@ export class Session {
     /** @type {Set<number>} slices that were looked at since the last propagation */
     this.seen = new Set();
     this.unsaved = false;
+    /** at the beginning, or when it was submitted or loaded last */
+    this.settled = this.facts;
     /** @type {Set<import('./points.js').Before>} slices that the server draws by points, as they were when it was asked */
     this.drawing = new Set();
     /** whether it is on its way to the server */
@@ -141,6 +143,12 @@ export class Session {
     this.report = NO_REPORT;
     this.#show(labels);
     this.#did('loading', null, change, before);
+    this.settle();
+  }
+
+  /** What there is now need not be submitted. */
+  settle() {
+    this.settled = this.facts;
     this.unsaved = false;
   }
 
@@ -288,10 +296,11 @@ export class Session {
     this.history.add({ what, slice, change, before, after: this.facts, part });
   }
 
-  /** To where a step back, or again, leads. */
+  /** To where a step back, or again, leads; with each change of the label map one of the facts that are compared is replaced. */
   #go({ step, labels, facts }) {
     this.#show(labels);
     Object.assign(this, facts);
+    if (['loaded', 'touched', 'report'].every(each => facts[each] === this.settled[each])) this.unsaved = false;
     return step;
   }
 

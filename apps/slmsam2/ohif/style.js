@@ -5,7 +5,7 @@ const ID = 'slmsam2-style';
 
 const STYLE = `
 .slmsam2-host { height: 100%; overflow-y: auto; }
-.slmsam2-host, .slmsam2-structures, .slmsam2-message { color-scheme: dark; scrollbar-color: #2a4a8a transparent; scrollbar-width: thin; }
+.slmsam2-host, .slmsam2-structures, .slmsam2-message, .slmsam2-reviewed { color-scheme: dark; scrollbar-color: #2a4a8a transparent; scrollbar-width: thin; }
 .slmsam2 { color: #fff; font-size: 13px; line-height: 18px; padding: 4px; }
 .slmsam2 [hidden] { display: none !important; }
 .slmsam2 :focus-visible { outline: 2px solid #5acce6; outline-offset: 1px; }
@@ -68,7 +68,7 @@ const STYLE = `
 .slmsam2-failed { background: #4a0410; border-radius: 4px; color: #ffd3d3; }
 .slmsam2-unsupported { font-size: 13px; line-height: 18px; margin: 4px; padding: 6px 8px; }
 .slmsam2-standing { flex: 0 1 auto; margin-left: 8px; min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
-.slmsam2-reviewed { flex: 1 1 auto; min-width: 0; overflow-wrap: anywhere; }
+.slmsam2-reviewed { flex: 1 1 auto; max-height: 116px; min-width: 0; overflow-wrap: anywhere; overflow-y: auto; }
 .slmsam2-flagged { color: #ffd27a; }
 .slmsam2-approved { color: #8fe3a9; }
 .slmsam2-review { margin-top: 6px; }

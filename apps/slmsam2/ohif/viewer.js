@@ -224,6 +224,17 @@ export class Viewer {
       ?.getActivePrimaryMouseButtonTool();
   }
 
+  /**
+   * Before a stroke: OHIF's tool paints nothing on the pixel that it painted around last, even if that was taken back, was
+   * done with another radius or structure, or is on another slice.
+   * @param {{id: string}} viewport of cornerstone
+   */
+  beginStroke({ id }) {
+    const group = this.services.toolGroupService.getToolGroupForViewport(id);
+    const tool = group?.getToolInstance(group.getActivePrimaryMouseButtonTool());
+    delete tool?.configuration.strategySpecificConfiguration?.centerIJK; // that pixel
+  }
+
   /** @param {number} radius mm */
   setBrushRadius(radius) {
     for (const id of this.services.toolGroupService.getToolGroupIds()) {

@@ -13,6 +13,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -199,7 +200,8 @@ class PacsDatastore(DICOMWebDatastore, FolderDatastore):
         stored = self._segmentations.stored(seg)
         self._images.forget()
         noted = {field: str(seg.get(field) or "UNK") for field in NOTED}
-        return noted | (stored.origin if stored else {})
+        now = datetime.now(UTC).isoformat(timespec="seconds")  # the object tells it by no time zone
+        return noted | (stored.origin if stored else {}) | {"made": now}
 
     def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
         added = super().add_image(image_id, image_filename, image_info)
