@@ -104,6 +104,7 @@ def test_two_people_keep_both_versions(store, studies, save):
         ("server", "other", b"second", "original", 1),  # proposals
         ("user-xyz", "user-xyz", b"second", FINAL, 2),  # 3D Slicer's users without a name
         (None, None, b"second", FINAL, 2),
+        (["ann"], ["ann"], b"second", FINAL, 2),  # that is no name
         ("ann", "bob", b"second", "checked", 2),
     ],
 )

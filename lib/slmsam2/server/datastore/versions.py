@@ -64,7 +64,8 @@ def keep_earlier(
 
 def _same_person(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
     who = [(info.get("user"), info.get("client_id")) for info in (before, now)]
-    return who[0] == who[1] and not set(who[0]) <= NOBODY
+    named = any(isinstance(name, str) and name not in NOBODY for name in who[0])  # clients can send anything
+    return who[0] == who[1] and named
 
 
 def _free_tag(index: LocalDatastoreModel, tag: str, saved: float, path: Path) -> str:
