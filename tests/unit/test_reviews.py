@@ -1,5 +1,6 @@
 """What reviewers say of labels: which one counts, what is learnt from, and who is asked to correct it."""
 
+import copy
 import gzip
 import json
 import time
@@ -174,6 +175,20 @@ def test_a_review_is_kept_whole_and_says_nothing_where_it_cannot_be_read(store, 
     assert meta == {"status": "excellent", "approvedBy": "", "level": "", "comment": 7, "editTime": ""}
     found = review_of(store.get_label_info("a", "final"))
     assert (found.status, found.reviewer, found.comment) == ("", "", "")
+
+
+@pytest.mark.parametrize("when", ["late", 10**309, [1]], ids=["text", "huge", "list"])
+def test_when_something_was_saved_or_reviewed_is_not_for_clients_to_say(store, save, review, when):
+    save(1, ts=when, reviewed=when)
+    save(2, tag="version_1", by="rita")
+    review("approved", tag="version_1")
+    before = copy.deepcopy(label_infos(store, "a"))
+    for tag in before:
+        store.update_label_info("a", tag, {"ts": when, "reviewed": when})
+    assert label_infos(store, "a") == before
+    assert counts(store) == "version_1"
+    save(3, by="bob")  # over what ann saved then
+    assert (counts(store), len(label_infos(store, "a"))) == ("final", 3)
 
 
 def test_who_signed_in_is_who_reviews_and_does_not_become_who_saved():
