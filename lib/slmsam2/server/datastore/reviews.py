@@ -22,7 +22,9 @@ REVIEWED = "reviewed"  # when, by the server's clock (seconds since 1970); a rev
 APPROVED, FLAGGED = "approved", "flagged"
 PARTS = ("status", "approvedBy", "level", "comment", "editTime")  # of a review
 OWN = ("ts", REVIEWED)  # the server's own notes: nobody else says when a label was saved or reviewed
-VERSION = re.compile(r"version_\d+")  # tags of what is saved in the Reviewer
+VERSION = re.compile(
+    r"(final|version)_[\d_]+"
+)  # tags that the Reviewer saves under: its own, and those of earlier labels
 
 
 @dataclass(frozen=True)
