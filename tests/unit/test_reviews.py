@@ -150,6 +150,27 @@ def test_an_approved_label_that_is_replaced_stays_and_stays_approved(store, save
     assert int(earlier.partition("_")[2]) > 0  # it takes what is behind the line for a number
 
 
+def test_an_approved_label_that_is_submitted_again_as_it_is_stays_approved(store, save, review):
+    save(1)
+    review("approved")
+    save(1)
+    assert learnt(store, only_approved=True) == {"a": 1}
+    assert review_of(store.get_label_info("a", "final")) == Review()
+
+
+def test_what_a_reviewer_writes_over_counts_no_more(store, save, review):
+    save(1)
+    save(2, tag="version_1", by=None)  # as the Reviewer sends it
+    review("approved", tag="version_1")
+    save(3, tag="version_1", by=None)
+    assert learnt(store) == {"a": 1}
+    assert learnt(store, only_approved=True) == {}
+    assert sorted(label_infos(store, "a"))[:2] == ["final", "version_1"]
+    assert len(label_infos(store, "a")) == 3  # it is there, still
+    review("approved", tag="version_1")
+    assert learnt(store) == {"a": 3}
+
+
 def test_a_review_does_not_make_a_label_new(store, save, review):
     save(1)
     before = Submitted(store).marks()

@@ -90,7 +90,7 @@ def without_review(info: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def as_earlier(info: Mapping[str, Any]) -> dict[str, Any]:
-    """The info of a label that becomes an earlier version; its review stays with it."""
+    """The info of a final label that becomes an earlier version; its review stays with it."""
     return {EARLIER if key == META else key: value for key, value in info.items()}
 
 
