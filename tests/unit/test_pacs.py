@@ -23,7 +23,7 @@ from slmsam2.server.datastore import pacs as pacs_module
 from slmsam2.server.datastore.fetched import FetchedSeries
 from slmsam2.server.datastore.folder import FolderDatastore
 from slmsam2.server.datastore.pacs import PacsDatastore
-from slmsam2.server.datastore.reviewed import flagged_images
+from slmsam2.server.datastore.reviewed import flagged_images, label_infos
 from slmsam2.server.learning.submissions import Submitted
 from slmsam2.server.routes.answers import archive_failed
 from slmsam2.server.routes.dataset import pack
@@ -505,6 +505,63 @@ def test_a_review_is_of_the_newest_label_and_gone_with_it(store, pacs, save):
     save()
     assert store.final_info(CT)["SeriesInstanceUID"] != before
     assert (flagged_images(store), len(Submitted(store).all())) == ({}, 1)
+
+
+def approve(store, tag="final"):
+    store.update_label_info(CT, tag, {"segmentationMeta": {"status": "approved"}})
+
+
+def test_an_approved_label_is_kept_here_when_another_one_is_saved(store, pacs, save):
+    save()
+    approve(store)
+    save()
+    (kept,) = Submitted(store, only_approved=True).all()
+    assert kept.label.is_file()
+    assert kept.label.parent.name.startswith("final_20")
+    assert kept.names == {"liver": 1}
+    save()
+    assert len(label_infos(store, CT)) == 2  # the PACS keeps those that were not approved
+
+
+@pytest.fixture
+def save_elsewhere(store, pacs, tmp_path, monkeypatch):
+    """Let another server save a final label, made later than those of this one."""
+
+    def download(segmentation, folder):
+        path = tmp_path / "elsewhere.nii.gz"
+        shutil.copy(label_here(store), path)
+        return path
+
+    def save_elsewhere():
+        made = tmp_path / "elsewhere.dcm"
+        write_seg(made, number=90)
+        pacs.series["1.2.3.7.90"] = [made.read_bytes()]
+        store._segmentations.forget()
+
+    monkeypatch.setattr(store, "_download", download)
+    return save_elsewhere
+
+
+def test_what_another_server_saved_since_is_not_approved(store, save, save_elsewhere):
+    save()
+    approve(store)
+    assert Submitted(store, only_approved=True).of(CT).mark == "1.2.3.7.1"
+    save_elsewhere()
+    found = Submitted(store, only_approved=True).of(CT)
+    assert (found.label.parent.name, found.mark) != ("final", "1.2.3.7.90")
+
+
+def test_a_change_of_a_version_is_noticed(store, save, tmp_path):
+    save()
+    image = nib.load(store.get_image_uri(CT))
+    marks = set()
+    for value in (1, 2):
+        label = np.full(image.shape, value, np.uint8)
+        nib.save(nib.Nifti1Image(label, image.affine), tmp_path / "version.nii.gz")
+        store.save_label(CT, str(tmp_path / "version.nii.gz"), "version_1", {})
+        approve(store, "version_1")
+        marks |= set(Submitted(store).marks().values())
+    assert len(marks) == 2
 
 
 def test_what_was_deleted_elsewhere_is_not_flagged(store, pacs, save):

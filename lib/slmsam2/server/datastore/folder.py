@@ -44,7 +44,9 @@ class FolderDatastore(LocalDatastore):
 
     _index: LocalDatastoreModel
     _follows_others = False  # until there is an index
-    keeps_versions = True  # a label that is saved over another person's keeps that one, under a dated tag
+    has_archive = (
+        False  # that keeps each label: only those that were approved are kept here, too, when replaced
+    )
 
     def __init__(self, datastore_path: str, *args: Any, **kwargs: Any) -> None:
         folder = Path(datastore_path)
@@ -140,8 +142,8 @@ class FolderDatastore(LocalDatastore):
             entry = self._datastore.objects[image_id].model_copy(deep=True)
             info, target = _info(label_info, name), Path(self._datastore.label_path(tag)) / name
             with self._staged_file(target, label_filename) as put_in_place:
-                if self.keeps_versions:
-                    keep_earlier(self._datastore, image_id, tag, info, Path(label_filename), entry.labels)
+                new = Path(label_filename)
+                keep_earlier(self._datastore, image_id, tag, info, new, entry.labels, self.has_archive)
                 entry.labels[tag] = DataModel(info=info, ext=ending)
                 self._commit({**self._datastore.objects, image_id: entry}, put_in_place)
             self._remove_files(image_id, target.parent, but=name)

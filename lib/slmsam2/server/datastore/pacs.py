@@ -63,7 +63,7 @@ class PacsDatastore(DICOMWebDatastore, FolderDatastore):
         modalities: what to list when no search filter is set.
     """
 
-    keeps_versions = False  # the PACS keeps each SEG
+    has_archive = True  # the PACS keeps each SEG
 
     def __init__(self, stock: DICOMWebDatastore, modalities: Sequence[str]) -> None:
         stock._observer.stop()  # two that watch one folder would write over each other
@@ -134,8 +134,10 @@ class PacsDatastore(DICOMWebDatastore, FolderDatastore):
         return FolderDatastore.get_label_uri(self, image, label_tag)
 
     def mark_of_label(self, image_id: str, tag: str) -> str:
-        """The series of the SEG object, which never changes; each server has a file of its own."""
-        return str(self.get_label_info(image_id, tag).get("SeriesInstanceUID", ""))
+        """The series of the SEG object, which never changes; each server has a file of its own. Versions of reviewers,
+        which are here only, have none."""
+        series = str(self.get_label_info(image_id, tag).get("SeriesInstanceUID", ""))
+        return series or super().mark_of_label(image_id, tag)
 
     def datalist(self, full_path: bool = True) -> list[dict[str, Any]]:
         """Images with labels, and these; those that the PACS does not send are left out, with a warning each."""

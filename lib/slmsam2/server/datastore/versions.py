@@ -26,6 +26,7 @@ def keep_earlier(
     info: Mapping[str, Any],
     label: Path,
     labels: dict[str, DataModel],
+    only_approved: bool = False,
 ) -> None:
     """Give the label saved before a second name under a dated tag, before another one takes its place.
 
@@ -39,6 +40,7 @@ def keep_earlier(
         info: what is saved with the new label.
         label: file of the new one.
         labels: of the image, by tag; the kept one is added.
+        only_approved: whether a label that was not approved is kept elsewhere.
 
     Raises:
         OSError: it cannot be kept.
@@ -47,7 +49,7 @@ def keep_earlier(
     if before is None or tag == PROPOSALS:
         return
     approved = review_of(before.info).status == APPROVED
-    if _same_person(before.info, info) and not approved:
+    if not approved and (only_approved or _same_person(before.info, info)):
         return
     path = Path(index.label_path(tag)) / f"{image_id}{before.ext}"
     stays_approved = approved and tag == FINAL
