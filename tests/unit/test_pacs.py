@@ -298,7 +298,7 @@ def save(store, tmp_path, monkeypatch):
     return save
 
 
-def write_seg(path, number):
+def write_seg(path, number, **fields):
     """A SEG object without voxels, made later the higher its number."""
     image, segment = Dataset(), Dataset()
     image.SeriesInstanceUID = CT
@@ -312,6 +312,7 @@ def write_seg(path, number):
         SegmentSequence=[segment],
         ContentDate="20260101",
         ContentTime=f"{number:06}",
+        **fields,
     )
 
 
@@ -534,7 +535,7 @@ def save_elsewhere(store, pacs, tmp_path, monkeypatch):
 
     def save_elsewhere():
         made = tmp_path / "elsewhere.dcm"
-        write_seg(made, number=90)
+        write_seg(made, number=90, ContentCreatorName="ann")
         pacs.series["1.2.3.7.90"] = [made.read_bytes()]
         store._segmentations.forget()
 
@@ -549,6 +550,13 @@ def test_what_another_server_saved_since_is_not_approved(store, save, save_elsew
     save_elsewhere()
     found = Submitted(store, only_approved=True).of(CT)
     assert (found.label.parent.name, found.mark) != ("final", "1.2.3.7.90")
+
+
+def test_what_was_saved_at_another_server_is_flagged_for_who_saved_it(store, save, save_elsewhere):
+    save()
+    save_elsewhere()
+    flag(store)
+    assert flagged_images(store)[CT].annotator == "ann"
 
 
 def test_a_change_of_a_version_is_noticed(store, save, tmp_path):

@@ -63,7 +63,8 @@ def flagged_images(datastore: Datastore) -> dict[str, Flagged]:
         info = final_info(datastore, image_id) or {}  # of a PACS: another program may have saved one since
         review = review_of(info)
         if review.status == FLAGGED:
-            name = info.get("user") or info.get("client_id")
+            # the creator is all that is known of what another server stored in a PACS
+            name = info.get("user") or info.get("client_id") or info.get("creator")
             found[image_id] = Flagged(review, name if isinstance(name, str) and name not in NOBODY else None)
     return dict(sorted(found.items(), key=lambda item: item[1].review.when))
 
