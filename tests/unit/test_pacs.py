@@ -7,11 +7,13 @@ import threading
 import time
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
 import pytest
 import requests
+from fastapi import HTTPException
 from monailabel.datastore.dicom import DICOMwebClientX, DICOMWebDatastore
 from pydicom.dataset import Dataset
 
@@ -25,6 +27,7 @@ from slmsam2.server.datastore.folder import FolderDatastore
 from slmsam2.server.datastore.pacs import PacsDatastore
 from slmsam2.server.datastore.reviewed import flagged_images, label_infos
 from slmsam2.server.learning.submissions import Submitted
+from slmsam2.server.routes import review
 from slmsam2.server.routes.answers import archive_failed
 from slmsam2.server.routes.dataset import pack
 from slmsam2.server.sampling.base import unlabelled_images
@@ -570,6 +573,35 @@ def test_a_change_of_a_version_is_noticed(store, save, tmp_path):
         approve(store, "version_1")
         marks |= set(Submitted(store).marks().values())
     assert len(marks) == 2
+
+
+def test_a_review_that_waits_for_a_label_being_saved_is_not_of_that_one(store, pacs, save, monkeypatch):
+    save()
+    app = SimpleNamespace(datastore=lambda: store, label_reviewed=lambda image: None)
+    monkeypatch.setattr(review, "app_instance", lambda: app)
+    mark = review._look(CT)["label"]["mark"]
+    storing, answers = threading.Event(), []
+
+    def trouble(method, path):
+        if method == "POST":
+            storing.set()
+            time.sleep(1)  # in which the review comes
+
+    def approve_it():
+        try:
+            answers.append(review._note(CT, {"status": "approved", "mark": mark}, None))
+        except HTTPException as error:
+            answers.append(error.status_code)
+
+    pacs.trouble = trouble
+    saving = threading.Thread(target=save)
+    saving.start()
+    assert storing.wait(10)
+    approve_it()
+    saving.join()
+    assert answers == [409]
+    assert store.final_info(CT)["SeriesInstanceUID"] == "1.2.3.7.2"
+    assert "segmentationMeta" not in store.final_info(CT)
 
 
 def test_what_was_deleted_elsewhere_is_not_flagged(store, pacs, save):

@@ -213,6 +213,21 @@ class FolderDatastore(LocalDatastore):
         with self._changing():
             super().update_label_info(label_id, label_tag, noted(info))
 
+    def note_with_final(self, image_id: str, note: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+        """Note something with the final label of an image, while no other one is saved.
+
+        Args:
+            note: is given what is known of the label, and gives what is to be noted; what it raises is raised.
+
+        Raises:
+            LabelNotFoundException: there is none.
+        """
+        with self._changing():
+            info = FolderDatastore.final_info(self, image_id)
+            if info is None:
+                raise LabelNotFoundException(f"no final label of {image_id}")
+            FolderDatastore.update_label_info(self, image_id, FINAL, note(info))
+
     def _remove_files(self, label_id: str, folder: Path, but: str = "") -> None:
         """Remove the files of a label, whatever their endings, but the one of this name: one of another ending would
         come back as the label, without names, once that is gone."""

@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -221,6 +221,10 @@ class PacsDatastore(DICOMWebDatastore, FolderDatastore):
         if label_tag == FINAL:
             self._refresh(label_id)
         super().update_label_info(label_id, label_tag, info)
+
+    def note_with_final(self, image_id: str, note: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+        self._refresh(image_id)
+        super().note_with_final(image_id, note)
 
     def remove_label(self, label_id: str, label_tag: str) -> None:
         """Remove a label; a final one from the PACS as well, the newest if there are several.

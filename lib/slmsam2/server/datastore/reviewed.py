@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +42,23 @@ def final_info(datastore: Datastore, image_id: str) -> dict[str, Any] | None:
     if isinstance(datastore, FolderDatastore):
         return datastore.final_info(image_id)
     return label_infos(datastore, image_id).get(FINAL)
+
+
+def note_with_final(
+    datastore: Datastore, image_id: str, note: Callable[[dict[str, Any]], dict[str, Any]]
+) -> None:
+    """Note something with the final label of an image.
+
+    Args:
+        note: is given what is known of the label, and gives what is to be noted; what it raises is raised.
+
+    Raises:
+        LookupError, MONAILabelException: there is none.
+    """
+    if isinstance(datastore, FolderDatastore):
+        return datastore.note_with_final(image_id, note)
+    info = label_infos(datastore, image_id)[FINAL]
+    datastore.update_label_info(datastore.get_label_by_image_id(image_id, FINAL), FINAL, note(info))
 
 
 def review_summary(datastore: Datastore) -> dict[str, int]:
