@@ -43,6 +43,7 @@ class FolderDatastore(LocalDatastore):
     """
 
     _index: LocalDatastoreModel
+    _config_ts: Any  # of the index that was read last, see _stamp
     _follows_others = False  # until there is an index
     has_archive = (
         False  # that keeps each label: only those that were approved are kept here, too, when replaced
@@ -241,10 +242,14 @@ class FolderDatastore(LocalDatastore):
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
-        """Alone in changing the folder, with the index as it is on disk."""
+        """Alone in changing the folder, with the index as it is on disk; what could not be written there is not so."""
         with self._lock:
             self._init_from_datastore_file()
-            yield
+            try:
+                yield
+            except StorageError:
+                self._config_ts = 0  # MONAI Label's methods change the one in memory first: it is read again
+                raise
 
     @contextmanager
     def _staged_file(self, target: Path, source: str) -> Iterator[Callable[[], None]]:
