@@ -26,6 +26,7 @@ from slmsam2.server.datastore.fetched import FetchedSeries
 from slmsam2.server.datastore.folder import FolderDatastore
 from slmsam2.server.datastore.pacs import PacsDatastore
 from slmsam2.server.datastore.reviewed import flagged_images, label_infos
+from slmsam2.server.learning.at_once import learn_from
 from slmsam2.server.learning.submissions import Submitted
 from slmsam2.server.routes import review
 from slmsam2.server.routes.answers import archive_failed
@@ -301,7 +302,7 @@ def save(store, tmp_path, monkeypatch):
     return save
 
 
-def write_seg(path, number, **fields):
+def write_seg(path, number, date="20260101", **fields):
     """A SEG object without voxels, made later the higher its number."""
     image, segment = Dataset(), Dataset()
     image.SeriesInstanceUID = CT
@@ -313,7 +314,7 @@ def write_seg(path, number, **fields):
         SeriesInstanceUID=f"1.2.3.7.{number}",
         ReferencedSeriesSequence=[image],
         SegmentSequence=[segment],
-        ContentDate="20260101",
+        ContentDate=date,
         ContentTime=f"{number:06}",
         **fields,
     )
@@ -476,6 +477,41 @@ def test_one_series_that_is_sent_by_half_leaves_the_others(store, pacs, tmp_path
     assert OTHER in caplog.text
     with zipfile.ZipFile(pack(store)) as archive:
         assert sum(CT in name for name in archive.namelist()) == 2
+
+
+class Seen:
+    """Learns nothing, and notes of what."""
+
+    def __init__(self):
+        self.images = []
+
+    def to_learn(self, labelled, changed):
+        return sorted(labelled)
+
+    def learn(self, case, load):
+        self.images.append(case.image_id)
+
+
+def test_one_label_that_cannot_be_converted_is_no_reason_to_learn_from_no_other(
+    store, pacs, tmp_path, monkeypatch, caplog
+):
+    write_series(tmp_path / "other", [2.0 * number for number in range(SLICES)], OTHER)
+    pacs.series[OTHER] = [file.read_bytes() for file in sorted((tmp_path / "other").iterdir())]
+    for series in (CT, OTHER):
+        save_final(store, series, tmp_path)
+    write_seg(tmp_path / "newer.dcm", number=90, date="20990101")
+    pacs.series["1.2.3.7.90"] = [(tmp_path / "newer.dcm").read_bytes()]
+    store._segmentations.forget()
+
+    def convert(*_, **__):
+        raise RuntimeError("Unable to open the file")
+
+    monkeypatch.setattr(pacs_module, "dicom_to_nifti", convert)
+    seen = Seen()
+    with caplog.at_level("INFO"):
+        learn_from(Submitted(store), [], [seen], 10**6)
+    assert seen.images == [OTHER]
+    assert f"the label of {CT} cannot be learnt" in caplog.text
 
 
 def test_an_archive_that_does_not_answer_is_not_about_one_series(store, pacs, tmp_path):
