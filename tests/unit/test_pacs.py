@@ -27,6 +27,7 @@ from slmsam2.server.datastore.folder import FolderDatastore
 from slmsam2.server.datastore.pacs import PacsDatastore
 from slmsam2.server.datastore.reviewed import flagged_images, label_infos
 from slmsam2.server.learning.at_once import learn_from
+from slmsam2.server.learning.scoring import DiceScoring
 from slmsam2.server.learning.submissions import Submitted
 from slmsam2.server.routes import review
 from slmsam2.server.routes.answers import archive_failed
@@ -512,6 +513,11 @@ def test_one_label_that_cannot_be_converted_is_no_reason_to_learn_from_no_other(
         learn_from(Submitted(store), [], [seen], 10**6)
     assert seen.images == [OTHER]
     assert f"the label of {CT} cannot be learnt" in caplog.text
+    assert Submitted(store).count_new({}) == 1
+    proposal = str(tmp_path / "label.nii.gz")
+    for series in (CT, OTHER):
+        FolderDatastore.save_label(store, series, proposal, "original", {})
+    assert DiceScoring()({}, store) == {OTHER: 1.0}
 
 
 def test_an_archive_that_does_not_answer_is_not_about_one_series(store, pacs, tmp_path):
