@@ -518,6 +518,10 @@ def test_one_label_that_cannot_be_converted_is_no_reason_to_learn_from_no_other(
     for series in (CT, OTHER):
         FolderDatastore.save_label(store, series, proposal, "original", {})
     assert DiceScoring()({}, store) == {OTHER: 1.0}
+    store.save_label(CT, proposal, "version_1", {})
+    approve(store, "version_1")
+    with zipfile.ZipFile(pack(store)) as archive:
+        assert sum(CT in name for name in archive.namelist()) == 2
 
 
 def test_an_archive_that_does_not_answer_is_not_about_one_series(store, pacs, tmp_path):

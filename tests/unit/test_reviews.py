@@ -286,6 +286,20 @@ def test_the_dataset_has_what_was_approved(store, save, review):
     assert review_of(told["objects"]["a"]["labels"]["version_1"]["info"]).status == "approved"
 
 
+def test_the_dataset_lacks_what_is_deleted_while_it_is_packed(store, save, monkeypatch):
+    save(1)
+    save(2, "b")
+    cases = store.datalist()
+
+    def listed():
+        store.remove_label("a", "final")
+        return cases
+
+    monkeypatch.setattr(store, "datalist", listed)
+    with zipfile.ZipFile(pack(store)) as archive:
+        assert sorted(archive.namelist()) == ["image/b.nii.gz", "label/b.nii.gz", "metadata.json"]
+
+
 def _unpacked(archive, name):
     return gzip.decompress(archive.read(name))
 

@@ -30,11 +30,16 @@ class Flagged:
 
 def label_infos(datastore: Datastore, image_id: str) -> dict[str, dict[str, Any]]:
     """Tag -> info of an image's labels, by the datastore's own record (no query of a DICOMweb server)."""
-    if isinstance(datastore, LocalDatastore):
-        labels = LocalDatastore.get_labels_by_image_id(datastore, image_id)
-    else:
-        labels = datastore.get_labels_by_image_id(image_id)
+    labels = label_ids(datastore, image_id)
     return {tag: datastore.get_label_info(label_id, tag) for tag, label_id in labels.items()}
+
+
+def label_ids(datastore: Datastore, image_id: str) -> dict[str, str]:
+    """Tag -> id of an image's labels, by the datastore's own record (no query of a DICOMweb server)."""
+    if isinstance(datastore, LocalDatastore):
+        return LocalDatastore.get_labels_by_image_id(datastore, image_id)
+    labels: dict[str, str] = datastore.get_labels_by_image_id(image_id)
+    return labels
 
 
 def final_info(datastore: Datastore, image_id: str) -> dict[str, Any] | None:

@@ -62,7 +62,10 @@ class DiceScoring(ScoringMethod):
             if submission is None:
                 continue
             score = _noted(datastore, image)
-            stamps = [stamp_of(path) for path in (proposal, submission) if path is not None]
+            try:
+                stamps = [stamp_of(path) for path in (proposal, submission) if path is not None]
+            except FileNotFoundError:  # deleted meanwhile
+                continue
             if score.get("files") != stamps:
                 proposed = proposal or self._proposals.of(image)
                 if not proposed:
