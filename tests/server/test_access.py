@@ -33,6 +33,9 @@ OURS = [  # method, path, least role
     ("PUT", "/datastore/image", "annotator"),
     ("PUT", "/datastore/label?image=phantom", "annotator"),
     ("PUT", "/datastore/label/info?label=phantom&tag=final", "annotator"),
+    ("PUT", "/datastore/updatelabelinfo?label=phantom&tag=final", "annotator"),
+    ("GET", "/slmsam2/review/phantom", "user"),
+    ("POST", "/slmsam2/review/phantom", "annotator"),
     ("GET", "/datastore/dataset", "annotator"),
     ("DELETE", "/datastore/image?id=nobody", "admin"),
     ("DELETE", "/datastore/label?id=nobody&tag=final", "admin"),
@@ -181,6 +184,32 @@ def test_who_saved_a_label_is_noted(guarded, key, tmp_path):
         assert ask(guarded, "PUT", path, sent, files={"label": stream}, data=params).status_code == 200
     info = ask(guarded, "GET", "/datastore/label/info?label=phantom&tag=final", token(key, "user")).json()
     assert info["user"] == "ann"
+
+
+def test_who_reviewed_a_label_is_noted(guarded, key, tmp_path):
+    rita, path = token(key, "annotator", "user", name="rita"), "/slmsam2/review/phantom"
+    file = write_nifti(tmp_path / "label.nii.gz", phantom()[1])
+    meta = {"status": "approved", "approvedBy": "somebody else"}
+    params = {"params": json.dumps({"segmentationMeta": meta})}
+
+    def reviewer(tag):
+        info = ask(guarded, "GET", f"/datastore/label/info?label=phantom&tag={tag}", rita).json()
+        return info["segmentationMeta"]["approvedBy"], info["user"]
+
+    for tag in ("final", "version_1"):
+        with file.open("rb") as stream:
+            where = f"/datastore/label?image=phantom&tag={tag}"
+            assert ask(guarded, "PUT", where, rita, files={"label": stream}, data=params).ok
+        assert reviewer(tag) == ("rita", "rita")
+    omar = token(key, "annotator", "user", name="omar")
+    seen = ask(guarded, "GET", path, omar).json()["label"]
+    answer = ask(guarded, "POST", path, omar, json={"status": "flagged", "mark": seen["mark"]}).json()[
+        "label"
+    ]
+    assert (answer["reviewer"], answer["creator"]) == ("omar", "rita")
+    where = "/datastore/updatelabelinfo?label=phantom&tag=version_1"
+    assert ask(guarded, "PUT", where, omar, data=params).ok
+    assert reviewer("version_1") == ("omar", "rita")
 
 
 def test_a_result_is_saved_for_annotators_only(guarded, key, tmp_path):

@@ -162,6 +162,25 @@ def test_a_better_version_is_approved(own_server, reviewer, annotator, submit, t
     assert list(reviewer.records()["first"]["labels"]) == ["final"]
 
 
+def test_an_earlier_label_that_it_writes_over_is_looked_at_like_its_own(
+    reviewer, submit, own_server, tmp_path
+):
+    submit(painted_slice(phantom()[1], 7))
+    other = MONAILabelClient(own_server.url, tmpdir=str(tmp_path), client_id="bob")
+    file = write_nifti(tmp_path / "other.nii.gz", phantom()[1])
+    other.save_label("first", str(file), params={"label_info": INFO, "client_id": "bob"})
+    (earlier,) = set(reviewer.records()["first"]["labels"]) - {"final"}
+    damaged = tmp_path / "damaged.nrrd"
+    damaged.write_bytes(b"no label")
+    answer = reviewer.save("first", damaged, earlier, {"label_info": INFO})
+    assert (answer.status_code, "not saved" in answer.json()["detail"]) == (400, True), answer.text
+    better = write_nrrd(tmp_path / "better.nrrd", phantom()[1])
+    answer = reviewer.save("first", better, earlier, {"label_info": INFO})
+    assert answer.status_code == 200, answer.text
+    fetched = nib.Nifti1Image.from_bytes(gzip.decompress(reviewer.label("first", earlier).content))
+    assert np.array_equal(np.asarray(fetched.dataobj), phantom()[1])
+
+
 def test_what_it_cannot_save_is_said(own_server, reviewer, submit, tmp_path):
     submit(phantom()[1])
     elsewhere = AFFINE.copy()

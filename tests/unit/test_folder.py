@@ -1,5 +1,6 @@
 """The folder of studies as datastore: what is saved is there, whole, whoever saves beside it and whatever ends it."""
 
+import errno
 import json
 import multiprocessing
 import os
@@ -19,6 +20,7 @@ from monailabel.interfaces.exception import ImageNotFoundException
 
 from slmsam2.errors import PromptError, StorageError
 from slmsam2.files import is_temporary
+from slmsam2.server.datastore import folder as folder_module
 from slmsam2.server.datastore.folder import FolderDatastore
 from slmsam2.server.routes.names import check_id
 
@@ -104,6 +106,7 @@ def test_two_people_keep_both_versions(store, studies, save):
         ("server", "other", b"second", "original", 1),  # proposals
         ("user-xyz", "user-xyz", b"second", FINAL, 2),  # 3D Slicer's users without a name
         (None, None, b"second", FINAL, 2),
+        (["ann"], ["ann"], b"second", FINAL, 2),  # that is no name
         ("ann", "bob", b"second", "checked", 2),
     ],
 )
@@ -228,6 +231,24 @@ def test_a_full_disk_leaves_what_was_saved(store, studies, save, tmp_path, full)
     again = FolderDatastore(str(studies))
     assert content_of(again, "a") == b"before"
     assert not list(studies.rglob(".*.nii.gz.*"))
+
+
+def test_what_a_full_disk_refused_to_note_is_not_known(store, studies, save, monkeypatch):
+    save(b"label", "ann")
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(folder_module, "staged", full)
+        with pytest.raises(StorageError, match="as it was"):
+            store.update_label_info("a", FINAL, {"segmentationMeta": {"status": "flagged"}})
+        with pytest.raises(StorageError, match="as it was"):
+            store.update_image_info("a", {"checked": True})
+    assert "segmentationMeta" not in store.get_label_info("a", FINAL)
+    assert "checked" not in store.get_image_info("a")
+    save(b"label", image="b")
+    assert "segmentationMeta" not in index_on_disk(studies)["a"]["labels"][FINAL]["info"]
 
 
 @pytest.fixture

@@ -8,11 +8,13 @@ import time
 import zipfile
 from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
 import pytest
 import requests
+from fastapi import HTTPException
 from monailabel.datastore.dicom import DICOMwebClientX, DICOMWebDatastore
 from pydicom.dataset import Dataset
 
@@ -24,8 +26,11 @@ from slmsam2.server.datastore import pacs as pacs_module
 from slmsam2.server.datastore.fetched import FetchedSeries
 from slmsam2.server.datastore.folder import FolderDatastore
 from slmsam2.server.datastore.pacs import PacsDatastore
-from slmsam2.server.datastore.reviewed import flagged_images
+from slmsam2.server.datastore.reviewed import flagged_images, label_infos
+from slmsam2.server.learning.at_once import learn_from
+from slmsam2.server.learning.scoring import DiceScoring
 from slmsam2.server.learning.submissions import Submitted
+from slmsam2.server.routes import review
 from slmsam2.server.routes.answers import archive_failed
 from slmsam2.server.routes.dataset import pack
 from slmsam2.server.sampling.base import unlabelled_images
@@ -299,7 +304,7 @@ def save(store, tmp_path, monkeypatch):
     return save
 
 
-def write_seg(path, number):
+def write_seg(path, number, date="20260101", **fields):
     """A SEG object without voxels, made later the higher its number."""
     image, segment = Dataset(), Dataset()
     image.SeriesInstanceUID = CT
@@ -311,8 +316,9 @@ def write_seg(path, number):
         SeriesInstanceUID=f"1.2.3.7.{number}",
         ReferencedSeriesSequence=[image],
         SegmentSequence=[segment],
-        ContentDate="20260101",
+        ContentDate=date,
         ContentTime=f"{number:06}",
+        **fields,
     )
 
 
@@ -481,6 +487,50 @@ def test_one_series_that_is_sent_by_half_leaves_the_others(store, pacs, tmp_path
         assert sum(CT in name for name in archive.namelist()) == 2
 
 
+class Seen:
+    """Learns nothing, and notes of what."""
+
+    def __init__(self):
+        self.images = []
+
+    def to_learn(self, labelled, changed):
+        return sorted(labelled)
+
+    def learn(self, case, load):
+        self.images.append(case.image_id)
+
+
+def test_one_label_that_cannot_be_converted_is_no_reason_to_learn_from_no_other(
+    store, pacs, tmp_path, monkeypatch, caplog
+):
+    write_series(tmp_path / "other", [2.0 * number for number in range(SLICES)], OTHER)
+    pacs.series[OTHER] = [file.read_bytes() for file in sorted((tmp_path / "other").iterdir())]
+    for series in (CT, OTHER):
+        save_final(store, series, tmp_path)
+    write_seg(tmp_path / "newer.dcm", number=90, date="20990101")
+    pacs.series["1.2.3.7.90"] = [(tmp_path / "newer.dcm").read_bytes()]
+    store._segmentations.forget()
+
+    def convert(*_, **__):
+        raise RuntimeError("Unable to open the file")
+
+    monkeypatch.setattr(pacs_module, "dicom_to_nifti", convert)
+    seen = Seen()
+    with caplog.at_level("INFO"):
+        learn_from(Submitted(store), [], [seen], 10**6)
+    assert seen.images == [OTHER]
+    assert f"the label of {CT} cannot be learnt" in caplog.text
+    assert Submitted(store).count_new({}) == 1
+    proposal = str(tmp_path / "label.nii.gz")
+    for series in (CT, OTHER):
+        FolderDatastore.save_label(store, series, proposal, "original", {})
+    assert DiceScoring()({}, store) == {OTHER: 1.0}
+    store.save_label(CT, proposal, "version_1", {})
+    approve(store, "version_1")
+    with zipfile.ZipFile(pack(store)) as archive:
+        assert sum(CT in name for name in archive.namelist()) == 2
+
+
 def test_an_archive_that_does_not_answer_is_not_about_one_series(store, pacs, tmp_path):
     save_final(store, CT, tmp_path)
     store._images.forget()
@@ -512,6 +562,99 @@ def test_a_review_is_of_the_newest_label_and_gone_with_it(store, pacs, save):
     save()
     assert store.final_info(CT)["SeriesInstanceUID"] != before
     assert (flagged_images(store), len(Submitted(store).all())) == ({}, 1)
+
+
+def approve(store, tag="final"):
+    store.update_label_info(CT, tag, {"segmentationMeta": {"status": "approved"}})
+
+
+def test_an_approved_label_is_kept_here_when_another_one_is_saved(store, pacs, save):
+    save()
+    approve(store)
+    save()
+    (kept,) = Submitted(store, only_approved=True).all()
+    assert kept.label.is_file()
+    assert kept.label.parent.name.startswith("final_20")
+    assert kept.names == {"liver": 1}
+    save()
+    assert len(label_infos(store, CT)) == 2  # the PACS keeps those that were not approved
+
+
+@pytest.fixture
+def save_elsewhere(store, pacs, tmp_path, monkeypatch):
+    """Let another server save a final label, made later than those of this one."""
+
+    def download(segmentation, folder):
+        path = tmp_path / "elsewhere.nii.gz"
+        shutil.copy(label_here(store), path)
+        return path
+
+    def save_elsewhere():
+        made = tmp_path / "elsewhere.dcm"
+        write_seg(made, number=90, ContentCreatorName="ann")
+        pacs.series["1.2.3.7.90"] = [made.read_bytes()]
+        store._segmentations.forget()
+
+    monkeypatch.setattr(store, "_download", download)
+    return save_elsewhere
+
+
+def test_what_another_server_saved_since_is_not_approved(store, save, save_elsewhere):
+    save()
+    approve(store)
+    assert Submitted(store, only_approved=True).of(CT).mark == "1.2.3.7.1"
+    save_elsewhere()
+    found = Submitted(store, only_approved=True).of(CT)
+    assert (found.label.parent.name, found.mark) != ("final", "1.2.3.7.90")
+
+
+def test_what_was_saved_at_another_server_is_flagged_for_who_saved_it(store, save, save_elsewhere):
+    save()
+    save_elsewhere()
+    flag(store)
+    assert flagged_images(store)[CT].annotator == "ann"
+
+
+def test_a_change_of_a_version_is_noticed(store, save, tmp_path):
+    save()
+    image = nib.load(store.get_image_uri(CT))
+    marks = set()
+    for value in (1, 2):
+        label = np.full(image.shape, value, np.uint8)
+        nib.save(nib.Nifti1Image(label, image.affine), tmp_path / "version.nii.gz")
+        store.save_label(CT, str(tmp_path / "version.nii.gz"), "version_1", {})
+        approve(store, "version_1")
+        marks |= set(Submitted(store).marks().values())
+    assert len(marks) == 2
+
+
+def test_a_review_that_waits_for_a_label_being_saved_is_not_of_that_one(store, pacs, save, monkeypatch):
+    save()
+    app = SimpleNamespace(datastore=lambda: store, label_reviewed=lambda image: None)
+    monkeypatch.setattr(review, "app_instance", lambda: app)
+    mark = review._look(CT)["label"]["mark"]
+    storing, answers = threading.Event(), []
+
+    def trouble(method, path):
+        if method == "POST":
+            storing.set()
+            time.sleep(1)  # in which the review comes
+
+    def approve_it():
+        try:
+            answers.append(review._note(CT, {"status": "approved", "mark": mark}, None))
+        except HTTPException as error:
+            answers.append(error.status_code)
+
+    pacs.trouble = trouble
+    saving = threading.Thread(target=save)
+    saving.start()
+    assert storing.wait(10)
+    approve_it()
+    saving.join()
+    assert answers == [409]
+    assert store.final_info(CT)["SeriesInstanceUID"] == "1.2.3.7.2"
+    assert "segmentationMeta" not in store.final_info(CT)
 
 
 def test_what_was_deleted_elsewhere_is_not_flagged(store, pacs, save):

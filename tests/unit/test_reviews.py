@@ -1,5 +1,6 @@
 """What reviewers say of labels: which one counts, what is learnt from, and who is asked to correct it."""
 
+import copy
 import gzip
 import json
 import time
@@ -149,6 +150,27 @@ def test_an_approved_label_that_is_replaced_stays_and_stays_approved(store, save
     assert int(earlier.partition("_")[2]) > 0  # it takes what is behind the line for a number
 
 
+def test_an_approved_label_that_is_submitted_again_as_it_is_stays_approved(store, save, review):
+    save(1)
+    review("approved")
+    save(1)
+    assert learnt(store, only_approved=True) == {"a": 1}
+    assert review_of(store.get_label_info("a", "final")) == Review()
+
+
+def test_what_a_reviewer_writes_over_counts_no_more(store, save, review):
+    save(1)
+    save(2, tag="version_1", by=None)  # as the Reviewer sends it
+    review("approved", tag="version_1")
+    save(3, tag="version_1", by=None)
+    assert learnt(store) == {"a": 1}
+    assert learnt(store, only_approved=True) == {}
+    assert sorted(label_infos(store, "a"))[:2] == ["final", "version_1"]
+    assert len(label_infos(store, "a")) == 3  # it is there, still
+    review("approved", tag="version_1")
+    assert learnt(store) == {"a": 3}
+
+
 def test_a_review_does_not_make_a_label_new(store, save, review):
     save(1)
     before = Submitted(store).marks()
@@ -174,6 +196,20 @@ def test_a_review_is_kept_whole_and_says_nothing_where_it_cannot_be_read(store, 
     assert meta == {"status": "excellent", "approvedBy": "", "level": "", "comment": 7, "editTime": ""}
     found = review_of(store.get_label_info("a", "final"))
     assert (found.status, found.reviewer, found.comment) == ("", "", "")
+
+
+@pytest.mark.parametrize("when", ["late", 10**309, [1]], ids=["text", "huge", "list"])
+def test_when_something_was_saved_or_reviewed_is_not_for_clients_to_say(store, save, review, when):
+    save(1, ts=when, reviewed=when)
+    save(2, tag="version_1", by="rita")
+    review("approved", tag="version_1")
+    before = copy.deepcopy(label_infos(store, "a"))
+    for tag in before:
+        store.update_label_info("a", tag, {"ts": when, "reviewed": when})
+    assert label_infos(store, "a") == before
+    assert counts(store) == "version_1"
+    save(3, by="bob")  # over what ann saved then
+    assert (counts(store), len(label_infos(store, "a"))) == ("final", 3)
 
 
 def test_who_signed_in_is_who_reviews_and_does_not_become_who_saved():
@@ -248,6 +284,20 @@ def test_the_dataset_has_what_was_approved(store, save, review):
         told = json.loads(archive.read("metadata.json"))
     assert [int(label.dataobj[0, 0, 0]) for label in labels] == [3, 2]
     assert review_of(told["objects"]["a"]["labels"]["version_1"]["info"]).status == "approved"
+
+
+def test_the_dataset_lacks_what_is_deleted_while_it_is_packed(store, save, monkeypatch):
+    save(1)
+    save(2, "b")
+    cases = store.datalist()
+
+    def listed():
+        store.remove_label("a", "final")
+        return cases
+
+    monkeypatch.setattr(store, "datalist", listed)
+    with zipfile.ZipFile(pack(store)) as archive:
+        assert sorted(archive.namelist()) == ["image/b.nii.gz", "label/b.nii.gz", "metadata.json"]
 
 
 def _unpacked(archive, name):

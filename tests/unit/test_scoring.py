@@ -199,6 +199,16 @@ def test_a_label_saved_by_the_server_meanwhile_is_not_lost(pair):
     assert again.get_image_info("a")["correction"]["per_structure"] == SCORES
 
 
+def test_what_is_deleted_while_it_is_scored_is_no_reason_to_score_nothing_else(pair, monkeypatch, tmp_path):
+    save(pair, "b", "original", PROPOSAL, PROPOSED)
+    save(pair, "b", "final", SUBMISSION, SUBMITTED)
+    files, gone = scoring._files, tmp_path / "gone.nii.gz"
+    monkeypatch.setattr(
+        scoring, "_files", lambda data, image: [gone, gone] if image == "a" else files(data, image)
+    )
+    assert DiceScoring()({}, pair).keys() == {"b"}
+
+
 def note(datastore, image, ts, dice, per_structure):
     """A score of what was submitted then."""
     save(datastore, image, "final", SUBMISSION, SUBMITTED)

@@ -40,7 +40,10 @@ def test_a_data_set_leaves_nothing(full_disk, tmp_path_factory):
 
     class Datastore:
         def datalist(self):
-            return [{"image": str(image)}]
+            return [{"image": str(image), "label": str(image)}]
+
+        def get_labeled_images(self):
+            return []
 
         def json(self):
             return {}

@@ -27,7 +27,10 @@ def nothing_to_do(
     if not cases and unusable:
         return f"None of the submitted labels can be learnt from.{left_out(unusable)}"
     if not cases:
-        return "There is no submitted label to learn from. Submit one, then train."
+        return (
+            "There is no submitted label to learn from. Submit one, then train. Flagged labels do not count, nor, with "
+            "only_approved, those that nobody has approved."
+        )
     if not fresh:
         told = f"Nothing new: all {len(cases)} submitted labels were learnt from, or are kept to judge by."
         return told + left_out(unusable)

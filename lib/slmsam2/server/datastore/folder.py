@@ -43,8 +43,11 @@ class FolderDatastore(LocalDatastore):
     """
 
     _index: LocalDatastoreModel
+    _config_ts: Any  # of the index that was read last, see _stamp
     _follows_others = False  # until there is an index
-    keeps_versions = True  # a label that is saved over another person's keeps that one, under a dated tag
+    has_archive = (
+        False  # that keeps each label: only those that were approved are kept here, too, when replaced
+    )
 
     def __init__(self, datastore_path: str, *args: Any, **kwargs: Any) -> None:
         folder = Path(datastore_path)
@@ -140,8 +143,8 @@ class FolderDatastore(LocalDatastore):
             entry = self._datastore.objects[image_id].model_copy(deep=True)
             info, target = _info(label_info, name), Path(self._datastore.label_path(tag)) / name
             with self._staged_file(target, label_filename) as put_in_place:
-                if self.keeps_versions:
-                    keep_earlier(self._datastore, image_id, tag, info, Path(label_filename), entry.labels)
+                new = Path(label_filename)
+                keep_earlier(self._datastore, image_id, tag, info, new, entry.labels, self.has_archive)
                 entry.labels[tag] = DataModel(info=info, ext=ending)
                 self._commit({**self._datastore.objects, image_id: entry}, put_in_place)
             self._remove_files(image_id, target.parent, but=name)
@@ -211,6 +214,21 @@ class FolderDatastore(LocalDatastore):
         with self._changing():
             super().update_label_info(label_id, label_tag, noted(info))
 
+    def note_with_final(self, image_id: str, note: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+        """Note something with the final label of an image, while no other one is saved.
+
+        Args:
+            note: is given what is known of the label, and gives what is to be noted; what it raises is raised.
+
+        Raises:
+            LabelNotFoundException: there is none.
+        """
+        with self._changing():
+            info = FolderDatastore.final_info(self, image_id)
+            if info is None:
+                raise LabelNotFoundException(f"no final label of {image_id}")
+            FolderDatastore.update_label_info(self, image_id, FINAL, note(info))
+
     def _remove_files(self, label_id: str, folder: Path, but: str = "") -> None:
         """Remove the files of a label, whatever their endings, but the one of this name: one of another ending would
         come back as the label, without names, once that is gone."""
@@ -224,10 +242,14 @@ class FolderDatastore(LocalDatastore):
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
-        """Alone in changing the folder, with the index as it is on disk."""
+        """Alone in changing the folder, with the index as it is on disk; what could not be written there is not so."""
         with self._lock:
             self._init_from_datastore_file()
-            yield
+            try:
+                yield
+            except StorageError:
+                self._config_ts = 0  # MONAI Label's methods change the one in memory first: it is read again
+                raise
 
     @contextmanager
     def _staged_file(self, target: Path, source: str) -> Iterator[Callable[[], None]]:

@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -64,7 +64,7 @@ class PacsDatastore(DICOMWebDatastore, FolderDatastore):
         modalities: what to list when no search filter is set.
     """
 
-    keeps_versions = False  # the PACS keeps each SEG
+    has_archive = True  # the PACS keeps each SEG
 
     def __init__(self, stock: DICOMWebDatastore, modalities: Sequence[str]) -> None:
         stock._observer.stop()  # two that watch one folder would write over each other
@@ -135,8 +135,10 @@ class PacsDatastore(DICOMWebDatastore, FolderDatastore):
         return FolderDatastore.get_label_uri(self, image, label_tag)
 
     def mark_of_label(self, image_id: str, tag: str) -> str:
-        """The series of the SEG object, which never changes; each server has a file of its own."""
-        return str(self.get_label_info(image_id, tag).get("SeriesInstanceUID", ""))
+        """The series of the SEG object, which never changes; each server has a file of its own. Versions of reviewers,
+        which are here only, have none."""
+        series = str(self.get_label_info(image_id, tag).get("SeriesInstanceUID", ""))
+        return series or super().mark_of_label(image_id, tag)
 
     def datalist(self, full_path: bool = True) -> list[dict[str, Any]]:
         """Images with labels, and these; those that the PACS does not send are left out, with a warning each."""
@@ -221,6 +223,10 @@ class PacsDatastore(DICOMWebDatastore, FolderDatastore):
         if label_tag == FINAL:
             self._refresh(label_id)
         super().update_label_info(label_id, label_tag, info)
+
+    def note_with_final(self, image_id: str, note: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+        self._refresh(image_id)
+        super().note_with_final(image_id, note)
 
     def remove_label(self, label_id: str, label_tag: str) -> None:
         """Remove a label; a final one from the PACS as well, the newest if there are several.

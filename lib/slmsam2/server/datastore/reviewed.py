@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,11 +30,16 @@ class Flagged:
 
 def label_infos(datastore: Datastore, image_id: str) -> dict[str, dict[str, Any]]:
     """Tag -> info of an image's labels, by the datastore's own record (no query of a DICOMweb server)."""
-    if isinstance(datastore, LocalDatastore):
-        labels = LocalDatastore.get_labels_by_image_id(datastore, image_id)
-    else:
-        labels = datastore.get_labels_by_image_id(image_id)
+    labels = label_ids(datastore, image_id)
     return {tag: datastore.get_label_info(label_id, tag) for tag, label_id in labels.items()}
+
+
+def label_ids(datastore: Datastore, image_id: str) -> dict[str, str]:
+    """Tag -> id of an image's labels, by the datastore's own record (no query of a DICOMweb server)."""
+    if isinstance(datastore, LocalDatastore):
+        return LocalDatastore.get_labels_by_image_id(datastore, image_id)
+    labels: dict[str, str] = datastore.get_labels_by_image_id(image_id)
+    return labels
 
 
 def final_info(datastore: Datastore, image_id: str) -> dict[str, Any] | None:
@@ -41,6 +47,23 @@ def final_info(datastore: Datastore, image_id: str) -> dict[str, Any] | None:
     if isinstance(datastore, FolderDatastore):
         return datastore.final_info(image_id)
     return label_infos(datastore, image_id).get(FINAL)
+
+
+def note_with_final(
+    datastore: Datastore, image_id: str, note: Callable[[dict[str, Any]], dict[str, Any]]
+) -> None:
+    """Note something with the final label of an image.
+
+    Args:
+        note: is given what is known of the label, and gives what is to be noted; what it raises is raised.
+
+    Raises:
+        LookupError, MONAILabelException: there is none.
+    """
+    if isinstance(datastore, FolderDatastore):
+        return datastore.note_with_final(image_id, note)
+    info = label_infos(datastore, image_id)[FINAL]
+    datastore.update_label_info(datastore.get_label_by_image_id(image_id, FINAL), FINAL, note(info))
 
 
 def review_summary(datastore: Datastore) -> dict[str, int]:
@@ -63,7 +86,8 @@ def flagged_images(datastore: Datastore) -> dict[str, Flagged]:
         info = final_info(datastore, image_id) or {}  # of a PACS: another program may have saved one since
         review = review_of(info)
         if review.status == FLAGGED:
-            name = info.get("user") or info.get("client_id")
+            # the creator is all that is known of what another server stored in a PACS
+            name = info.get("user") or info.get("client_id") or info.get("creator")
             found[image_id] = Flagged(review, name if isinstance(name, str) and name not in NOBODY else None)
     return dict(sorted(found.items(), key=lambda item: item[1].review.when))
 

@@ -21,7 +21,10 @@ EARLIER = "review"  # the same of an earlier version: the Reviewer takes META to
 REVIEWED = "reviewed"  # when, by the server's clock (seconds since 1970); a reviewer's may be off
 APPROVED, FLAGGED = "approved", "flagged"
 PARTS = ("status", "approvedBy", "level", "comment", "editTime")  # of a review
-VERSION = re.compile(r"version_\d+")  # tags of what is saved in the Reviewer
+OWN = ("ts", REVIEWED)  # the server's own notes: nobody else says when a label was saved or reviewed
+VERSION = re.compile(
+    r"(final|version)_[\d_]+"
+)  # tags that the Reviewer saves under: its own, and those of earlier labels
 
 
 @dataclass(frozen=True)
@@ -57,17 +60,19 @@ def review_of(info: Mapping[str, Any]) -> Review:
 
 
 def noted(info: Mapping[str, Any]) -> dict[str, Any]:
-    """What is to be noted with a label; a review with the time, and whole: the Reviewer fails where a part is missing.
+    """What is to be noted with a label, but for the server's own notes; a review with the time, and whole: the Reviewer
+    fails where a part is missing.
 
     Raises:
         PromptError: the review is none.
     """
+    told = {key: value for key, value in info.items() if key not in OWN}
     if META not in info:
-        return dict(info)
+        return told
     review = info[META]
     if not isinstance(review, Mapping):
         raise PromptError(f"{META!r} must be an object with {', '.join(PARTS)}. Nothing was noted.")
-    return {**info, META: {**dict.fromkeys(PARTS, ""), **review}, REVIEWED: int(time.time())}
+    return {**told, META: {**dict.fromkeys(PARTS, ""), **review}, REVIEWED: int(time.time())}
 
 
 def signed(info: Mapping[str, Any], user: str) -> dict[str, Any]:
@@ -85,7 +90,7 @@ def without_review(info: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def as_earlier(info: Mapping[str, Any]) -> dict[str, Any]:
-    """The info of a label that becomes an earlier version; its review stays with it."""
+    """The info of a final label that becomes an earlier version; its review stays with it."""
     return {EARLIER if key == META else key: value for key, value in info.items()}
 
 

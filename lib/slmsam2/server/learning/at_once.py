@@ -8,6 +8,7 @@ from itertools import chain
 from typing import Protocol
 
 from slmsam2.errors import CheckpointError, SlmSam2Error
+from slmsam2.server.datastore.pacs_client import is_of_one
 from slmsam2.server.learning.submissions import Submitted
 from slmsam2.training.labelled import Case, CaseLoader
 
@@ -56,5 +57,7 @@ def learn_from(
             for learner, images in zip(learners, wanted, strict=True):
                 if case is not None and image_id in images:
                     learner.learn(case, load)
-        except (SlmSam2Error, OSError, LookupError) as error:
+        except Exception as error:
+            if not isinstance(error, (SlmSam2Error, OSError)) and not is_of_one(error):
+                raise
             logger.info("Structures in the label of %s cannot be learnt: %s", image_id, error)

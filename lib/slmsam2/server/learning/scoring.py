@@ -20,6 +20,7 @@ from slmsam2.files import stamp_of
 from slmsam2.metrics import dice
 from slmsam2.prompts import label_names, named_values
 from slmsam2.server.datastore.inspection import inspect
+from slmsam2.server.datastore.pacs_client import is_of_one
 from slmsam2.server.memory.proposals import Proposal, Proposals
 from slmsam2.server.requests.study import label_file
 from slmsam2.server.running.process import server_application
@@ -61,7 +62,10 @@ class DiceScoring(ScoringMethod):
             if submission is None:
                 continue
             score = _noted(datastore, image)
-            stamps = [stamp_of(path) for path in (proposal, submission) if path is not None]
+            try:
+                stamps = [stamp_of(path) for path in (proposal, submission) if path is not None]
+            except FileNotFoundError:  # deleted meanwhile
+                continue
             if score.get("files") != stamps:
                 proposed = proposal or self._proposals.of(image)
                 if not proposed:
@@ -106,8 +110,14 @@ def _means(scores: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _files(datastore: Datastore, image: str) -> list[Path | None]:
-    """Those of the saved proposal and of the submission, as far as they are here."""
-    saved = datastore.get_labels_by_image_id(image)
+    """Those of the saved proposal and of the submission, as far as they are here or a PACS sends them."""
+    try:
+        saved = datastore.get_labels_by_image_id(image)
+    except Exception as error:
+        if not is_of_one(error):
+            raise
+        logger.warning("The label of %s is not compared with its proposal: %s", image, error)
+        return [None, None]
     return [label_file(datastore, saved[tag], tag) if tag in saved else None for tag in _TAGS]
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from monailabel.interfaces.datastore import Datastore
 
@@ -22,6 +23,8 @@ from slmsam2.server.running.shortage import room_for
 from slmsam2.training.labelled import Case, CaseLoader, Submission
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -43,11 +46,14 @@ class Submitted:
         A DICOMweb datastore fetches what it does not have yet. What it cannot fetch is left out, with a warning.
         """
         self.datastore.datalist()
-        found = (self._fetched(image_id) for image_id in sorted(self._tags()))
+        found = (_unless_left_out(image_id, partial(self.of, image_id)) for image_id in sorted(self._tags()))
         return [submission for submission in found if submission is not None]
 
     def of(self, image_id: str) -> Submission | None:
         """That of one image; None, with a warning, when it or its image is gone."""
+        self.datastore.get_labels_by_image_id(
+            image_id
+        )  # of a PACS: what another server saved since is fetched
         tag = self._tag(image_id)
         label = self._file(image_id, tag)
         image = Path(self.datastore.get_image_uri(image_id))
@@ -84,7 +90,10 @@ class Submitted:
         Args:
             known: image id -> :func:`slmsam2.files.stamp_of` the label.
         """
-        files = ((image_id, self._file(image_id, tag)) for image_id, tag in self._tags().items())
+        files = (
+            (image_id, _unless_left_out(image_id, partial(self._file, image_id, tag)))
+            for image_id, tag in self._tags().items()
+        )
         return sum(file is not None and stamp_of(file) != known.get(image_id) for image_id, file in files)
 
     def _tags(self) -> dict[str, str]:
@@ -95,15 +104,6 @@ class Submitted:
     def _tag(self, image_id: str) -> str | None:
         return tag_that_counts(label_infos(self.datastore, image_id), self.only_approved)
 
-    def _fetched(self, image_id: str) -> Submission | None:
-        try:
-            return self.of(image_id)
-        except Exception as error:
-            if not is_of_one(error):
-                raise
-            logger.warning("The label of %s is left out: %s", image_id, error)
-            return None
-
     def _file(self, image_id: str, tag: str | None) -> Path | None:
         label_id = self.datastore.get_labels_by_image_id(image_id).get(tag) if tag else None
         return label_file(self.datastore, label_id, tag) if label_id and tag else None
@@ -111,6 +111,17 @@ class Submitted:
     def _mark(self, image_id: str, tag: str) -> str:
         is_folder = isinstance(self.datastore, FolderDatastore)
         return self.datastore.mark_of_label(image_id, tag) if is_folder else ""
+
+
+def _unless_left_out(image_id: str, look: Callable[[], T]) -> T | None:
+    """What a look at the label of one image finds; None, with a warning, when a PACS does not send it as it should."""
+    try:
+        return look()
+    except Exception as error:
+        if not is_of_one(error):
+            raise
+        logger.warning("The label of %s is left out: %s", image_id, error)
+        return None
 
 
 def _vouched(info: dict[str, Any]) -> dict[str, list[int]]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import zipfile
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import IO, Any
 
 from monailabel.interfaces.datastore import Datastore
 
 from slmsam2.errors import PromptError
-from slmsam2.server.datastore.reviewed import label_infos, labelled_images
+from slmsam2.server.datastore.reviewed import label_ids, label_infos, labelled_images
 from slmsam2.server.datastore.reviews import FINAL, tag_that_counts
 from slmsam2.server.routes.uploads import temporary
 
@@ -42,8 +42,9 @@ def pack(datastore: Datastore, most_cases: int | None = None) -> IO[Any]:
         with zipfile.ZipFile(file, "w") as archive:
             for case in cases[:most_cases] if (most_cases or 0) > 0 else cases:
                 label = approved.get(case["image"], case["label"])
-                for kind, path in {**case, "label": label}.items():
-                    archive.write(path, f"{kind}/{Path(path).name}")
+                with suppress(FileNotFoundError):  # deleted meanwhile: the label first, then the image
+                    for kind, path in {"label": label, "image": case["image"]}.items():
+                        archive.write(path, f"{kind}/{Path(path).name}")
             archive.writestr("metadata.json", json.dumps(datastore.json(), default=str))
         file.flush()
         stack.pop_all()
@@ -56,6 +57,6 @@ def _approved(datastore: Datastore) -> dict[str, str]:
     for image_id in labelled_images(datastore):
         tag = tag_that_counts(label_infos(datastore, image_id))
         if tag not in (None, FINAL):
-            label_id = datastore.get_label_by_image_id(image_id, tag)
+            label_id = label_ids(datastore, image_id).get(tag, "")
             paths[datastore.get_image_uri(image_id)] = datastore.get_label_uri(label_id, tag)
     return paths

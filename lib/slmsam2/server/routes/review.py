@@ -10,12 +10,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Depends, HTTPException
 from monailabel.config import settings
 from monailabel.endpoints.user.auth import User, get_current_user
+from monailabel.interfaces.exception import MONAILabelException
 from monailabel.interfaces.utils.app import app_instance
 
 from slmsam2.errors import PromptError
 from slmsam2.server.datastore.creators import name_of
-from slmsam2.server.datastore.reviewed import final_info
-from slmsam2.server.datastore.reviews import APPROVED, FINAL, FLAGGED, META, review_of
+from slmsam2.server.datastore.reviewed import final_info, note_with_final
+from slmsam2.server.datastore.reviews import APPROVED, FLAGGED, META, review_of
 from slmsam2.server.routes.answers import unknown_label
 from slmsam2.server.routes.front import new_router, off_the_loop
 from slmsam2.server.routes.json_objects import check_object
@@ -65,19 +66,24 @@ def _note(
     """
     status, comment = _checked(review)
     app = app_instance()
-    info = final_info(app.datastore(), image)
-    if info is None:
+    if final_info(app.datastore(), image) is None:
         raise unknown_label()
-    if review.get("mark") != _mark(info):
-        raise HTTPException(
-            409, "Another label was saved for this image meanwhile. Load that one, and look at it first."
-        )
     signed_in = settings.MONAI_LABEL_AUTH_ENABLE
     by = user.username if signed_in else name_of({"client_id": review.get("client_id")})
     said = {"status": status, "approvedBy": by, "comment": comment, "editTime": int(time.time())}
-    before = info.get(META)
-    meta = {**before, **said} if isinstance(before, Mapping) else said
-    app.datastore().update_label_info(image, FINAL, {META: meta})
+
+    def note(info: dict[str, Any]) -> dict[str, Any]:
+        if review.get("mark") != _mark(info):
+            raise HTTPException(
+                409, "Another label was saved for this image meanwhile. Load that one, and look at it first."
+            )
+        before = info.get(META)
+        return {META: {**before, **said} if isinstance(before, Mapping) else said}
+
+    try:
+        note_with_final(app.datastore(), image, note)
+    except (LookupError, MONAILabelException) as error:
+        raise unknown_label() from error
     app.label_reviewed(image)
     return _look(image)
 

@@ -134,7 +134,9 @@ def _add_image(
 def _save_label(
     most_voxels: int, image: str, label: UploadFile, params: str, tag: str, user: str, background_tasks: Any
 ) -> Any:
-    info = json.loads(params) | ({"user": user} if settings.MONAI_LABEL_AUTH_ENABLE else {})
+    info = json.loads(params)
+    if settings.MONAI_LABEL_AUTH_ENABLE:
+        info = signed(info, user) | {"user": user}
     app = stock.app_instance()
     with _uploaded(label, _ending(label, FILE_ENDINGS), most_voxels) as path:
         info = join_repeated(Path(path), info)
