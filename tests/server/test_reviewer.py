@@ -40,7 +40,14 @@ class Reviewer:
 
     def note(self, image, tag, **meta):
         """Approve, flag or comment."""
-        meta = {"status": "", "approvedBy": "rita", "level": "", "comment": "", "editTime": 1, **meta}
+        meta = {
+            "status": "",
+            "approvedBy": "rita",
+            "level": "",
+            "comment": "",
+            "editTime": time.time(),
+            **meta,
+        }
         return requests.put(
             f"{self.url}/datastore/updatelabelinfo?label={image}&tag={tag}",
             headers={"Content-Type": "application/x-www-form-urlencoded", "accept": "application/json"},

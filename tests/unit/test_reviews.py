@@ -71,11 +71,11 @@ def save(store, tmp_path):
 
 
 @pytest.fixture
-def review(store):
+def review(store, clock):
     """Notes what a reviewer says, as MONAI Label's Reviewer sends it."""
 
     def note(status, image="a", tag="final", by="rita", comment=""):
-        told = {"status": status, "approvedBy": by, "level": "", "comment": comment, "editTime": 1}
+        told = {"status": status, "approvedBy": by, "level": "", "comment": comment, "editTime": clock.time()}
         store.update_label_info(image, tag, {"segmentationMeta": told})
 
     return note
@@ -229,7 +229,40 @@ def test_how_many_are_reviewed(store, save, review):
     review("approved", tag="version_1")
     review("flagged")
     review("flagged", "b")
-    assert review_summary(store) == {"labelled": 3, "approved": 1, "flagged": 2}
+    assert review_summary(store) == {"labelled": 3, "approved": 1, "flagged": 1}
+
+
+def test_what_a_reviewer_has_made_better_is_not_to_be_corrected(store, save, review):
+    save(1)
+    review("flagged")
+    save(2, tag="version_1", by="rita")
+    assert flagged_images(store).keys() == {"a"}
+    review("approved", tag="version_1")
+    review("flagged")  # as the Reviewer says once more
+    assert (flagged_images(store), review_summary(store)["flagged"]) == ({}, 0)
+    save(3)
+    review("flagged")
+    assert flagged_images(store).keys() == {"a"}
+
+
+@pytest.mark.parametrize("saves", [1, 2])
+def test_a_review_of_the_label_before_is_not_noted_with_the_one_that_answers_it(store, save, saves):
+    save(1)
+    old = {
+        "status": "flagged",
+        "approvedBy": "rita",
+        "level": "",
+        "comment": "the tip is missing",
+        "editTime": 7,
+    }
+    store.update_label_info("a", "final", {"segmentationMeta": old})
+    for value in range(saves):
+        save(2 + value, answered="by a client")
+    store.update_label_info("a", "final", {"segmentationMeta": {**old, "level": "easy"}, "checked": True})
+    info = store.get_label_info("a", "final")
+    assert (review_of(info), info["checked"]) == (Review(), True)
+    store.update_label_info("a", "final", {"segmentationMeta": {**old, "editTime": 8}})
+    assert review_of(store.get_label_info("a", "final")).status == "flagged"
 
 
 def next_for(client, store, handed):

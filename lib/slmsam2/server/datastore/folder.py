@@ -25,7 +25,7 @@ from watchdog.events import FileSystemEvent
 
 from slmsam2.errors import StorageError
 from slmsam2.files import is_temporary, remove_temporary, staged, stamp_of
-from slmsam2.server.datastore.reviews import FINAL, noted, without_review
+from slmsam2.server.datastore.reviews import FINAL, answered, is_answered, noted, without_review
 from slmsam2.server.datastore.versions import keep_earlier
 from slmsam2.server.routes.names import check_id, check_tag, ending_of, inside
 
@@ -145,6 +145,8 @@ class FolderDatastore(LocalDatastore):
             with self._staged_file(target, label_filename) as put_in_place:
                 new = Path(label_filename)
                 keep_earlier(self._datastore, image_id, tag, info, new, entry.labels, self.has_archive)
+                if tag == FINAL and tag in entry.labels:
+                    info |= answered(entry.labels[tag].info)
                 entry.labels[tag] = DataModel(info=info, ext=ending)
                 self._commit({**self._datastore.objects, image_id: entry}, put_in_place)
             self._remove_files(image_id, target.parent, but=name)
@@ -212,7 +214,10 @@ class FolderDatastore(LocalDatastore):
 
     def update_label_info(self, label_id: str, label_tag: str, info: dict[str, Any]) -> None:
         with self._changing():
-            super().update_label_info(label_id, label_tag, noted(info))
+            told = noted(info)
+            if is_answered(told, self.get_label_info(label_id, label_tag)):
+                told = without_review(told)
+            super().update_label_info(label_id, label_tag, told)
 
     def note_with_final(self, image_id: str, note: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
         """Note something with the final label of an image, while no other one is saved.

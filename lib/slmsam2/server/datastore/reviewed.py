@@ -11,7 +11,15 @@ from monailabel.datastore.local import LocalDatastore
 from monailabel.interfaces.datastore import Datastore
 
 from slmsam2.server.datastore.folder import FolderDatastore
-from slmsam2.server.datastore.reviews import APPROVED, FINAL, FLAGGED, Review, review_of, tag_that_counts
+from slmsam2.server.datastore.reviews import (
+    APPROVED,
+    FINAL,
+    FLAGGED,
+    Review,
+    is_to_correct,
+    review_of,
+    tag_that_counts,
+)
 from slmsam2.server.datastore.versions import NOBODY
 
 
@@ -67,13 +75,13 @@ def note_with_final(
 
 
 def review_summary(datastore: Datastore) -> dict[str, int]:
-    """How many images have a final label (``labelled``), one that is ``approved``, a final one that is ``flagged``."""
+    """How many images have a final label (``labelled``), an ``approved`` one, one to be corrected (``flagged``)."""
     found: Counter[str] = Counter(labelled=0, approved=0, flagged=0)
     for image_id in labelled_images(datastore):
         infos = label_infos(datastore, image_id)
         found["labelled"] += 1
         found[APPROVED] += tag_that_counts(infos, only_approved=True) is not None
-        found[FLAGGED] += review_of(infos.get(FINAL, {})).status == FLAGGED
+        found[FLAGGED] += is_to_correct(infos)
     return dict(found)
 
 
@@ -81,7 +89,7 @@ def flagged_images(datastore: Datastore) -> dict[str, Flagged]:
     """Image id -> what is to be done again there, those flagged first to begin with."""
     found = {}
     for image_id in labelled_images(datastore):
-        if review_of(label_infos(datastore, image_id).get(FINAL, {})).status != FLAGGED:
+        if not is_to_correct(label_infos(datastore, image_id)):
             continue
         info = final_info(datastore, image_id) or {}  # of a PACS: another program may have saved one since
         review = review_of(info)

@@ -21,7 +21,12 @@ EARLIER = "review"  # the same of an earlier version: the Reviewer takes META to
 REVIEWED = "reviewed"  # when, by the server's clock (seconds since 1970); a reviewer's may be off
 APPROVED, FLAGGED = "approved", "flagged"
 PARTS = ("status", "approvedBy", "level", "comment", "editTime")  # of a review
-OWN = ("ts", REVIEWED)  # the server's own notes: nobody else says when a label was saved or reviewed
+ANSWERED = "answered"  # editTime of the review of the label that this one replaced
+OWN = (
+    "ts",
+    REVIEWED,
+    ANSWERED,
+)  # the server's own notes: nobody else says when a label was saved or reviewed
 VERSION = re.compile(
     r"(final|version)_[\d_]+"
 )  # tags that the Reviewer saves under: its own, and those of earlier labels
@@ -73,6 +78,44 @@ def noted(info: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(review, Mapping):
         raise PromptError(f"{META!r} must be an object with {', '.join(PARTS)}. Nothing was noted.")
     return {**told, META: {**dict.fromkeys(PARTS, ""), **review}, REVIEWED: int(time.time())}
+
+
+def answered(before: Mapping[str, Any]) -> dict[str, Any]:
+    """What is to be noted with a label that takes the place of another: which review it is the answer to.
+
+    Args:
+        before: what was noted with that one.
+    """
+    meta = before.get(META)
+    said = meta.get("editTime") if isinstance(meta, Mapping) and review_of(before).status else None
+    review = said or before.get(ANSWERED)
+    return {ANSWERED: review} if review else {}
+
+
+def is_answered(told: Mapping[str, Any], info: Mapping[str, Any]) -> bool:
+    """Whether a review is that of the label before, which a label is the answer to.
+
+    The Reviewer sends what it has read of an image's other labels once more whenever one of them is reviewed.
+
+    Args:
+        told: with the review, if there is one.
+        info: what is noted with the label.
+    """
+    meta = told.get(META)
+    return isinstance(meta, Mapping) and bool(info.get(ANSWERED)) and meta.get("editTime") == info[ANSWERED]
+
+
+def is_to_correct(infos: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether an image's final label is flagged, and no reviewer has approved a better one since it was saved.
+
+    Args:
+        infos: tag -> what is noted with that label.
+    """
+    final = infos.get(FINAL, {})
+    if review_of(final).status != FLAGGED:
+        return False
+    others = [info for info in infos.values() if review_of(info).status == APPROVED]
+    return all(info.get("ts", 0) < final.get("ts", 0) for info in others)
 
 
 def signed(info: Mapping[str, Any], user: str) -> dict[str, Any]:
