@@ -45,9 +45,7 @@ class FolderDatastore(LocalDatastore):
     _index: LocalDatastoreModel
     _config_ts: Any  # of the index that was read last, see _stamp
     _follows_others = False  # until there is an index
-    has_archive = (
-        False  # that keeps each label: only those that were approved are kept here, too, when replaced
-    )
+    has_archive = False  # that keeps each label: here, only approved ones are kept when they are replaced
 
     def __init__(self, datastore_path: str, *args: Any, **kwargs: Any) -> None:
         folder = Path(datastore_path)

@@ -22,14 +22,8 @@ REVIEWED = "reviewed"  # when, by the server's clock (seconds since 1970); a rev
 APPROVED, FLAGGED = "approved", "flagged"
 PARTS = ("status", "approvedBy", "level", "comment", "editTime")  # of a review
 ANSWERED = "answered"  # editTime of the review of the label that this one replaced
-OWN = (
-    "ts",
-    REVIEWED,
-    ANSWERED,
-)  # the server's own notes: nobody else says when a label was saved or reviewed
-VERSION = re.compile(
-    r"(final|version)_[\d_]+"
-)  # tags that the Reviewer saves under: its own, and those of earlier labels
+OWN = ("ts", REVIEWED, ANSWERED)  # noted by the server alone
+VERSION = re.compile(r"(final|version)_[\d_]+")  # tags that the Reviewer saves under
 
 
 @dataclass(frozen=True)

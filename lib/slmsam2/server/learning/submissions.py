@@ -51,9 +51,7 @@ class Submitted:
 
     def of(self, image_id: str) -> Submission | None:
         """That of one image; None, with a warning, when it or its image is gone."""
-        self.datastore.get_labels_by_image_id(
-            image_id
-        )  # of a PACS: what another server saved since is fetched
+        self.datastore.get_labels_by_image_id(image_id)  # a PACS is asked what was saved elsewhere since
         tag = self._tag(image_id)
         label = self._file(image_id, tag)
         image = Path(self.datastore.get_image_uri(image_id))

@@ -117,9 +117,8 @@ def _saved_label(datastore: Datastore, image_id: str, tag: str | None) -> tuple[
     saved = datastore.get_labels_by_image_id(image_id)
     infos = {t: datastore.get_label_info(label_id, t) for t, label_id in saved.items()}
     newest = sorted(saved, key=lambda t: infos[t].get("ts", 0), reverse=True)
-    order = (
-        [tag] if tag else [tag_that_counts(infos) or FINAL, FINAL, DefaultLabelTag.ORIGINAL.value, *newest]
-    )
+    usual = [tag_that_counts(infos) or FINAL, FINAL, DefaultLabelTag.ORIGINAL.value, *newest]
+    order = [tag] if tag else usual
     for candidate in order:
         path = label_file(datastore, saved[candidate], candidate) if candidate in saved else None
         if path is not None:
