@@ -189,3 +189,25 @@ test('what is said of a review', () => {
     'Flagged by rita: the tip is missing. Load saved, correct it, submit it again.');
   assert.equal(said({ status: 'flagged' }), 'Flagged. Load saved, correct it, submit it again.');
 });
+
+test('what somebody reviews while the series is open is seen at the next look at the server', async () => {
+  const server = keeping(SAVED);
+  let asked = 0;
+  server.review = async () => { asked += 1; return server.saved; };
+  const counts = { labelled: 1, approved: 0, flagged: 0 };
+  server.info = async () => ({ models: { slmsam2: {} }, labels: ['spleen'], review: { ...counts } });
+  const { controller, leave } = await visit(new Map(), { server });
+  await later();
+  await controller.watching.look();
+  await later();
+  const before = asked;
+  await controller.watching.look();
+  await later();
+  assert.equal(asked, before); // nothing was reviewed
+  server.saved = { ...SAVED, status: 'flagged', reviewer: 'rita' };
+  counts.flagged = 1;
+  await controller.watching.look();
+  await later();
+  assert.deepEqual([controller.reviewing.review.status, asked], ['flagged', before + 1]);
+  leave();
+});

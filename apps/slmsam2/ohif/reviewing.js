@@ -28,6 +28,8 @@ export class Reviewing {
     this.turn = 0;
     /** whether the last question was not answered */
     this.missed = false;
+    /** the server's count of reviews when it was asked last: another one may be of this label */
+    this.count = '';
   }
 
   /** @returns {Review|null} of the saved label of the series that the panel is on; null likewise, or it is on none */
@@ -44,6 +46,7 @@ export class Reviewing {
     if (uid !== this.uid) this.#show(uid, null);
     const turn = this.turn += 1;
     this.missed = false;
+    this.count = countOf(this.controller.info);
     try {
       const review = await this.controller.server.review(uid);
       if (turn === this.turn) this.#show(uid, review);
@@ -58,9 +61,10 @@ export class Reviewing {
     if (uid === this.uid) await this.look(uid);
   }
 
-  /** The server was looked at: what it did not answer is asked again once it does. */
+  /** The server was looked at: what it did not answer is asked again once it does, and what was reviewed since. */
   watched() {
-    if (this.missed && this.controller.watching.connected) this.look(this.uid);
+    const { watching: { connected }, info } = this.controller;
+    if (this.uid !== null && connected && (this.missed || this.count !== countOf(info))) this.look(this.uid);
   }
 
   /**
@@ -104,4 +108,9 @@ export class Reviewing {
     this.known = review;
     this.controller.changed();
   }
+}
+
+/** @param {any|null} info the server's last /info/ */
+function countOf(info) {
+  return JSON.stringify(info?.review ?? null);
 }
