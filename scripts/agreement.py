@@ -16,6 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
+from slmsam2.arguments import add_studies
 from slmsam2.errors import SlmSam2Error
 from slmsam2.evaluation.agreement import Labelled, Pair, compared, summary
 from slmsam2.prompts import label_names, named_values
@@ -77,14 +78,8 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--studies", type=Path, required=True, help="the folder the server is started with")
+    add_studies(parser)
     parser.add_argument("--output", type=Path, help="folder for agreement.csv")
-    parser.add_argument(
-        "--extensions",
-        nargs="+",
-        default=["*.nii.gz", "*.nii", "*.nrrd"],
-        help="which files are images (%(default)s)",
-    )
     return parser.parse_args()
 
 

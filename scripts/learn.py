@@ -19,7 +19,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
-from slmsam2.arguments import at_least
+from slmsam2.arguments import add_studies, at_least
 from slmsam2.errors import SlmSam2Error
 from slmsam2.server.datastore.folder import FolderDatastore
 from slmsam2.server.learning.submissions import Submitted
@@ -56,7 +56,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--studies", type=Path, required=True, help="the folder the server is started with")
+    add_studies(parser)
     parser.add_argument("--model", default="slm_sam2_nano", help="name of the model (%(default)s)")
     parser.add_argument("--model-dir", type=Path, help="model folder, when other than the repository's")
     parser.add_argument("--preset", choices=PRESETS, help="default: what suits model and device")
@@ -64,12 +64,6 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=math.inf, help="of training at most")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=at_least(1), help="CPU threads")
-    parser.add_argument(
-        "--extensions",
-        nargs="+",
-        default=["*.nii.gz", "*.nii", "*.nrrd"],
-        help="which files are images (%(default)s)",
-    )
     return parser.parse_args()
 
 

@@ -27,3 +27,14 @@ def one_of(endings: Sequence[str]) -> Callable[[str], Path]:
         return Path(text)
 
     return checked
+
+
+def add_studies(parser: argparse.ArgumentParser) -> None:
+    """Add ``--studies``, the folder that a server serves, and ``--extensions``, which of its files are images."""
+    parser.add_argument("--studies", type=Path, required=True, help="the folder the server is started with")
+    parser.add_argument(
+        "--extensions",
+        nargs="+",
+        default=["*.nii.gz", "*.nii", "*.nrrd"],
+        help="which files are images (%(default)s)",
+    )

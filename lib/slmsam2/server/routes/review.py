@@ -32,22 +32,15 @@ def review_routes() -> APIRouter:
     ``made`` is a date and time as ISO 8601 writes them, ``mark`` another one for each label that is saved.
     """
     router = new_router("/slmsam2/review")
-    router.add_api_route(
-        "/{image}",
-        off_the_loop(_look, lambda arguments: _look(**arguments)),
-        methods=["GET"],
-        name="slmsam2_review",
-        summary="What reviewers say of an image's label",
-        tags=["Datastore"],
-    )
-    router.add_api_route(
-        "/{image}",
-        off_the_loop(_note, lambda arguments: _note(**arguments)),
-        methods=["POST"],
-        name="slmsam2_note_review",
-        summary="Approve or flag an image's label",
-        tags=["Datastore"],
-    )
+    look = off_the_loop(_look, lambda arguments: _look(**arguments))
+    note = off_the_loop(_note, lambda arguments: _note(**arguments))
+    for method, name, endpoint, summary in (
+        ("GET", "slmsam2_review", look, "What reviewers say of an image's label"),
+        ("POST", "slmsam2_note_review", note, "Approve or flag an image's label"),
+    ):
+        router.add_api_route(
+            "/{image}", endpoint, methods=[method], name=name, summary=summary, tags=["Datastore"]
+        )
     return router
 
 
