@@ -91,8 +91,8 @@ def test_settings(tmp_path):
     [
         (
             {"modle": "x"},
-            "model, model_dir, device, preset, speed, threads, auto_train_every, looks, most_megabytes, "
-            "most_megavoxels, most_kept_megabytes, most_waiting",
+            "model, model_dir, device, preset, speed, threads, auto_train_every, only_approved, looks, "
+            "most_megabytes, most_megavoxels, most_kept_megabytes, most_waiting",
         ),
         ({"model": "x"}, "slm_sam2_nano"),
         ({"model_dir": "/nowhere"}, "--conf model_dir"),

@@ -1,5 +1,7 @@
 """From requests to jobs for the engine."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -140,3 +142,41 @@ def test_the_label_of_clicks_is_what_was_sent_back_before(image, roi, stays):
     job, *_ = assemble(Request(image, painted, clicks, False, parameters, known))
     assert np.flatnonzero(job.given.any(axis=(1, 2))).tolist() == [*stays]
     assert not painted.label.any()
+
+
+def test_what_was_sent_back_stays_between_the_slices_that_are_given_as_they_were(image):
+    def square(side):
+        mask = np.zeros(SHAPE[:2], bool)
+        mask[5 : 5 + side, 5:10] = True
+        return mask
+
+    returned = np.zeros((SHAPE[2], *SHAPE[:2]), bool)
+    returned[:, 5:9, 5:10] = True
+    known = Known(
+        axis=2,
+        given=returned,
+        returned=returned,
+        prompts={2: square(5), 4: square(4), 7: square(3)},
+        plain=True,
+    )
+
+    def kept(prompts):
+        view = SliceView(SHAPE, image.affine, 2)
+        label = np.zeros(SHAPE, np.int32)
+        for index, mask in prompts.items():
+            view.to_stack(label)[index][mask] = 1
+        slices = {"liver": {"2": [view.stored_index(index) for index in prompts]}}
+        painted = Painted(label, {"liver": 1}, {"liver": 1}, True)
+        parameters = parse_parameters({"selected_label_name": "liver"})
+        request = Request(
+            image, painted, None, False, parameters, {"liver": replace(known, returned=~returned)}
+        )
+        job = assemble(request)[0]
+        assert sorted(job.prompts[1]) == sorted(slices["liver"]["2"])
+        return sorted(job.before[1])
+
+    same = {2: square(5), 4: square(4), 7: square(3)}
+    assert kept(same) == list(range(9))
+    assert kept({**same, 5: square(2)}) == [0, 1, 2, 3, 4, 7, 8]  # one more
+    assert kept({2: square(5), 7: square(3)}) == [0, 1, 2, 7, 8]  # one less
+    assert kept({**same, 7: square(1)}) == [0, 1, 2, 3, 4]  # another one

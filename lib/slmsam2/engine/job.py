@@ -42,8 +42,9 @@ class Job:
         looks: value -> what the structure looks like in other volumes; None: as far as the network knows.
         exemplars: value -> the structure in other volumes, and those like it in this one.
         together: whether structures that are alike, and of which nothing is known, tell of each other.
-        before: value -> bool (S, H, W), as a plain job before returned it. Known shapes are laid upon all that is
-            given, but where nothing new is computed the structure stays, if this job is plain as well.
+        before: value -> {slice: bool (H, W)}, as a plain job before returned it, where it lies between the same prompts.
+            Known shapes are laid upon all that is given, but where nothing new is computed the structure stays, if this
+            job is plain as well.
         within: value -> box that the structure does not leave, on any slice.
         across: value -> what was given of it in other planes, beside its prompts.
     """
@@ -58,7 +59,7 @@ class Job:
     looks: Mapping[int, Moments] | None = None
     exemplars: Mapping[int, Sequence[Exemplar]] = field(default_factory=dict)
     together: bool = True
-    before: Mapping[int, np.ndarray] = field(default_factory=dict)
+    before: Mapping[int, Mapping[int, np.ndarray]] = field(default_factory=dict)
     within: Mapping[int, Box] = field(default_factory=dict)
     across: Mapping[int, Across] = field(default_factory=dict)
 
@@ -97,7 +98,7 @@ def solve(
     result = np.zeros_like(volume.array, dtype=job.given.dtype)  # stored alike: slices lie together in both
     stack = job.view.to_stack(result)
     alone = told - job.across.keys()
-    before = {value: mask for value, mask in job.before.items() if job.plain and value in alone}
+    before = {value: masks for value, masks in job.before.items() if job.plain and value in alone}
     write_labels(found, job.prompts, job.given, stack, job.settings, before, job.within, job.across)
     clean(stack, job.prompts, job.cleaning, job.settings, job.across)
     report = _report(network, job, names, found, stack, told)

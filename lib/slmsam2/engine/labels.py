@@ -23,7 +23,7 @@ def write_labels(
     given: np.ndarray,
     result: np.ndarray,
     settings: Settings,
-    before: Mapping[int, np.ndarray],
+    before: Mapping[int, Mapping[int, np.ndarray]],
     within: Mapping[int, Box],
     across: Mapping[int, Across],
 ) -> None:
@@ -39,8 +39,8 @@ def write_labels(
         given: integers (S, H, W), the label that came with the request.
         result: (S, H, W) of ``given``'s dtype, all 0; what is found is written into it.
         settings: how it was propagated.
-        before: value -> bool (S, H, W), as the structure was sent back; on slices that nothing new was computed of, it
-            stays so.
+        before: value -> {slice: bool (H, W)}, as the structure was sent back; it stays so where nothing new was
+            computed.
         within: value -> box outside of which only what was painted or marked is written.
         across: value -> what was painted in other planes; it is taken as it is where no slice is painted. A structure
             ends on one without it.
@@ -69,7 +69,7 @@ def write_labels(
         for value, logits, is_new in _logits_on(found, index):
             if isinstance(here.get(value), np.ndarray):
                 continue
-            if value in before and not is_new:
+            if index in before.get(value, {}) and not is_new:
                 _keep_mask(logits, before[value][index])
             if value in within:
                 _keep_within(logits, within[value])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, partial
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +15,7 @@ from slmsam2.engine.job import Job
 from slmsam2.engine.numbering import in_range, most_named, slice_settings, stack_planes, stack_slice
 from slmsam2.engine.regions import Region
 from slmsam2.engine.settings import STOP_AFTER, Settings
+from slmsam2.engine.spans import prompt_digest
 from slmsam2.errors import PromptError
 from slmsam2.prompts import (
     Across,
@@ -118,11 +121,27 @@ def assemble(request: Request) -> tuple[Job, dict[str, int], dict[str, Given]]:
             for value, facts in worked_on.items()
             if facts.region is not None
         },
-        before={value: facts.returned for value, facts in worked_on.items() if facts.plain},
+        before={
+            value: _as_before(facts, prompts[value]) for value, facts in worked_on.items() if facts.plain
+        },
         within=_within(request, view, names),
         across=across,
     )
     return job, names, given
+
+
+def _as_before(known: Known, prompts: Mapping[int, Prompt]) -> dict[int, np.ndarray]:
+    """Slice -> the structure as it was sent back before, where it lies between the same given slices as then."""
+    count = len(known.returned)
+    then, now = _neighbours(known.prompts, count), _neighbours(prompts, count)
+    return {index: known.returned[index] for index in range(count) if then[index] == now[index]}
+
+
+def _neighbours(prompts: Mapping[int, Prompt], count: int) -> list[tuple[Any, Any]]:
+    """Of each slice, what is given on the nearest given slices below and above (of a given one, on itself)."""
+    given = sorted(prompts)
+    said = [None, *((index, prompt_digest(prompts[index])) for index in given), None]
+    return [(said[bisect_right(given, s)], said[bisect_left(given, s) + 1]) for s in range(count)]
 
 
 def _label(request: Request, view: SliceView, known: Mapping[str, Known]) -> np.ndarray:
