@@ -42,9 +42,9 @@ class Job:
         looks: value -> what the structure looks like in other volumes; None: as far as the network knows.
         exemplars: value -> the structure in other volumes, and those like it in this one.
         together: whether structures that are alike, and of which nothing is known, tell of each other.
-        before: value -> {slice: bool (H, W)}, as a plain job before returned it, where it lies between the same prompts.
-            Known shapes are laid upon all that is given, but where nothing new is computed the structure stays, if this
-            job is plain as well.
+        before: value -> {slice: bool (H, W)}, as a plain job before returned it, where it lies between the same
+            prompts. Known shapes are laid upon all that is given, but where nothing new is computed the structure
+            stays, if this job is plain as well.
         within: value -> box that the structure does not leave, on any slice.
         across: value -> what was given of it in other planes, beside its prompts.
     """
