@@ -97,7 +97,7 @@ viewport => Array.from(
 
 # else Next sample would not hand out what it handed to the browser of an earlier test
 ONE_ANNOTATOR = """
-if (location.protocol.startsWith('http')) localStorage.setItem('slmsam2-client', 'browser-of-the-tests');
+if (location.protocol.startsWith('http')) localStorage.setItem('slmsam2-client', 'browser-7e575');
 """
 
 # keeps what the page sends to /infer/ (browsers do not hand out the bodies of uploads)
