@@ -52,7 +52,7 @@ def test_the_surest_structure_has_a_voxel(found):
 
 
 def test_where_nothing_new_is_computed_a_structure_stays_as_it_was(found):
-    result = written(found, {1: np.repeat(mask(1, 5)[None], SLICES, axis=0)})
+    result = written(found, {1: dict.fromkeys(range(SLICES), mask(1, 5))})
     assert np.array_equal(result[1:3] == 1, np.repeat(mask(1, 4)[None], 2, axis=0))
     assert (result[1:3, :, 4:] == 2).all()  # which is surer there
     assert (result[1:3, :, 0] == 0).all()
@@ -61,7 +61,7 @@ def test_where_nothing_new_is_computed_a_structure_stays_as_it_was(found):
 
 def test_it_may_have_been_larger(found):
     found.propagation.low_res[:, 1] = -2.0
-    result = written(found, {1: np.repeat(mask(0, 6)[None], SLICES, axis=0)})
+    result = written(found, {1: dict.fromkeys(range(SLICES), mask(0, 6))})
     assert np.array_equal(result[1] == 1, mask(0, 6))
     assert np.array_equal(result[4] == 1, mask(0, 4))
 
@@ -82,7 +82,7 @@ def test_a_plain_job_goes_everywhere_and_cleans_nothing(settings, cleaning, plai
 
 def test_where_a_structure_was_not_looked_for_nothing_of_it_comes_back(found):
     found.propagation.visited[4:, 0] = False  # it ends on slice 3, its neighbour goes on
-    result = written(found, {1: np.repeat(mask(0, 4)[None], SLICES, axis=0)})
+    result = written(found, {1: dict.fromkeys(range(SLICES), mask(0, 4))})
     assert (result[:4, :, :4] == 1).all()
     assert not (result[4:] == 1).any()
     assert (result[4:, :, 4:] == 2).all()
