@@ -51,15 +51,16 @@ class Submitted:
 
     def of(self, image_id: str) -> Submission | None:
         """That of one image; None, with a warning, when it or its image is gone."""
-        self.datastore.get_labels_by_image_id(image_id)  # a PACS is asked what was saved elsewhere since
+        # a PACS is asked, before the record is looked at, what was saved elsewhere since
+        labels = self.datastore.get_labels_by_image_id(image_id)
         tag = self._tag(image_id)
-        label = self._file(image_id, tag)
+        label = label_file(self.datastore, labels[tag], tag) if tag is not None and tag in labels else None
         image = Path(self.datastore.get_image_uri(image_id))
         if tag is None or label is None or not image.exists():
             logger.warning("The label of %s, or its image, is not there any more", image_id)
             return None
         mark = self._mark(image_id, tag)  # before it is read: what changes meanwhile is noticed then
-        info = self.datastore.get_label_info(self.datastore.get_label_by_image_id(image_id, tag), tag)
+        info = self.datastore.get_label_info(labels[tag], tag)
         return Submission(image_id, image, label, label_names(info), _vouched(info), mark)
 
     def read(self, image_id: str, load: CaseLoader, most_voxels: int) -> Case | None:
@@ -102,9 +103,9 @@ class Submitted:
     def _tag(self, image_id: str) -> str | None:
         return tag_that_counts(label_infos(self.datastore, image_id), self.only_approved)
 
-    def _file(self, image_id: str, tag: str | None) -> Path | None:
-        label_id = self.datastore.get_labels_by_image_id(image_id).get(tag) if tag else None
-        return label_file(self.datastore, label_id, tag) if label_id and tag else None
+    def _file(self, image_id: str, tag: str) -> Path | None:
+        label_id = self.datastore.get_labels_by_image_id(image_id).get(tag)
+        return label_file(self.datastore, label_id, tag) if label_id else None
 
     def _mark(self, image_id: str, tag: str) -> str:
         is_folder = isinstance(self.datastore, FolderDatastore)

@@ -6,7 +6,6 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from typing import Any
 
 import numpy as np
 
@@ -133,15 +132,25 @@ def assemble(request: Request) -> tuple[Job, dict[str, int], dict[str, Given]]:
 def _as_before(known: Known, prompts: Mapping[int, Prompt]) -> dict[int, np.ndarray]:
     """Slice -> the structure as it was sent back before, where it lies between the same given slices as then."""
     count = len(known.returned)
+    same = {index for index, one in prompts.items() if _is_same(one, known.prompts.get(index))}
     then, now = _neighbours(known.prompts, count), _neighbours(prompts, count)
-    return {index: known.returned[index] for index in range(count) if then[index] == now[index]}
+    return {
+        index: known.returned[index]
+        for index in range(count)
+        if then[index] == now[index] and same.issuperset(set(now[index]) - {None})
+    }
 
 
-def _neighbours(prompts: Mapping[int, Prompt], count: int) -> list[tuple[Any, Any]]:
-    """Of each slice, what is given on the nearest given slices below and above (of a given one, on itself)."""
+def _is_same(one: Prompt, other: Prompt | None) -> bool:
+    """Whether two prompts say the same; those that were not touched are one object."""
+    return one is other or (other is not None and prompt_digest(one) == prompt_digest(other))
+
+
+def _neighbours(prompts: Mapping[int, Prompt], count: int) -> list[tuple[int | None, int | None]]:
+    """Of each slice the nearest given ones below and above; of a given one, itself."""
     given = sorted(prompts)
-    said = [None, *((index, prompt_digest(prompts[index])) for index in given), None]
-    return [(said[bisect_right(given, s)], said[bisect_left(given, s) + 1]) for s in range(count)]
+    framed = [None, *given, None]
+    return [(framed[bisect_right(given, s)], framed[bisect_left(given, s) + 1]) for s in range(count)]
 
 
 def _label(request: Request, view: SliceView, known: Mapping[str, Known]) -> np.ndarray:
