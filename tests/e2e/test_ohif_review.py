@@ -83,3 +83,8 @@ def test_a_label_is_flagged_corrected_and_approved(open_viewer, server, no_label
     expect(words).to_have_text("Approved.", timeout=60_000)
     told = requests.get(f"{server}/info/", timeout=60).json()["review"]
     assert (told["approved"], told["flagged"]) == (1, 0)
+    viewer.press("review")
+    viewer.press("take-back")
+    expect(words).to_contain_text("not reviewed yet", timeout=60_000)
+    expect(viewer.page.locator("[data-action=take-back]")).to_be_hidden()
+    assert requests.get(f"{server}/info/", timeout=60).json()["review"]["approved"] == 0

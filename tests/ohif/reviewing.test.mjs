@@ -164,6 +164,17 @@ test('what was to be corrected is not said of the label that is approved', async
   leave();
 });
 
+test('a review is taken back', async () => {
+  const server = keeping({ ...SAVED, status: 'approved', reviewer: 'rita', comment: 'well done' });
+  const { controller, leave } = await visit(new Map(), { server });
+  await later();
+  assert.equal(await controller.reviewing.note('', ''), true);
+  assert.deepEqual(server.told, [{ uid: '1.2', status: '', comment: '', mark: '1' }]);
+  assert.match(controller.message.text, /taken back/);
+  assert.match(reviewed(controller.reviewing.review), /not reviewed yet/);
+  leave();
+});
+
 test('while no series is chosen there is nothing to review', async () => {
   const server = keeping(SAVED);
   const { controller, viewer, images, look, leave } = await visit(new Map(), { server });

@@ -1,4 +1,4 @@
-// What reviewers say of the saved label; for reviewers: approve it, or flag it.
+// What reviewers say of the saved label; for reviewers: approve it, flag it, or take back what was said.
 import { actionButton, element } from './element.js';
 import { reviewed } from './sentences.js';
 
@@ -8,11 +8,12 @@ export function reviewPart({ reviewing }) {
   const comment = /** @type {HTMLInputElement} */ (element('input', {
     type: 'text', maxLength: 2000, placeholder: 'What is to be corrected', 'aria-label': 'Comment for the annotator',
   }));
-  const note = async status => { if (await reviewing.note(status, comment.value)) open(false); };
+  const note = async (status, said) => { if (await reviewing.note(status, said)) open(false); };
   const flag = actionButton('flag', 'The saved label is to be corrected: it is not learnt from, and comes back to who saved it',
-    'Flag', () => note('flagged'));
-  const approve = actionButton('approve', 'The saved label is right', 'Approve', () => note('approved'));
-  const form = element('div.slmsam2-review', { hidden: true }, comment, element('div.slmsam2-row.slmsam2-even', {}, flag, approve));
+    'Flag', () => note('flagged', comment.value));
+  const approve = actionButton('approve', 'The saved label is right', 'Approve', () => note('approved', comment.value));
+  const takeBack = actionButton('take-back', 'The saved label is not reviewed yet', 'Take back', () => note('', ''));
+  const form = element('div.slmsam2-review', { hidden: true }, comment, element('div.slmsam2-row.slmsam2-even', {}, takeBack, flag, approve));
   const toggle = actionButton('review', 'Approve or flag the saved label', 'Review', () => open(form.hidden));
   const open = isOpen => {
     if (!isOpen && form.contains(document.activeElement)) toggle.focus(); // or the keys would begin at the top of the page
@@ -39,7 +40,8 @@ export function reviewPart({ reviewing }) {
       drawn = review;
       words.classList.toggle('slmsam2-flagged', review?.status === 'flagged');
       words.classList.toggle('slmsam2-approved', review?.status === 'approved');
-      flag.disabled = approve.disabled = !reviewing.canReview;
+      takeBack.hidden = !review?.status;
+      takeBack.disabled = flag.disabled = approve.disabled = !reviewing.canReview;
     },
   };
 }

@@ -42,6 +42,7 @@ export function reviewed({ status, reviewer, comment, creator, made }, now = Dat
 
 /** @param {import('./reviewing.js').Status} status that was noted of the saved label */
 export function noted(status) {
+  if (status === '') return 'The review is taken back: the saved label is not reviewed yet.';
   return status === 'approved' ? 'The saved label is approved.' : 'The saved label is flagged: it comes back to who saved it.';
 }
 
