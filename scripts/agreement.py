@@ -22,7 +22,7 @@ from slmsam2.evaluation.agreement import Labelled, Pair, compared, summary
 from slmsam2.prompts import label_names, named_values
 from slmsam2.server.datastore.creators import name_of
 from slmsam2.server.datastore.folder import FolderDatastore
-from slmsam2.server.datastore.reviewed import label_infos
+from slmsam2.server.datastore.label_records import label_infos
 from slmsam2.server.datastore.versions import PROPOSALS
 from slmsam2.tables import write_rows
 from slmsam2.volume import read_label

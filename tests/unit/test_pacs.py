@@ -25,8 +25,8 @@ from slmsam2.errors import TransferError
 from slmsam2.server.datastore import pacs as pacs_module
 from slmsam2.server.datastore.fetched import FetchedSeries
 from slmsam2.server.datastore.folder import FolderDatastore
+from slmsam2.server.datastore.label_records import flagged_images, label_infos
 from slmsam2.server.datastore.pacs import PacsDatastore
-from slmsam2.server.datastore.reviewed import flagged_images, label_infos
 from slmsam2.server.learning.at_once import learn_from
 from slmsam2.server.learning.scoring import DiceScoring
 from slmsam2.server.learning.submissions import Submitted

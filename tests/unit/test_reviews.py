@@ -15,7 +15,7 @@ from slmsam2.errors import PromptError
 from slmsam2.server.datastore import folder, reviews
 from slmsam2.server.datastore.finals import as_final_is
 from slmsam2.server.datastore.folder import FolderDatastore
-from slmsam2.server.datastore.reviewed import flagged_images, label_infos, review_summary
+from slmsam2.server.datastore.label_records import flagged_images, label_infos, review_summary
 from slmsam2.server.datastore.reviews import Review, review_of, signed, tag_that_counts
 from slmsam2.server.learning.submissions import Submitted
 from slmsam2.server.requests.received import Received

@@ -27,9 +27,9 @@ from slmsam2.modeling.build import learnt_folder
 from slmsam2.server.configuration import read_configuration
 from slmsam2.server.datastore.folder import FolderDatastore
 from slmsam2.server.datastore.kept_sessions import KeptSessions
+from slmsam2.server.datastore.label_records import review_summary
 from slmsam2.server.datastore.notes import notes
 from slmsam2.server.datastore.pacs import PacsDatastore
-from slmsam2.server.datastore.reviewed import review_summary
 from slmsam2.server.infer import KINDS, STUDY, SlmSam2Infer
 from slmsam2.server.learning.at_once import learn_from
 from slmsam2.server.learning.auto_train import AutoTrainer

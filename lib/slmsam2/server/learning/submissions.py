@@ -15,8 +15,8 @@ from slmsam2.files import stamp_of
 from slmsam2.prompts import label_names
 from slmsam2.server.datastore.folder import FolderDatastore
 from slmsam2.server.datastore.inspection import inspect
+from slmsam2.server.datastore.label_records import label_infos, labelled_images
 from slmsam2.server.datastore.pacs_client import is_of_one
-from slmsam2.server.datastore.reviewed import label_infos, labelled_images
 from slmsam2.server.datastore.reviews import tag_that_counts
 from slmsam2.server.requests.study import label_file
 from slmsam2.server.running.shortage import room_for

@@ -11,7 +11,7 @@ from typing import IO, Any
 from monailabel.interfaces.datastore import Datastore
 
 from slmsam2.errors import PromptError
-from slmsam2.server.datastore.reviewed import label_ids, label_infos, labelled_images
+from slmsam2.server.datastore.label_records import label_ids, label_infos, labelled_images
 from slmsam2.server.datastore.reviews import FINAL, tag_that_counts
 from slmsam2.server.routes.uploads import temporary
 

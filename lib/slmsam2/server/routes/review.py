@@ -15,7 +15,7 @@ from monailabel.interfaces.utils.app import app_instance
 
 from slmsam2.errors import PromptError
 from slmsam2.server.datastore.creators import name_of
-from slmsam2.server.datastore.reviewed import final_info, note_with_final
+from slmsam2.server.datastore.label_records import final_info, note_with_final
 from slmsam2.server.datastore.reviews import APPROVED, FLAGGED, META, review_of
 from slmsam2.server.routes.answers import unknown_label
 from slmsam2.server.routes.front import new_router, off_the_loop

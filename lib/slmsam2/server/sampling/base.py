@@ -11,7 +11,7 @@ from typing import Any
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.strategy import Strategy
 
-from slmsam2.server.datastore.reviewed import Flagged, flagged_images
+from slmsam2.server.datastore.label_records import Flagged, flagged_images
 from slmsam2.server.routes.answers import all_handed_out
 from slmsam2.server.sampling.damaged import is_damaged
 from slmsam2.server.sampling.handed_out import HandedOut, Holder

@@ -1,4 +1,4 @@
-"""The labels of a datastore as reviewers left them."""
+"""What a datastore has on record of its labels, and of what reviewers say of them."""
 
 from __future__ import annotations
 
