@@ -122,6 +122,22 @@ def test_nifti_values_are_scaled_only_when_the_header_says_so(tmp_path: Path) ->
     assert (array == 258).all()
 
 
+@pytest.mark.parametrize(("unit", "mm"), [("meter", 1e3), ("mm", 1), ("micron", 1e-3), ("unknown", 1)])
+def test_nifti_in_other_units_lies_where_itk_puts_it(
+    tmp_path: Path, numbered_volume: Volume, unit: str, mm: float
+) -> None:
+    image = nib.Nifti1Image(numbered_volume.array, numbered_volume.affine)
+    image.header.set_xyzt_units(unit)
+    image.to_filename(tmp_path / "image.nii")
+    volume = read_volume(tmp_path / "image.nii")
+    assert volume.spacing == pytest.approx((mm, 2 * mm, 3 * mm), rel=1e-5)
+    write_label(tmp_path / "label.nii", np.ones(volume.shape, np.uint8), volume)
+    there, here = (sitk.ReadImage(str(tmp_path / name)) for name in ("image.nii", "label.nii"))
+    for voxel in ((0, 0, 0), (5, 4, 3)):
+        place, other = (each.TransformIndexToPhysicalPoint(voxel) for each in (there, here))
+        assert other == pytest.approx(place, abs=1e-4 * mm)
+
+
 def test_nifti_of_other_dimensions(tmp_path: Path) -> None:
     array = np.arange(6, dtype=np.int16)
     assert read_volume(nifti(tmp_path / "2d.nii", array.reshape(2, 3))).shape == (2, 3, 1)

@@ -27,6 +27,7 @@ DAMAGED = (
     OverflowError,
     MemoryError,
 )
+MM_OF = {"meter": 1e3, "micron": 1e-3}  # else "mm", or "unknown", which is taken for it
 
 
 def read_nifti(path: Path, *, as_label: bool = False) -> tuple[np.ndarray, np.ndarray]:
@@ -45,7 +46,7 @@ def read_nifti(path: Path, *, as_label: bool = False) -> tuple[np.ndarray, np.nd
         if values.dtype.names:  # RGB or RGBA
             colours = np.stack([values[name] for name in values.dtype.names], axis=-1)
             values = single_channel(colours[..., :3], path) if as_label else luminance(colours)
-        return values.reshape(shape, order="F"), image.affine
+        return values.reshape(shape, order="F"), _affine_of(image)
 
 
 def grid_of_nifti(path: Path) -> tuple[tuple[int, ...], np.ndarray]:
@@ -56,7 +57,14 @@ def grid_of_nifti(path: Path) -> tuple[tuple[int, ...], np.ndarray]:
     """
     with _damage_said(path):
         image, shape = _opened(path)
-        return shape, image.affine
+        return shape, _affine_of(image)
+
+
+def _affine_of(image: nib.Nifti1Pair) -> np.ndarray:
+    """Affine (4, 4), RAS+ mm, where the header may say metres or micrometres; as ITK takes it."""
+    unit, _ = image.header.get_xyzt_units()
+    affine: np.ndarray = np.diag([*(3 * [MM_OF.get(unit, 1.0)]), 1.0]) @ image.affine
+    return affine
 
 
 def _opened(path: Path) -> tuple[nib.Nifti1Pair, tuple[int, ...]]:
@@ -98,7 +106,9 @@ def nifti_image(array: np.ndarray, like: Volume) -> nib.Nifti1Image:
         array, like.affine, dtype=array.dtype
     )  # else nibabel refuses 64-bit whole numbers
     image.set_sform(like.affine, code=1)
-    if np.allclose(image.get_qform(), like.affine, atol=1e-3):  # a quaternion cannot hold shears
+    if np.allclose(
+        image.get_qform(), like.affine, atol=1e-3 * min(like.spacing)
+    ):  # quaternions hold no shears
         image.set_qform(like.affine, code=1)
     image.header.set_xyzt_units("mm")
     return image
