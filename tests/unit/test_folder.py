@@ -337,6 +337,40 @@ def test_another_process_changes_the_index(studies, save):
         watching._observer.stop()
 
 
+def test_many_files_that_come_or_go_at_once_are_looked_for_once_or_twice(tmp_path):
+    """Each look locks out those who save; a bracket in the folder's name is one."""
+    studies = tmp_path / "brains [2026]"
+    (studies / "more").mkdir(parents=True)
+    watching = FolderDatastore(str(studies), extensions=["*.nii.gz"], auto_reload=True)
+    looks, look = [], watching.refresh
+    watching.refresh = lambda: (looks.append(1), look())
+
+    def see(*images):
+        end = time.monotonic() + 10
+        while sorted(watching.list_images()) != sorted(images) and time.monotonic() < end:
+            time.sleep(0.05)
+        assert sorted(watching.list_images()) == sorted(images)
+        while not watching._observer.event_queue.empty():
+            time.sleep(0.05)
+        time.sleep(0.1)
+
+    try:
+        names = [f"i{number}" for number in range(50)]
+        with watching._lock:
+            for name in names:
+                (studies / f"{name}.nii.gz").write_bytes(b"image")
+        see(*names)
+        with watching._lock:
+            for name in names[:40]:
+                (studies / f"{name}.nii.gz").unlink()
+        see(*names[40:])
+        (studies / "i40.nii.gz").rename(studies / "more" / "i40.nii.gz")
+        see(*names[41:])
+        assert len(looks) <= 5
+    finally:
+        watching._observer.stop()
+
+
 def test_endings_in_capitals(studies):
     (studies / "C.NII.GZ").write_bytes(b"image")
     (studies / "d.Nrrd").write_bytes(b"image")

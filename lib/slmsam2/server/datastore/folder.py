@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import fnmatch
+import functools
 import json
 import logging
 import os
@@ -56,6 +57,9 @@ class FolderDatastore(LocalDatastore):
                 remove_temporary(each)
         super().__init__(datastore_path, *args, **kwargs)
         if self._auto_reload:
+            # MONAI Label's begin with the folder's name, in which a bracket would be none
+            index = os.path.basename(self._datastore_config_path)
+            self._handler._patterns = [f"**/{pattern}" for pattern in (*self._extensions, index)]
             self._handler.on_moved = self._on_moved
         self._follows_others = True
 
@@ -322,32 +326,59 @@ class FolderDatastore(LocalDatastore):
             for name in there
             if fnmatch.fnmatchcase(name.lower(), pattern.lower())
         }
-        for name in [name for name in found if not self._inside(os.path.join(path, name))]:
+        for name in found.keys() - self._names_in(path):
             logger.warning("%s is not served: it is a link that leads out of the folder of studies", name)
             del found[name]
         return found
 
+    def _names_in(self, path: str) -> set[str]:
+        """Names of what is in a folder, without links that lead nowhere or out of the folder of studies."""
+        if not os.path.isdir(path) or not self._inside(path):
+            return set()
+        with os.scandir(path) as entries:
+            return {
+                entry.name
+                for entry in entries
+                if not entry.is_symlink() or (os.path.exists(entry.path) and self._inside(entry.path))
+            }
+
     def _remove_non_existing(self) -> int:
         """Drop from the index what is not there any more; readers never see it half done."""
         self._init_from_datastore_file()
+        names_in = functools.cache(self._names_in)
         images, removed = {}, 0
         for image_id, entry in self._datastore.objects.items():
-            if not self._is_there(self._datastore.image_path(), image_id + entry.image.ext):
+            if image_id + entry.image.ext not in names_in(self._datastore.image_path()):
                 removed += 1
                 continue
             labels = {
                 tag: label
                 for tag, label in entry.labels.items()
-                if self._is_there(self._datastore.label_path(tag), image_id + label.ext)
+                if image_id + label.ext in names_in(self._datastore.label_path(tag))
             }
             removed += len(entry.labels) - len(labels)
             images[image_id] = entry.model_copy(update={"labels": labels})
         self._datastore.objects = images
         return removed
 
-    def _is_there(self, folder: str, name: str) -> bool:
-        path = os.path.join(folder, name)
-        return os.path.exists(path) and bool(self._inside(path))
+    def _on_any_event(self, event: FileSystemEvent) -> None:
+        """Files have come or gone: of many at once the first look through the folder sees most, and who saves need not
+        wait for one look after the other."""
+        paths = (event.src_path, event.dest_path)
+        if any(self._is_news(Path(os.fsdecode(path))) for path in paths if path):
+            self.refresh()
+
+    def _is_news(self, file: Path) -> bool:
+        """Whether an image or a label is there and not in the index, or in the index and not there."""
+        image_id, ending = self._to_id(file.name)
+        entry = self._datastore.objects.get(image_id)
+        if file.parent == Path(self._datastore.image_path()):
+            listed = entry and entry.image
+        elif file.parent.parent == Path(self._datastore.label_path(None)):
+            listed = entry and entry.labels.get(file.parent.name)
+        else:
+            return False
+        return (listed is not None and listed.ext == ending) != file.exists()
 
     def _on_modify_event(self, event: FileSystemEvent) -> None:
         if event.src_path == self._datastore_config_path:
@@ -358,7 +389,7 @@ class FolderDatastore(LocalDatastore):
         if event.dest_path == self._datastore_config_path:
             self._init_from_datastore_file()
         elif not is_temporary(os.fsdecode(event.src_path)):
-            self.refresh()
+            self._on_any_event(event)
 
 
 def _stamp(stat: os.stat_result) -> tuple[int, int, int]:
