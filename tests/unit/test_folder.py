@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from monailabel.interfaces.exception import ImageNotFoundException
 
-from slmsam2.errors import PromptError, StorageError
+from slmsam2.errors import ConfigurationError, PromptError, StorageError
 from slmsam2.files import is_temporary
 from slmsam2.server.datastore import folder as folder_module
 from slmsam2.server.datastore.folder import FolderDatastore
@@ -369,6 +369,21 @@ def test_many_files_that_come_or_go_at_once_are_looked_for_once_or_twice(tmp_pat
         assert len(looks) <= 5
     finally:
         watching._observer.stop()
+
+
+def test_a_folder_that_cannot_be_used_is_named_at_start(studies, store, monkeypatch):
+    index = studies / "datastore_v2.json"
+    index.write_text(index.read_text()[:100])
+    with pytest.raises(ConfigurationError, match=f"{index} is damaged"):
+        FolderDatastore(str(studies))
+    assert index.stat().st_size == 100
+
+    def no_lock(*args):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "open", no_lock)  # root may write any folder
+    with pytest.raises(ConfigurationError, match=f"{studies} cannot be written .Permission denied"):
+        FolderDatastore(str(studies))
 
 
 def test_endings_in_capitals(studies):

@@ -24,7 +24,7 @@ from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastor
 from monailabel.interfaces.exception import ImageNotFoundException, LabelNotFoundException
 from watchdog.events import FileSystemEvent
 
-from slmsam2.errors import StorageError
+from slmsam2.errors import ConfigurationError, StorageError
 from slmsam2.files import is_temporary, remove_temporary, staged, stamp_of
 from slmsam2.server.datastore.reviews import FINAL, answered, is_answered, noted, without_review
 from slmsam2.server.datastore.versions import keep_earlier
@@ -41,6 +41,9 @@ class FolderDatastore(LocalDatastore):
     What is saved is on disk, whole, before a method returns. Several processes may use one folder: they change it one
     at a time, and each reads the index again when another one has put a new one into place. Arguments are those of
     MONAI Label's.
+
+    Raises:
+        ConfigurationError: the folder cannot be written, or its index cannot be read.
     """
 
     _index: LocalDatastoreModel
@@ -50,11 +53,17 @@ class FolderDatastore(LocalDatastore):
 
     def __init__(self, datastore_path: str, *args: Any, **kwargs: Any) -> None:
         folder = Path(datastore_path)
-        folder.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(folder / ".lock")  # may be taken again by the thread that has it
-        with self._lock:
-            for each in (folder, *(folder / "labels").glob("*/")):
-                remove_temporary(each)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with self._lock:
+                for each in (folder, *(folder / "labels").glob("*/")):
+                    remove_temporary(each)
+        except OSError as error:
+            raise ConfigurationError(
+                f"The folder of studies {folder} cannot be written ({error.strerror}), and labels are saved there. "
+                "Let the server's user write it and what is in it, or name another folder."
+            ) from error
         super().__init__(datastore_path, *args, **kwargs)
         if self._auto_reload:
             # MONAI Label's begin with the folder's name, in which a bracket would be none
@@ -291,9 +300,12 @@ class FolderDatastore(LocalDatastore):
                     loaded = LocalDatastoreModel.model_validate_json(file.read())
             except FileNotFoundError:
                 return
-            except ValueError:
+            except ValueError as error:
                 if throw_exception:
-                    raise
+                    raise ConfigurationError(
+                        f"The index {self._datastore_config_path} is damaged. Put a copy of it there, such as your "
+                        "backup's, or move it away: labels are then taken in without names and reviews."
+                    ) from error
                 logger.exception(
                     "The index %s is damaged: the one in memory stays", self._datastore_config_path
                 )
