@@ -222,7 +222,7 @@ def test_a_full_disk_leaves_what_was_saved(store, studies, save, tmp_path, full)
     def work():
         own = FolderDatastore(str(studies))
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 200_000))
-        with pytest.raises(StorageError, match="could not save"):
+        with pytest.raises(StorageError, match="Free some space"):
             own.save_label("a", str(upload), FINAL, {"client_id": "bob"})
         assert own.get_label_info("a", FINAL)["client_id"] == "ann"
 
@@ -384,6 +384,26 @@ def test_a_folder_that_cannot_be_used_is_named_at_start(studies, store, monkeypa
     monkeypatch.setattr(os, "open", no_lock)  # root may write any folder
     with pytest.raises(ConfigurationError, match=f"{studies} cannot be written .Permission denied"):
         FolderDatastore(str(studies))
+
+
+def test_what_the_server_may_not_write_is_no_full_disk(store, save, monkeypatch):
+    save(b"first")
+
+    def forbidden(*args, **kwargs):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "replace", forbidden)
+    monkeypatch.setattr(os, "unlink", forbidden)
+    monkeypatch.setattr(Path, "unlink", forbidden)
+    removals = (lambda: store.remove_label("a", FINAL), lambda: store.remove_image("b"))
+    for change in (lambda: save(b"second"), *removals):
+        with pytest.raises(
+            StorageError, match=r"Permission denied\..* Let the server's user write the folder"
+        ):
+            change()
+    monkeypatch.undo()
+    assert content_of(store, "a") == b"first"
+    assert store.list_images() == ["a", "b"]
 
 
 def test_endings_in_capitals(studies):

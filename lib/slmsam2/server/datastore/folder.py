@@ -29,6 +29,7 @@ from slmsam2.files import is_temporary, remove_temporary, staged, stamp_of
 from slmsam2.server.datastore.reviews import FINAL, answered, is_answered, noted, without_review
 from slmsam2.server.datastore.versions import keep_earlier
 from slmsam2.server.routes.names import check_id, check_tag, ending_of, inside
+from slmsam2.server.running.shortage import is_full_disk
 
 logger = logging.getLogger(__name__)
 
@@ -168,11 +169,12 @@ class FolderDatastore(LocalDatastore):
 
         Raises:
             LabelNotFoundException: there is none.
+            StorageError: the server may not delete it.
         """
         path = LocalDatastore.get_label_uri(self, label_id, label_tag)
         if not path or not self._inside(path):
             raise LabelNotFoundException(f"no label {label_id} with the tag {label_tag}")
-        with self._lock:
+        with self._lock, _as_storage_error():
             self._remove_files(label_id, Path(path).parent)
         self.refresh()
 
@@ -180,7 +182,8 @@ class FolderDatastore(LocalDatastore):
         with self._changing():
             if not FolderDatastore.get_image_uri(self, image_id):
                 raise ImageNotFoundException(f"Image {image_id} not found")
-            super().remove_image(image_id)
+            with _as_storage_error():
+                super().remove_image(image_id)
         self.refresh()
 
     def update_image_info(self, image_id: str, info: dict[str, Any]) -> None:
@@ -427,7 +430,12 @@ def _as_storage_error() -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        advice = (
+            "Free some space on the server's disk"
+            if is_full_disk(error)
+            else "Let the server's user write the folder of studies and what is in it"
+        )
         raise StorageError(
-            f"The server could not save this: {error.strerror or error}. What was saved before is as it was. "
-            "Free some space on the server's disk, then save again."
+            f"The server could not save or delete this: {error.strerror or error}. What was saved before is as it was. "
+            f"{advice}, then try again."
         ) from error
