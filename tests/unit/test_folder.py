@@ -386,6 +386,17 @@ def test_a_folder_that_cannot_be_used_is_named_at_start(studies, store, monkeypa
         FolderDatastore(str(studies))
 
 
+def test_what_no_request_may_name_is_not_listed(studies, store, caplog):
+    """A label of it could not be saved; "._a" is what macOS writes beside a file, "a\\b" Windows' archives."""
+    for name in ("._a", "a\\b", "a\nb", "%2e%2e", "50%"):
+        (studies / f"{name}.nii.gz").write_bytes(b"image")
+    store.refresh()
+    assert sorted(store.list_images()) == ["50%", "a", "b"]
+    assert sorted(store.not_served()) == ["%2e%2e.nii.gz", "a\nb.nii.gz", "a\\b.nii.gz"]
+    assert "._a" not in caplog.text
+    assert caplog.text.count("could be read as a path") == 3
+
+
 def test_what_the_server_may_not_write_is_no_full_disk(store, save, monkeypatch):
     save(b"first")
 

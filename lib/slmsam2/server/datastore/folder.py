@@ -28,7 +28,7 @@ from slmsam2.errors import ConfigurationError, StorageError
 from slmsam2.files import is_temporary, remove_temporary, staged, stamp_of
 from slmsam2.server.datastore.reviews import FINAL, answered, is_answered, noted, without_review
 from slmsam2.server.datastore.versions import keep_earlier
-from slmsam2.server.routes.names import check_id, check_tag, ending_of, inside
+from slmsam2.server.routes.names import check_id, check_tag, ending_of, inside, is_id
 from slmsam2.server.running.shortage import is_full_disk
 
 logger = logging.getLogger(__name__)
@@ -334,7 +334,7 @@ class FolderDatastore(LocalDatastore):
         return (file[: -len(ending)], file[-len(ending) :]) if ending else super()._to_id(file)
 
     def _list_files(self, path: str, patterns: Any) -> dict[str, str]:
-        there = os.listdir(path)
+        there = [name for name in os.listdir(path) if not name.startswith(".")]
         found = {
             name: name
             for pattern in patterns
@@ -342,20 +342,25 @@ class FolderDatastore(LocalDatastore):
             if fnmatch.fnmatchcase(name.lower(), pattern.lower())
         }
         for name in found.keys() - self._names_in(path):
-            logger.warning("%s is not served: it is a link that leads out of the folder of studies", name)
+            logger.warning(
+                "%r is not served: it is a link that leads out of the folder of studies, or no request may have it as "
+                "an id, as it could be read as a path",
+                name,
+            )
             del found[name]
         return found
 
     def _names_in(self, path: str) -> set[str]:
-        """Names of what is in a folder, without links that lead nowhere or out of the folder of studies."""
+        """Names of what is in a folder and can be served."""
         if not os.path.isdir(path) or not self._inside(path):
             return set()
         with os.scandir(path) as entries:
-            return {
-                entry.name
-                for entry in entries
-                if not entry.is_symlink() or (os.path.exists(entry.path) and self._inside(entry.path))
-            }
+            return {entry.name for entry in entries if self._can_be_served(entry)}
+
+    def _can_be_served(self, entry: os.DirEntry[str]) -> bool:
+        """Whether requests may name it, and it is no link that leads nowhere or out of the folder of studies."""
+        there = not entry.is_symlink() or (os.path.exists(entry.path) and bool(self._inside(entry.path)))
+        return there and is_id(self._to_id(entry.name)[0])
 
     def _remove_non_existing(self) -> int:
         """Drop from the index what is not there any more; readers never see it half done."""
@@ -386,6 +391,8 @@ class FolderDatastore(LocalDatastore):
     def _is_news(self, file: Path) -> bool:
         """Whether an image or a label is there and not in the index, or in the index and not there."""
         image_id, ending = self._to_id(file.name)
+        if not is_id(image_id):
+            return False
         entry = self._datastore.objects.get(image_id)
         if file.parent == Path(self._datastore.image_path()):
             listed = entry and entry.image
