@@ -34,7 +34,8 @@ def usable_cores(quota: Path = QUOTA) -> int:
 
 
 def limit_threads(threads: int | None = None, *, leave: int = 0) -> int:
-    """Set the number of threads that PyTorch computes with in this process, and return it.
+    """Set the number of threads that PyTorch computes with in this process, and return it: at most one for each core
+    of the machine, as the process is ended where the system does not start that many.
 
     Args:
         threads: how many; None: ``$OMP_NUM_THREADS``, else as many as there are usable cores.
@@ -43,6 +44,7 @@ def limit_threads(threads: int | None = None, *, leave: int = 0) -> int:
     said = os.environ.get("OMP_NUM_THREADS", "")
     if threads is None:
         threads = int(said) if said.isdecimal() and int(said) else max(1, usable_cores() - leave)
+    threads = min(threads, psutil.cpu_count() or 1)
     torch.set_num_threads(threads)
     return threads
 

@@ -1,6 +1,7 @@
 """MONAI Label's authentication on its routes and on ours, with tokens signed by a key of the test's own."""
 
 import base64
+import contextlib
 import http.server
 import json
 import threading
@@ -9,7 +10,7 @@ import time
 import jwt
 import pytest
 import requests
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from server_process import running_server
 from server_studies import make_studies, painted_slice, phantom, write_nifti
@@ -51,22 +52,25 @@ OURS = [  # method, path, least role
 ROLES = ("user", "annotator", "admin")
 
 
-@pytest.fixture(scope="module")
-def key():
+def new_key():
     return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
 @pytest.fixture(scope="module")
-def realm(key):
-    """Answers as Keycloak does when asked for its public key."""
-    public = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    content = json.dumps({"public_key": base64.b64encode(public).decode()}).encode()
+def key():
+    return new_key()
+
+
+@contextlib.contextmanager
+def running_realm(keys):
+    """Answers as Keycloak does when asked for its public key, the last one of a list."""
 
     class Realm(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
+            public = keys[-1].public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
             self.send_response(200)
             self.end_headers()
-            self.wfile.write(content)
+            self.wfile.write(json.dumps({"public_key": base64.b64encode(public).decode()}).encode())
 
         def log_message(self, *args):
             pass
@@ -77,11 +81,17 @@ def realm(key):
         server.shutdown()
 
 
+@contextlib.contextmanager
+def guarded_server(base, keys):
+    with running_realm(keys) as realm:
+        settings = {"MONAI_LABEL_AUTH_ENABLE": "true", "MONAI_LABEL_AUTH_REALM_URI": realm}
+        with running_server(base, make_studies(base / "studies"), **settings) as server:
+            yield server
+
+
 @pytest.fixture(scope="module")
-def guarded(tmp_path_factory, realm):
-    base = tmp_path_factory.mktemp("guarded")
-    settings = {"MONAI_LABEL_AUTH_ENABLE": "true", "MONAI_LABEL_AUTH_REALM_URI": realm}
-    with running_server(base, make_studies(base / "studies"), **settings) as server:
+def guarded(tmp_path_factory, key):
+    with guarded_server(tmp_path_factory.mktemp("guarded"), [key]) as server:
         yield server
 
 
@@ -120,9 +130,12 @@ def test_the_server_says_to_whom_it_talks(guarded, key):
 
 
 def test_tokens_that_are_not_good(guarded, key):
-    another = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    nobody = {"exp": time.time() + 60}
     bad = [
-        token(another, "user"),
+        token(new_key(), "user"),
+        token(ec.generate_private_key(ec.SECP256R1()), "user", algorithm="ES256"),
+        jwt.encode(nobody | {"preferred_username": "ann"}, key, "RS256"),
+        jwt.encode(nobody | {"realm_access": {"roles": ["monailabel-user"]}}, key, "RS256"),
         token(key, "user", seconds=-10),
         token("a secret that everybody knows, of 32 bytes", "user", algorithm="HS256"),
         token(None, "user", algorithm="none"),
@@ -134,6 +147,17 @@ def test_tokens_that_are_not_good(guarded, key):
     assert ask(guarded, "GET", "/info/", token(key, "user")).status_code == 200
     assert ask(guarded, "GET", "/info/", token(key)).status_code == 403
     assert ask(guarded, "GET", "/slmsam2/health").status_code == 200
+
+
+def test_a_realm_that_signs_with_another_key_is_asked_again(tmp_path, key):
+    keys = [key]
+    with guarded_server(tmp_path, keys) as server:
+        assert ask(server, "GET", "/info/", token(key, "user")).status_code == 200
+        keys.append(new_key())
+        assert ask(server, "GET", "/info/", token(keys[-1], "user")).status_code == 200
+        assert ask(server, "GET", "/info/", token(key, "user")).status_code == 401
+        keys.append(new_key())
+        assert ask(server, "GET", "/info/", token(keys[-1], "user")).status_code == 401  # within a minute
 
 
 def test_an_account_of_a_program_reads_the_metrics_and_saves_nothing(guarded, key):

@@ -77,7 +77,7 @@ def test_settings(tmp_path):
     assert read_configuration({}) == Configuration()
     given = {"model": "slm_sam2_hiera_t", "model_dir": str(tmp_path), "device": "cpu", "preset": "bone"}
     assert read_configuration(given) == Configuration("slm_sam2_hiera_t", tmp_path, "cpu", "bone")
-    pages = {"origins": "https://viewer.example.org/, http://10.0.0.1:3000"}
+    pages = {"origins": "https://Viewer.example.org/, http://10.0.0.1:3000"}
     assert read_configuration(pages).origins == ("https://viewer.example.org", "http://10.0.0.1:3000")
     names = {"hosts": "Label.example.org, gpu1.example.org"}
     assert read_configuration(names).hosts == ("label.example.org", "gpu1.example.org")
@@ -107,6 +107,7 @@ def test_settings(tmp_path):
         ({"labels": "liver,liver"}, "each once"),
         ({"origins": "*"}, "https://viewer.example.org"),
         ({"hosts": "https://label.example.org"}, "names such as label.example.org"),
+        ({"hosts": ".example.org"}, "names such as label.example.org"),
     ],
 )
 def test_bad_settings(conf, says):

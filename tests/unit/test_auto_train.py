@@ -151,3 +151,22 @@ def test_an_archive_that_fails_does_not_end_it_for_good(trainings, submit, monke
     wait_until_idle(trainer)
     assert these.started == 1
     assert not [one for one in threading.enumerate() if one.name == "auto-train"]
+
+
+def test_labels_saved_at_another_server_count_and_are_looked_at_once(trainings, submit):
+    these = trainings("nothing", "begins")
+    trainer = trainer_of(these, every=1)
+    for started, image in enumerate("ab", 1):
+        submit(image)
+        for _ in range(3):
+            trainer.look_again()
+            wait_until_idle(trainer)
+        assert these.started == started
+    assert these.registry().given.keys() == {"a", "b"}
+
+
+def test_an_archive_that_fails_does_not_end_what_looks_again(trainings, monkeypatch, caplog):
+    trainer = trainer_of(trainings(), every=1)
+    monkeypatch.setattr(Submitted, "marks", lambda submitted: {}["no answer"])
+    trainer.look_again()
+    assert "Whether there are new labels cannot be told" in caplog.text

@@ -31,6 +31,13 @@ def test_the_proxy_lets_the_server_answer_first():
     assert int(re.search(r"proxy_read_timeout (\d+)s;", site)[1]) > Configuration.most_seconds
 
 
+def test_each_server_has_a_log_of_its_own():
+    unit = (DEPLOY / "slmsam2@.service").read_text()
+    (folder,) = re.findall(r"LogsDirectory=(.+)", unit)
+    assert "%i" in folder
+    assert f"BindPaths=/var/log/{folder}:/opt/slmsam2/apps/slmsam2/logs\n" in unit
+
+
 def test_what_the_container_copies_is_there():
     lines = (DEPLOY / "Containerfile").read_text().splitlines()
     sources = [source for line in lines if line.startswith("COPY ") for source in shlex.split(line)[1:-1]]

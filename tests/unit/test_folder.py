@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from monailabel.interfaces.exception import ImageNotFoundException
 
-from slmsam2.errors import PromptError, StorageError
+from slmsam2.errors import ConfigurationError, PromptError, StorageError
 from slmsam2.files import is_temporary
 from slmsam2.server.datastore import folder as folder_module
 from slmsam2.server.datastore.folder import FolderDatastore
@@ -222,7 +222,7 @@ def test_a_full_disk_leaves_what_was_saved(store, studies, save, tmp_path, full)
     def work():
         own = FolderDatastore(str(studies))
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 200_000))
-        with pytest.raises(StorageError, match="could not save"):
+        with pytest.raises(StorageError, match="Free some space"):
             own.save_label("a", str(upload), FINAL, {"client_id": "bob"})
         assert own.get_label_info("a", FINAL)["client_id"] == "ann"
 
@@ -335,6 +335,86 @@ def test_another_process_changes_the_index(studies, save):
         assert content_of(watching, "a") == b"label"
     finally:
         watching._observer.stop()
+
+
+def test_many_files_that_come_or_go_at_once_are_looked_for_once_or_twice(tmp_path):
+    """Each look locks out those who save; a bracket in the folder's name is one."""
+    studies = tmp_path / "brains [2026]"
+    (studies / "more").mkdir(parents=True)
+    watching = FolderDatastore(str(studies), extensions=["*.nii.gz"], auto_reload=True)
+    looks, look = [], watching.refresh
+    watching.refresh = lambda: (looks.append(1), look())
+
+    def see(*images):
+        end = time.monotonic() + 10
+        while sorted(watching.list_images()) != sorted(images) and time.monotonic() < end:
+            time.sleep(0.05)
+        assert sorted(watching.list_images()) == sorted(images)
+        while not watching._observer.event_queue.empty():
+            time.sleep(0.05)
+        time.sleep(0.1)
+
+    try:
+        names = [f"i{number}" for number in range(50)]
+        with watching._lock:
+            for name in names:
+                (studies / f"{name}.nii.gz").write_bytes(b"image")
+        see(*names)
+        with watching._lock:
+            for name in names[:40]:
+                (studies / f"{name}.nii.gz").unlink()
+        see(*names[40:])
+        (studies / "i40.nii.gz").rename(studies / "more" / "i40.nii.gz")
+        see(*names[41:])
+        assert len(looks) <= 5
+    finally:
+        watching._observer.stop()
+
+
+def test_a_folder_that_cannot_be_used_is_named_at_start(studies, store, monkeypatch):
+    index = studies / "datastore_v2.json"
+    index.write_text(index.read_text()[:100])
+    with pytest.raises(ConfigurationError, match=f"{index} is damaged"):
+        FolderDatastore(str(studies))
+    assert index.stat().st_size == 100
+
+    def no_lock(*args):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "open", no_lock)  # root may write any folder
+    with pytest.raises(ConfigurationError, match=f"{studies} cannot be written .Permission denied"):
+        FolderDatastore(str(studies))
+
+
+def test_what_no_request_may_name_is_not_listed(studies, store, caplog):
+    """A label of it could not be saved; "._a" is what macOS writes beside a file, "a\\b" Windows' archives."""
+    for name in ("._a", "a\\b", "a\nb", "%2e%2e", "50%"):
+        (studies / f"{name}.nii.gz").write_bytes(b"image")
+    store.refresh()
+    assert sorted(store.list_images()) == ["50%", "a", "b"]
+    assert sorted(store.not_served()) == ["%2e%2e.nii.gz", "a\nb.nii.gz", "a\\b.nii.gz"]
+    assert "._a" not in caplog.text
+    assert caplog.text.count("could be read as a path") == 3
+
+
+def test_what_the_server_may_not_write_is_no_full_disk(store, save, monkeypatch):
+    save(b"first")
+
+    def forbidden(*args, **kwargs):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "replace", forbidden)
+    monkeypatch.setattr(os, "unlink", forbidden)
+    monkeypatch.setattr(Path, "unlink", forbidden)
+    removals = (lambda: store.remove_label("a", FINAL), lambda: store.remove_image("b"))
+    for change in (lambda: save(b"second"), *removals):
+        with pytest.raises(
+            StorageError, match=r"Permission denied\..* Let the server's user write the folder"
+        ):
+            change()
+    monkeypatch.undo()
+    assert content_of(store, "a") == b"first"
+    assert store.list_images() == ["a", "b"]
 
 
 def test_endings_in_capitals(studies):

@@ -1,9 +1,12 @@
 """Sessions that a crash left unfinished."""
 
+import errno
 import os
 import time
+from types import SimpleNamespace
 
 import pytest
+from monailabel.interfaces.app import MONAILabelApp
 
 from slmsam2.server.datastore.kept_sessions import KeptSessions
 
@@ -40,6 +43,26 @@ def test_never_finished(sessions, tmp_path, meta):
     assert sessions.remove_expired() == 1
     assert not torn.exists()
     assert sessions.get_session(whole) is not None
+
+
+def test_expired_before_a_restart(sessions, tmp_path, monkeypatch, caplog):
+    """Also beside one that may not be read."""
+    expired, foreign = (add(sessions, tmp_path) for _ in range(2))
+    info = sessions.get_session(expired)
+    info.last_access_ts -= 4000
+    sessions._write_meta_info(expired, info)
+    again = KeptSessions(sessions.store_path, 3600)
+    known = again.get_session
+
+    def guarded(session_id, *args, **kwargs):
+        if session_id == foreign:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return known(session_id, *args, **kwargs)
+
+    monkeypatch.setattr(again, "get_session", guarded)
+    MONAILabelApp.cleanup_sessions(SimpleNamespace(_sessions=again))
+    assert [folder.name for folder in (tmp_path / "sessions").iterdir()] == [foreign]
+    assert "Permission denied" in caplog.text
 
 
 def test_expired(sessions, tmp_path):

@@ -33,6 +33,7 @@ def test_a_container_s_share_counts(tmp_path, monkeypatch, text, cores):
 
 def test_what_is_said_counts_first(monkeypatch):
     monkeypatch.setattr(threads, "usable_cores", lambda: 3)
+    monkeypatch.setattr(threads.psutil, "cpu_count", lambda: 3)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     assert threads.limit_threads() == torch.get_num_threads() == 3
     assert threads.limit_threads(leave=1) == torch.get_num_threads() == 2
@@ -40,6 +41,7 @@ def test_what_is_said_counts_first(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     assert threads.limit_threads(leave=5) == 2
     assert threads.limit_threads(1) == torch.get_num_threads() == 1
+    assert threads.limit_threads(100_000) == torch.get_num_threads() == 3
 
 
 class _Machine:

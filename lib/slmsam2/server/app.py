@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import requests
+import schedule
 from fastapi import HTTPException
 from monailabel.config import settings
 from monailabel.interfaces.app import MONAILabelApp
@@ -281,6 +282,8 @@ class SlmSam2App(MONAILabelApp):
         """MONAI Label calls it when the server has started; it may have been ended before it had learnt all labels."""
         super().server_mode(mode)
         self._catch_up()
+        if self._auto_trainer is not None:
+            schedule.every().minute.do(self._auto_trainer.look_again)  # MONAI Label runs what is due
 
     def _catch_up(self, submitted: str | None = None) -> None:
         """Learn soon what structures look like in a label that was submitted, and in all that are not known yet."""

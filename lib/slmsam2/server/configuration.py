@@ -148,7 +148,7 @@ def _modalities(text: str | None) -> tuple[str, ...]:
 
 
 def _origins(text: str) -> tuple[str, ...]:
-    origins = tuple(origin.rstrip("/") for origin in _listed(text))
+    origins = tuple(origin.rstrip("/").lower() for origin in _listed(text))  # as browsers send them
     for origin in origins:
         if not re.fullmatch(r"https?://[^/\s]+", origin):
             raise ConfigurationError(
@@ -160,7 +160,7 @@ def _origins(text: str) -> tuple[str, ...]:
 def _hosts(text: str) -> tuple[str, ...]:
     hosts = tuple(host.lower() for host in _listed(text))
     for host in hosts:
-        if not re.fullmatch(r"[a-z0-9.-]+", host):
+        if not re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)*", host):
             raise ConfigurationError(
                 f"--conf hosts must be names such as label.example.org, with commas, not {host!r}."
             )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import fnmatch
+import functools
 import json
 import logging
 import os
@@ -23,11 +24,12 @@ from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastor
 from monailabel.interfaces.exception import ImageNotFoundException, LabelNotFoundException
 from watchdog.events import FileSystemEvent
 
-from slmsam2.errors import StorageError
+from slmsam2.errors import ConfigurationError, StorageError
 from slmsam2.files import is_temporary, remove_temporary, staged, stamp_of
 from slmsam2.server.datastore.reviews import FINAL, answered, is_answered, noted, without_review
 from slmsam2.server.datastore.versions import keep_earlier
-from slmsam2.server.routes.names import check_id, check_tag, ending_of, inside
+from slmsam2.server.routes.names import check_id, check_tag, ending_of, inside, is_id
+from slmsam2.server.running.shortage import is_full_disk
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +42,9 @@ class FolderDatastore(LocalDatastore):
     What is saved is on disk, whole, before a method returns. Several processes may use one folder: they change it one
     at a time, and each reads the index again when another one has put a new one into place. Arguments are those of
     MONAI Label's.
+
+    Raises:
+        ConfigurationError: the folder cannot be written, or its index cannot be read.
     """
 
     _index: LocalDatastoreModel
@@ -49,13 +54,22 @@ class FolderDatastore(LocalDatastore):
 
     def __init__(self, datastore_path: str, *args: Any, **kwargs: Any) -> None:
         folder = Path(datastore_path)
-        folder.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(folder / ".lock")  # may be taken again by the thread that has it
-        with self._lock:
-            for each in (folder, *(folder / "labels").glob("*/")):
-                remove_temporary(each)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with self._lock:
+                for each in (folder, *(folder / "labels").glob("*/")):
+                    remove_temporary(each)
+        except OSError as error:
+            raise ConfigurationError(
+                f"The folder of studies {folder} cannot be written ({error.strerror}), and labels are saved there. "
+                "Let the server's user write it and what is in it, or name another folder."
+            ) from error
         super().__init__(datastore_path, *args, **kwargs)
         if self._auto_reload:
+            # MONAI Label's begin with the folder's name, in which a bracket would be none
+            index = os.path.basename(self._datastore_config_path)
+            self._handler._patterns = [f"**/{pattern}" for pattern in (*self._extensions, index)]
             self._handler.on_moved = self._on_moved
         self._follows_others = True
 
@@ -155,11 +169,12 @@ class FolderDatastore(LocalDatastore):
 
         Raises:
             LabelNotFoundException: there is none.
+            StorageError: the server may not delete it.
         """
         path = LocalDatastore.get_label_uri(self, label_id, label_tag)
         if not path or not self._inside(path):
             raise LabelNotFoundException(f"no label {label_id} with the tag {label_tag}")
-        with self._lock:
+        with self._lock, _as_storage_error():
             self._remove_files(label_id, Path(path).parent)
         self.refresh()
 
@@ -167,7 +182,8 @@ class FolderDatastore(LocalDatastore):
         with self._changing():
             if not FolderDatastore.get_image_uri(self, image_id):
                 raise ImageNotFoundException(f"Image {image_id} not found")
-            super().remove_image(image_id)
+            with _as_storage_error():
+                super().remove_image(image_id)
         self.refresh()
 
     def update_image_info(self, image_id: str, info: dict[str, Any]) -> None:
@@ -287,9 +303,12 @@ class FolderDatastore(LocalDatastore):
                     loaded = LocalDatastoreModel.model_validate_json(file.read())
             except FileNotFoundError:
                 return
-            except ValueError:
+            except ValueError as error:
                 if throw_exception:
-                    raise
+                    raise ConfigurationError(
+                        f"The index {self._datastore_config_path} is damaged. Put a copy of it there, such as your "
+                        "backup's, or move it away: labels are then taken in without names and reviews."
+                    ) from error
                 logger.exception(
                     "The index %s is damaged: the one in memory stays", self._datastore_config_path
                 )
@@ -315,39 +334,73 @@ class FolderDatastore(LocalDatastore):
         return (file[: -len(ending)], file[-len(ending) :]) if ending else super()._to_id(file)
 
     def _list_files(self, path: str, patterns: Any) -> dict[str, str]:
-        there = os.listdir(path)
+        there = [name for name in os.listdir(path) if not name.startswith(".")]
         found = {
             name: name
             for pattern in patterns
             for name in there
             if fnmatch.fnmatchcase(name.lower(), pattern.lower())
         }
-        for name in [name for name in found if not self._inside(os.path.join(path, name))]:
-            logger.warning("%s is not served: it is a link that leads out of the folder of studies", name)
+        for name in found.keys() - self._names_in(path):
+            logger.warning(
+                "%r is not served: it is a link that leads out of the folder of studies, or no request may have it as "
+                "an id, as it could be read as a path",
+                name,
+            )
             del found[name]
         return found
+
+    def _names_in(self, path: str) -> set[str]:
+        """Names of what is in a folder and can be served."""
+        if not os.path.isdir(path) or not self._inside(path):
+            return set()
+        with os.scandir(path) as entries:
+            return {entry.name for entry in entries if self._can_be_served(entry)}
+
+    def _can_be_served(self, entry: os.DirEntry[str]) -> bool:
+        """Whether requests may name it, and it is no link that leads nowhere or out of the folder of studies."""
+        there = not entry.is_symlink() or (os.path.exists(entry.path) and bool(self._inside(entry.path)))
+        return there and is_id(self._to_id(entry.name)[0])
 
     def _remove_non_existing(self) -> int:
         """Drop from the index what is not there any more; readers never see it half done."""
         self._init_from_datastore_file()
+        names_in = functools.cache(self._names_in)
         images, removed = {}, 0
         for image_id, entry in self._datastore.objects.items():
-            if not self._is_there(self._datastore.image_path(), image_id + entry.image.ext):
+            if image_id + entry.image.ext not in names_in(self._datastore.image_path()):
                 removed += 1
                 continue
             labels = {
                 tag: label
                 for tag, label in entry.labels.items()
-                if self._is_there(self._datastore.label_path(tag), image_id + label.ext)
+                if image_id + label.ext in names_in(self._datastore.label_path(tag))
             }
             removed += len(entry.labels) - len(labels)
             images[image_id] = entry.model_copy(update={"labels": labels})
         self._datastore.objects = images
         return removed
 
-    def _is_there(self, folder: str, name: str) -> bool:
-        path = os.path.join(folder, name)
-        return os.path.exists(path) and bool(self._inside(path))
+    def _on_any_event(self, event: FileSystemEvent) -> None:
+        """Files have come or gone: of many at once the first look through the folder sees most, and who saves need not
+        wait for one look after the other."""
+        paths = (event.src_path, event.dest_path)
+        if any(self._is_news(Path(os.fsdecode(path))) for path in paths if path):
+            self.refresh()
+
+    def _is_news(self, file: Path) -> bool:
+        """Whether an image or a label is there and not in the index, or in the index and not there."""
+        image_id, ending = self._to_id(file.name)
+        if not is_id(image_id):
+            return False
+        entry = self._datastore.objects.get(image_id)
+        if file.parent == Path(self._datastore.image_path()):
+            listed = entry and entry.image
+        elif file.parent.parent == Path(self._datastore.label_path(None)):
+            listed = entry and entry.labels.get(file.parent.name)
+        else:
+            return False
+        return (listed is not None and listed.ext == ending) != file.exists()
 
     def _on_modify_event(self, event: FileSystemEvent) -> None:
         if event.src_path == self._datastore_config_path:
@@ -358,7 +411,7 @@ class FolderDatastore(LocalDatastore):
         if event.dest_path == self._datastore_config_path:
             self._init_from_datastore_file()
         elif not is_temporary(os.fsdecode(event.src_path)):
-            self.refresh()
+            self._on_any_event(event)
 
 
 def _stamp(stat: os.stat_result) -> tuple[int, int, int]:
@@ -384,7 +437,12 @@ def _as_storage_error() -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        advice = (
+            "Free some space on the server's disk"
+            if is_full_disk(error)
+            else "Let the server's user write the folder of studies and what is in it"
+        )
         raise StorageError(
-            f"The server could not save this: {error.strerror or error}. What was saved before is as it was. "
-            "Free some space on the server's disk, then save again."
+            f"The server could not save or delete this: {error.strerror or error}. What was saved before is as it was. "
+            f"{advice}, then try again."
         ) from error

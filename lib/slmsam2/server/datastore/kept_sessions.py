@@ -31,6 +31,10 @@ class KeptSessions(Sessions):
         super().__init__(folder, expiry)
         self._opened = opened
 
+    def __bool__(self) -> bool:
+        """There are sessions on disk, too: MONAI Label looks for expired ones only where this is true."""
+        return True
+
     def add_session(
         self, data_file: str, expiry: int = 0, uncompress: bool = False, session_id: str | None = None
     ) -> tuple[str, SessionInfo]:
@@ -57,7 +61,13 @@ class KeptSessions(Sessions):
         """
         removed = 0
         for folder in Path(self.store_path).glob("*/"):
-            session = self.get_session(folder.name, update_ts=False, fetch_cache=False)
+            try:
+                session = self.get_session(folder.name, update_ts=False, fetch_cache=False)
+            except OSError as error:
+                logger.warning(
+                    "Whether the session %s is to be removed cannot be told: %s", folder.name, error
+                )
+                continue
             if session is None:
                 last, kept = self._changed(folder), self.expiry
             else:

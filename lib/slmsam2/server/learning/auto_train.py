@@ -39,11 +39,22 @@ class AutoTrainer:
         self._submitted, self._registry = submitted, registry
         self._saved = threading.Event()  # since labels were last counted
         self._watching = threading.Lock()
+        self._marks: dict[str, str] = {}  # of the labels there were when they were last counted
 
     def labels_changed(self) -> None:
         """A label was submitted or reviewed: look, without making the client wait, whether to train."""
         self._saved.set()
         self._watch_unless_watched()
+
+    def look_again(self) -> None:
+        """Count labels that were saved at another server: nobody tells this one."""
+        try:
+            changed = self._submitted().marks() != self._marks
+        except Exception:  # archives raise anything, and who calls this regularly would end
+            logger.exception("Whether there are new labels cannot be told")
+        else:
+            if changed:
+                self.labels_changed()
 
     def _watch_unless_watched(self) -> None:
         if self._watching.acquire(blocking=False):
@@ -65,8 +76,9 @@ class AutoTrainer:
         while True:
             while processes(TRAIN):
                 time.sleep(POLL_SECONDS)
-            before = self._registry()
-            count = self._submitted().count_new(before.given)
+            before, submitted = self._registry(), self._submitted()
+            self._marks = submitted.marks()
+            count = submitted.count_new(before.given)
             if count < self._every:
                 return
             logger.info("%d labels are new: training starts by itself", count)

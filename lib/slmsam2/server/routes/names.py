@@ -53,6 +53,14 @@ def check_id(name: str, what: str = "image") -> str:
     return name
 
 
+def is_id(name: str) -> bool:
+    """Whether a name can be an id of an image: see :func:`check_id`."""
+    try:
+        return check_id(name) == name
+    except PromptError:
+        return False
+
+
 def _bytes(name: str) -> int:
     """What a name takes in a file system."""
     return len(name.encode(errors="surrogatepass"))
