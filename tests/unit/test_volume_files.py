@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from slmsam2.errors import GridError, StorageError, VolumeError
-from slmsam2.volume import Volume, read_label, read_label_of, read_volume, write_label
+from slmsam2.volume import Volume, read_grid, read_label, read_label_of, read_volume, write_label
 
 pytestmark = pytest.mark.unit
 
@@ -53,6 +53,39 @@ def test_written_labels_come_back_also_in_itk(tmp_path: Path, numbered_volume: V
     corner = np.diag([-1, -1, 1]) @ (numbered_volume.affine @ [5, 4, 3, 1])[:3]
     assert in_itk.TransformIndexToPhysicalPoint((5, 4, 3)) == pytest.approx(corner, abs=1e-4)
     assert [each.name for each in tmp_path.iterdir()] == [path.name]
+
+
+TURNED = np.array([[1.1, -0.2, 0, 10], [0.2, 1.1, 0, -20], [0, 0, 3, 30], [0, 0, 0, 1]])
+MOVED = np.diag([-1.2, 1.2, 3, 1]) + np.outer([4, 5, 6, 0], [0, 0, 0, 1])
+
+
+@pytest.mark.parametrize(
+    ("qform", "sform"), [((TURNED, 1), (MOVED, 2)), ((TURNED, 4), (MOVED, 4)), ((None, 0), (None, 0))]
+)
+def test_where_a_header_leaves_open_labels_from_every_program_are_on_its_grid(
+    tmp_path: Path, numbered_volume: Volume, qform: tuple, sform: tuple
+) -> None:
+    """3D Slicer and ITK-SNAP, by ITK, may take the qform, nibabel the sform: what was painted would be elsewhere."""
+    image = nib.Nifti1Image(numbered_volume.array, None)
+    image.set_qform(*qform)
+    image.set_sform(*sform)
+    image.to_filename(path := tmp_path / "image.nii.gz")
+    painted = (numbered_volume.array % 7 == 1).astype(np.uint8)
+    in_itk, in_nibabel = sitk.ReadImage(str(path)), nib.load(path)
+    by_itk = sitk.GetImageFromArray(np.ascontiguousarray(painted.T))
+    by_itk.CopyInformation(in_itk)
+    sitk.WriteImage(by_itk, str(tmp_path / "label.nrrd"))
+    nifti(tmp_path / "label.nii.gz", painted, in_nibabel.affine)
+    for grid in (read_volume(path), read_grid(path)):
+        for label in ("label.nrrd", "label.nii.gz"):
+            np.testing.assert_array_equal(read_label_of(tmp_path / label, grid), painted)
+        for suffix in WRITTEN:
+            write_label(back := tmp_path / f"back{suffix}", painted, grid)
+            corners = [
+                each.TransformIndexToPhysicalPoint((5, 4, 3)) for each in (sitk.ReadImage(str(back)), in_itk)
+            ]
+            assert corners[0] == pytest.approx(corners[1], abs=1e-4)
+        np.testing.assert_allclose(nib.load(tmp_path / "back.nii.gz").affine, in_nibabel.affine, atol=1e-5)
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

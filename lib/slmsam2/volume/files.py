@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +60,7 @@ def read_label(path: str | os.PathLike[str]) -> Volume:
             colours, or JPEG pictures.
     """
     volume = _read(Path(path), as_label=True)
-    return Volume(label_values(volume.array, Path(path).name), volume.affine, volume.modality, volume.path)
+    return replace(volume, array=label_values(volume.array, Path(path).name))
 
 
 def read_grid(path: str | os.PathLike[str]) -> Volume:
@@ -71,8 +72,8 @@ def read_grid(path: str | os.PathLike[str]) -> Volume:
     path = Path(path)
     if _suffix(path) not in _NIFTI_SUFFIXES or not path.is_file():
         return read_volume(path)
-    shape, affine = grid_of_nifti(path)
-    return _named(path, np.broadcast_to(np.uint8(0), shape), affine)
+    shape, affine, other = grid_of_nifti(path)
+    return _named(path, np.broadcast_to(np.uint8(0), shape), affine, other)
 
 
 def read_label_of(path: str | os.PathLike[str], image: Volume) -> np.ndarray:
@@ -217,10 +218,10 @@ def _read_folder(folder: Path, as_label: bool) -> Volume:
     return _named(folder, read_pictures(pictures, as_label=as_label), LPS_TO_RAS)
 
 
-def _named(path: Path, array: np.ndarray, affine: np.ndarray) -> Volume:
+def _named(path: Path, array: np.ndarray, affine: np.ndarray, other: np.ndarray | None = None) -> Volume:
     """The volume; an error says which file it was."""
     try:
-        return Volume(array, affine, None, path)
+        return Volume(array, affine, None, path, other)
     except VolumeError as error:
         raise VolumeError(f"'{path.name}': {error}") from error
 
