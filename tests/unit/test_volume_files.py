@@ -88,6 +88,24 @@ def test_where_a_header_leaves_open_labels_from_every_program_are_on_its_grid(
         np.testing.assert_allclose(nib.load(tmp_path / "back.nii.gz").affine, in_nibabel.affine, atol=1e-5)
 
 
+@pytest.mark.parametrize(("unit", "in_mm"), [("micron", 1e-3), ("meter", 1e3)])
+def test_nifti_in_other_units_than_mm_is_in_mm(
+    tmp_path: Path, numbered_volume: Volume, unit: str, in_mm: float
+) -> None:
+    image = nib.Nifti1Image(numbered_volume.array, numbered_volume.affine)
+    image.header.set_xyzt_units(unit)
+    image.to_filename(path := tmp_path / "image.nii.gz")
+    volume = read_volume(path)
+    assert volume.spacing == pytest.approx([in_mm * each for each in numbered_volume.spacing])
+    painted = (numbered_volume.array % 7 == 1).astype(np.uint8)
+    by_itk = sitk.GetImageFromArray(np.ascontiguousarray(painted.T))
+    by_itk.CopyInformation(sitk.ReadImage(str(path)))
+    sitk.WriteImage(by_itk, str(tmp_path / "label.nrrd"))
+    nifti(tmp_path / "label.nii.gz", painted, numbered_volume.affine)
+    for label in ("label.nrrd", "label.nii.gz"):
+        np.testing.assert_array_equal(read_label_of(tmp_path / label, volume), painted)
+
+
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     shape=st.tuples(*[st.integers(1, 5)] * 3),

@@ -74,7 +74,12 @@ def _places(image: nib.Nifti1Pair, path: Path) -> Places:
 
 
 def _says_one_place(header: nib.Nifti1Header) -> bool:
-    """Whether a header leaves programs no choice: it has one affine, with the voxels' sizes beside it, or two alike."""
+    """Whether a header leaves programs no choice: it has one affine, with the voxels' sizes beside it, or two alike.
+
+    In other units than mm, which nibabel does not heed, it does.
+    """
+    if header.get_xyzt_units()[0] not in ("mm", "unknown"):
+        return False
     sform, qform = header.get_sform(coded=True)[0], _qform(header)
     if sform is None:
         return qform is not None
