@@ -14,7 +14,15 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from slmsam2.errors import GridError, StorageError, VolumeError
-from slmsam2.volume import Volume, read_grid, read_label, read_label_of, read_volume, write_label
+from slmsam2.volume import (
+    Volume,
+    label_on_grid,
+    read_grid,
+    read_label,
+    read_label_of,
+    read_volume,
+    write_label,
+)
 
 pytestmark = pytest.mark.unit
 
@@ -104,6 +112,22 @@ def test_nifti_in_other_units_than_mm_is_in_mm(
     nifti(tmp_path / "label.nii.gz", painted, numbered_volume.affine)
     for label in ("label.nrrd", "label.nii.gz"):
         np.testing.assert_array_equal(read_label_of(tmp_path / label, volume), painted)
+
+
+def test_labels_of_a_jpeg_with_dots_per_inch_are_on_its_grid(tmp_path: Path) -> None:
+    """3D Slicer, by ITK, shows its pixels as large as these say; other programs do not."""
+    shades = np.arange(48, dtype=np.uint8).reshape(6, 8)
+    Image.fromarray(shades).save(path := tmp_path / "image.jpg", dpi=(127, 127))
+    volume = read_volume(path)
+    assert volume.spacing == pytest.approx((0.2, 0.2, 1))
+    painted = (shades.T % 7 == 1).astype(np.uint8)[..., None]
+    write_label(tmp_path / "label.nrrd", painted, volume)
+    write_label(tmp_path / "label.mha", painted, Volume(painted, np.diag([-1, -1, 1, 1])))
+    for label in ("label.nrrd", "label.mha"):
+        np.testing.assert_array_equal(label_on_grid(read_label(tmp_path / label), volume), painted)
+    corner = sitk.ReadImage(str(path)).TransformIndexToPhysicalPoint((7, 5))
+    in_itk = sitk.ReadImage(str(tmp_path / "label.nrrd")).TransformIndexToPhysicalPoint((7, 5, 0))
+    assert in_itk[:2] == pytest.approx(corner)
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

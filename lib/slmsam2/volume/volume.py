@@ -22,7 +22,7 @@ class Volume:
         affine: (4, 4) float64, voxel index (i, j, k) -> position in mm, RAS+.
         modality: DICOM modality code ("CT", "MR", "US", ...), None when unknown.
         path: the file or folder it was read from, None when it was made in memory.
-        other_affine: the same as nibabel has it, where a NIfTI file's header leaves that open; None: there is no other.
+        other_affine: by which other programs than ITK's have it, where the file leaves that open; None: there is none.
 
     Raises:
         VolumeError: the array is not a 3D array of real numbers, or the affine is broken.
