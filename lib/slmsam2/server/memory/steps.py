@@ -197,8 +197,9 @@ class Memory:
             for key in [key for key in self._steps if (key.image, key.client) == (image, client)]:
                 renamed = replace(key, image=to)
                 self._steps[renamed] = self._steps.pop(key)
-                self.forget(key)
-                self._note(renamed, self._steps[renamed][1][-1].unpack())
+                self._stamps[renamed] = self._stamps.pop(key, None)
+            if self._disk is not None:
+                self._disk.move(image, client, to)
 
     def forget(self, key: Key) -> None:
         """Start anew with a structure."""
