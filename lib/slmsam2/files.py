@@ -10,7 +10,7 @@ import re
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -123,6 +123,24 @@ def stamp_of(path: Path) -> str:
     """
     stat = path.stat()
     return f"{stat.st_size} {stat.st_mtime_ns}"
+
+
+def content_of(path: Path) -> str:
+    """A digest of what a file holds, or the files in a folder, whatever they are called; a file is read only once.
+
+    Raises:
+        OSError: it is not there.
+    """
+    digest = hashlib.sha256()
+    for file in sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]:
+        digest.update(_digest_of(file, stamp_of(file)))
+    return digest.hexdigest()
+
+
+@lru_cache(maxsize=4096)
+def _digest_of(file: Path, _stamp: str) -> bytes:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").digest()
 
 
 def flush_folder(folder: Path) -> None:

@@ -1,6 +1,7 @@
 """The requests of each panel of the stock 3D Slicer module, as it builds them, and the loop of corrections."""
 
 import shutil
+from functools import partial
 
 import numpy as np
 import pytest
@@ -147,6 +148,26 @@ def test_corrections_go_on_when_an_image_of_ones_own_was_submitted(slicer, serve
         assert reply["report"]["structures"]["liver"]["painted"] == [PAINTED, 9]
     finally:
         requests.delete(f"{server.url}/datastore/", params={"id": "own"}, timeout=30)
+
+
+def test_corrections_go_on_when_a_session_has_ended(slicer, server, truth, tmp_path):
+    """After an hour without a request; the module sends the image again, for a new one."""
+    own = tmp_path / "own.nii.gz"
+    shutil.copy(server.studies / "phantom.nii.gz", own)
+    infer = slicer.infer
+
+    def update(label):
+        session = slicer.create_session(str(own))["session_id"]
+        slicer.infer = partial(infer, session_id=session)
+        try:
+            return scribbles(slicer, tmp_path, label, "liver", image="own")
+        finally:
+            slicer.remove_session(session)
+
+    edited, _ = update(painted_slice(truth, PAINTED) == 1)
+    edited[12:18, 15:22, 9] = 1 - edited[12:18, 15:22, 9]
+    _, reply = update(edited)
+    assert reply["report"]["structures"]["liver"]["painted"] == [PAINTED, 9]
 
 
 def test_each_structure_has_slices_of_its_own(slicer, truth, tmp_path):

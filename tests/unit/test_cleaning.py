@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from slmsam2.engine import Cleaning, Settings
+from slmsam2.engine import Cleaning, Settings, cleaning
 from slmsam2.engine.cleaning import clean
 
 pytestmark = pytest.mark.unit
@@ -45,6 +45,17 @@ def test_largest_piece_and_painted_ones(stack):
     stack[7, 17, 17] = 1  # hangs together with what is painted
     clean(stack, prompt(stack, 6), Cleaning(keep_largest=True), Settings(), {})
     assert stack[7, 17, 17] == 1
+
+
+@pytest.mark.parametrize("work", ["binary_fill_holes", "label", "gaussian_filter1d"])
+def test_only_around_a_structure_there_is_work(stack, monkeypatch, work):
+    sizes, done = [], getattr(cleaning, work)
+    monkeypatch.setattr(
+        cleaning, work, lambda mask, *a, **k: sizes.append(mask.shape[-2:]) or done(mask, *a, **k)
+    )
+    stack[6, 17:19, 17:19] = 0
+    clean(stack, prompt(stack, 4), Cleaning(True, True, True), Settings(), {})
+    assert set(sizes) == {(10, 10)}
 
 
 def test_smoothing_across_slices(stack):

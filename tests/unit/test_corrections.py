@@ -114,11 +114,12 @@ def test_marks_correct_the_mask_under_them(returned):
 def test_memory_under_an_images_new_name(known):
     memory = Memory()
     for client in ("me", "you"):
-        memory.remember(Key("/sessions/a/ct 1", client, "liver"), known)
-    assert memory.images("me") == {"/sessions/a/ct 1"}
-    memory.move("me", "/sessions/a/ct 1", "ct 2")
-    assert (memory.images("me"), memory.images("you")) == ({"ct 2"}, {"/sessions/a/ct 1"})
+        memory.remember(Key("0a1b", client, "liver"), known)
+    memory.move("me", "0a1b", "ct 2")
     np.testing.assert_array_equal(memory.recall(Key("ct 2", "me", "liver")).returned, known.returned)
+    assert memory.recall(Key("0a1b", "me", "liver")) is None
+    assert memory.recall(Key("0a1b", "you", "liver")) is not None
+    assert memory.recall(Key("ct 2", "you", "liver")) is None
 
 
 def test_memory_gives_back_what_it_was_given(known):

@@ -1,6 +1,7 @@
 """Work that outlasts the server: what is written, read again, given up and removed."""
 
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -85,6 +86,19 @@ def test_what_was_done_on_an_image_moves_with_it(known, tmp_path):
         assert one.recall(KEY) is None
 
 
+def test_what_was_done_before_a_restart_moves_with_its_image(known, tmp_path):
+    memory = Memory(folder=tmp_path)
+    for client in ("me", "you"):
+        memory.remember(replace(KEY, client=client), known)
+    memory.remember(replace(KEY, structure="spleen"), known)
+    again = Memory(folder=tmp_path)
+    again.move("me", "ct 1", "saved 2")
+    for structure in ("liver", "spleen"):
+        assert same(again.recall(Key("saved 2", "me", structure)).returned, known.returned)
+        assert again.recall(Key("ct 1", "me", structure)) is None
+    assert again.recall(replace(KEY, client="you")) is not None
+
+
 def test_own_steps_are_not_read_again(known, tmp_path, monkeypatch):
     memory = Memory(folder=tmp_path)
     memory.remember(KEY, known)
@@ -117,11 +131,11 @@ def test_files_are_bounded_in_time_and_size(known, tmp_path):
     now = [1e9]
     steps = LastSteps(tmp_path, most_bytes=10**6, most_seconds=100, clock=lambda: now[0])
     for number, name in enumerate(("old", "new")):
-        steps.write(known, name)
+        steps.write(known, name, "me", "liver")
         (path,) = (p for p in tmp_path.iterdir() if p.stat().st_mtime > 1e9 + 200)
         os.utime(path, (1e9 + number * 90,) * 2)
     now[0] += 120
-    assert [steps.stamp(name) is not None for name in ("old", "new")] == [False, True]
+    assert [steps.stamp(name, "me", "liver") is not None for name in ("old", "new")] == [False, True]
     size = path.stat().st_size
-    LastSteps(tmp_path, int(1.5 * size), 1e9).write(known, "third")
+    LastSteps(tmp_path, int(1.5 * size), 1e9).write(known, "third", "me", "liver")
     assert len(list(tmp_path.iterdir())) == 1

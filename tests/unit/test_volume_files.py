@@ -14,7 +14,15 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from slmsam2.errors import GridError, StorageError, VolumeError
-from slmsam2.volume import Volume, read_label, read_label_of, read_volume, write_label
+from slmsam2.volume import (
+    Volume,
+    label_on_grid,
+    read_grid,
+    read_label,
+    read_label_of,
+    read_volume,
+    write_label,
+)
 
 pytestmark = pytest.mark.unit
 
@@ -53,6 +61,73 @@ def test_written_labels_come_back_also_in_itk(tmp_path: Path, numbered_volume: V
     corner = np.diag([-1, -1, 1]) @ (numbered_volume.affine @ [5, 4, 3, 1])[:3]
     assert in_itk.TransformIndexToPhysicalPoint((5, 4, 3)) == pytest.approx(corner, abs=1e-4)
     assert [each.name for each in tmp_path.iterdir()] == [path.name]
+
+
+TURNED = np.array([[1.1, -0.2, 0, 10], [0.2, 1.1, 0, -20], [0, 0, 3, 30], [0, 0, 0, 1]])
+MOVED = np.diag([-1.2, 1.2, 3, 1]) + np.outer([4, 5, 6, 0], [0, 0, 0, 1])
+
+
+@pytest.mark.parametrize(
+    ("qform", "sform"), [((TURNED, 1), (MOVED, 2)), ((TURNED, 4), (MOVED, 4)), ((None, 0), (None, 0))]
+)
+def test_where_a_header_leaves_open_labels_from_every_program_are_on_its_grid(
+    tmp_path: Path, numbered_volume: Volume, qform: tuple, sform: tuple
+) -> None:
+    """3D Slicer and ITK-SNAP, by ITK, may take the qform, nibabel the sform: what was painted would be elsewhere."""
+    image = nib.Nifti1Image(numbered_volume.array, None)
+    image.set_qform(*qform)
+    image.set_sform(*sform)
+    image.to_filename(path := tmp_path / "image.nii.gz")
+    painted = (numbered_volume.array % 7 == 1).astype(np.uint8)
+    in_itk, in_nibabel = sitk.ReadImage(str(path)), nib.load(path)
+    by_itk = sitk.GetImageFromArray(np.ascontiguousarray(painted.T))
+    by_itk.CopyInformation(in_itk)
+    sitk.WriteImage(by_itk, str(tmp_path / "label.nrrd"))
+    nifti(tmp_path / "label.nii.gz", painted, in_nibabel.affine)
+    for grid in (read_volume(path), read_grid(path)):
+        for label in ("label.nrrd", "label.nii.gz"):
+            np.testing.assert_array_equal(read_label_of(tmp_path / label, grid), painted)
+        for suffix in WRITTEN:
+            write_label(back := tmp_path / f"back{suffix}", painted, grid)
+            corners = [
+                each.TransformIndexToPhysicalPoint((5, 4, 3)) for each in (sitk.ReadImage(str(back)), in_itk)
+            ]
+            assert corners[0] == pytest.approx(corners[1], abs=1e-4)
+        np.testing.assert_allclose(nib.load(tmp_path / "back.nii.gz").affine, in_nibabel.affine, atol=1e-5)
+
+
+@pytest.mark.parametrize(("unit", "in_mm"), [("micron", 1e-3), ("meter", 1e3)])
+def test_nifti_in_other_units_than_mm_is_in_mm(
+    tmp_path: Path, numbered_volume: Volume, unit: str, in_mm: float
+) -> None:
+    image = nib.Nifti1Image(numbered_volume.array, numbered_volume.affine)
+    image.header.set_xyzt_units(unit)
+    image.to_filename(path := tmp_path / "image.nii.gz")
+    volume = read_volume(path)
+    assert volume.spacing == pytest.approx([in_mm * each for each in numbered_volume.spacing])
+    painted = (numbered_volume.array % 7 == 1).astype(np.uint8)
+    by_itk = sitk.GetImageFromArray(np.ascontiguousarray(painted.T))
+    by_itk.CopyInformation(sitk.ReadImage(str(path)))
+    sitk.WriteImage(by_itk, str(tmp_path / "label.nrrd"))
+    nifti(tmp_path / "label.nii.gz", painted, numbered_volume.affine)
+    for label in ("label.nrrd", "label.nii.gz"):
+        np.testing.assert_array_equal(read_label_of(tmp_path / label, volume), painted)
+
+
+def test_labels_of_a_jpeg_with_dots_per_inch_are_on_its_grid(tmp_path: Path) -> None:
+    """3D Slicer, by ITK, shows its pixels as large as these say; other programs do not."""
+    shades = np.arange(48, dtype=np.uint8).reshape(6, 8)
+    Image.fromarray(shades).save(path := tmp_path / "image.jpg", dpi=(127, 127))
+    volume = read_volume(path)
+    assert volume.spacing == pytest.approx((0.2, 0.2, 1))
+    painted = (shades.T % 7 == 1).astype(np.uint8)[..., None]
+    write_label(tmp_path / "label.nrrd", painted, volume)
+    write_label(tmp_path / "label.mha", painted, Volume(painted, np.diag([-1, -1, 1, 1])))
+    for label in ("label.nrrd", "label.mha"):
+        np.testing.assert_array_equal(label_on_grid(read_label(tmp_path / label), volume), painted)
+    corner = sitk.ReadImage(str(path)).TransformIndexToPhysicalPoint((7, 5))
+    in_itk = sitk.ReadImage(str(tmp_path / "label.nrrd")).TransformIndexToPhysicalPoint((7, 5, 0))
+    assert in_itk[:2] == pytest.approx(corner)
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -120,22 +195,6 @@ def test_nifti_values_are_scaled_only_when_the_header_says_so(tmp_path: Path) ->
     array = read_volume(tmp_path / "big.nii").array
     assert array.dtype == np.dtype(np.int16)
     assert (array == 258).all()
-
-
-@pytest.mark.parametrize(("unit", "mm"), [("meter", 1e3), ("mm", 1), ("micron", 1e-3), ("unknown", 1)])
-def test_nifti_in_other_units_lies_where_itk_puts_it(
-    tmp_path: Path, numbered_volume: Volume, unit: str, mm: float
-) -> None:
-    image = nib.Nifti1Image(numbered_volume.array, numbered_volume.affine)
-    image.header.set_xyzt_units(unit)
-    image.to_filename(tmp_path / "image.nii")
-    volume = read_volume(tmp_path / "image.nii")
-    assert volume.spacing == pytest.approx((mm, 2 * mm, 3 * mm), rel=1e-5)
-    write_label(tmp_path / "label.nii", np.ones(volume.shape, np.uint8), volume)
-    there, here = (sitk.ReadImage(str(tmp_path / name)) for name in ("image.nii", "label.nii"))
-    for voxel in ((0, 0, 0), (5, 4, 3)):
-        place, other = (each.TransformIndexToPhysicalPoint(voxel) for each in (there, here))
-        assert other == pytest.approx(place, abs=1e-4 * mm)
 
 
 def test_nifti_of_other_dimensions(tmp_path: Path) -> None:

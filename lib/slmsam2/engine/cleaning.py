@@ -11,6 +11,7 @@ from scipy.ndimage import binary_fill_holes, gaussian_filter1d, generate_binary_
 
 from slmsam2.engine.propagation import Prompts
 from slmsam2.engine.settings import Settings
+from slmsam2.planes import box_of
 from slmsam2.prompts import Across, Prompt, extent_of
 
 BETWEEN_SLICES = 1.0  # standard deviation in slices of the Gaussian that smooths masks from slice to slice
@@ -54,12 +55,15 @@ def clean(
         planes = across.get(value, {})
         mask = result == value
         before = mask.copy()
+        _, *around = box_of(mask)  # its rows and columns: none of these goes beyond them
+        part = mask[:, *around]
         if cleaning.smooth_slices:
-            mask = _smoothed(mask, sorted(given))
+            part[:] = _smoothed(part, sorted(given))
         if cleaning.fill_holes:
-            mask = np.stack([binary_fill_holes(slice_mask) for slice_mask in mask])
+            for slice_mask in part:
+                slice_mask[:] = binary_fill_holes(slice_mask)
         if cleaning.keep_largest:
-            mask = _largest(mask, given, planes)
+            part[:] = _largest(part, _said(given, planes, mask.shape)[:, *around])
         kept = [*given, *settings.untouched(given, len(result))]
         mask[kept] = before[kept]
         for dimension, index in ((d, index) for d, masks in planes.items() for index in masks):
@@ -82,15 +86,21 @@ def _smoothed(mask: np.ndarray, prompted: list[int]) -> np.ndarray:
     return smooth
 
 
-def _largest(mask: np.ndarray, given: Mapping[int, Prompt], across: Across) -> np.ndarray:
-    """The largest piece and all pieces with something painted or marked."""
+def _largest(mask: np.ndarray, said: np.ndarray) -> np.ndarray:
+    """The largest piece and all pieces with something painted or marked, which ``said`` holds; all bool (S, H, W)."""
     pieces, count = label(mask, structure=generate_binary_structure(3, 3))
     if count < 2:
         return mask
-    kept = {int(np.bincount(pieces[mask]).argmax())}
+    kept = {int(np.bincount(pieces[mask]).argmax()), *np.unique(pieces[said]).tolist()}
+    return np.isin(pieces, sorted(kept - {0}))
+
+
+def _said(given: Mapping[int, Prompt], across: Across, shape: tuple[int, ...]) -> np.ndarray:
+    """Bool (S, H, W): all that was painted or marked."""
+    said = np.zeros(shape, bool)
     for index, prompt in given.items():
-        kept.update(np.unique(pieces[index][extent_of(prompt)]).tolist())
+        said[index] |= extent_of(prompt)
     for dimension, planes in across.items():
         for index, inside in planes.items():
-            kept.update(np.unique(pieces.take(index, dimension)[inside]).tolist())
-    return np.isin(pieces, sorted(kept - {0}))
+            said[(slice(None),) * dimension + (index,)] |= inside
+    return said

@@ -39,8 +39,9 @@ def structure_reports(
         name -> value; painted; painted_across: other stored axis -> slices along it that were painted, too; first, last
         (slice numbers; the latter two None when nothing is there); found and empty (numbers of slices that the
         propagation visited); stopped, per direction: slice and reason;
-        redone: the slices computed for this request, the others being as before; region: [top, bottom, left, right] of
-        the part of the (canonically turned) slices that was looked at; confidence: slice -> 0..1;
+        redone: the slices computed for this request, with which others between the same given slices may change;
+        region: [top, bottom, left, right] of the part of the (canonically turned) slices that was looked at;
+        confidence: slice -> 0..1;
         gain: slice -> what correcting it should bring, see :func:`slmsam2.engine.confidence.gains`;
         suggested_slice and expected_gain: the slice where that is most, and how much; suggested_across: the plane of
         another stored axis that shows most of what is expected to be wrong, its "axis" and "slice", or None.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import filecmp
 import logging
 import math
 from collections.abc import Mapping
@@ -248,15 +247,10 @@ class SlmSam2App(MONAILabelApp):
             image_id: in the datastore.
             file: the image as it was sent; it is the session's when their bytes are the same.
         """
-        for key_image in self._memory.images(client):
-            before = Path(key_image.rpartition(" ")[0])
-            try:
-                if before.is_absolute() and before.is_file() and filecmp.cmp(before, file, shallow=False):
-                    saved = Study(image_id, Path(self.datastore().get_image_uri(image_id)), None).lasting_id
-                    self._memory.move(client, key_image, str(saved))
-                    self._proposals.move(client, key_image, str(saved))
-            except (LookupError, OSError) as error:  # a session may end at any time
-                logger.info("What was done on %s is not known under its new name: %s", image_id, error)
+        session = str(Study(None, file, None).lasting_id)
+        saved = str(Study(image_id, Path(self.datastore().get_image_uri(image_id)), None).lasting_id)
+        self._memory.move(client, session, saved)
+        self._proposals.move(client, session, saved)
 
     def submitted(self) -> Submitted:
         """The labels to learn from."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,8 @@ def read_volume(path: str | os.PathLike[str]) -> Volume:
         path: .nii, .nii.gz, .nrrd, .nhdr, .mha, .mhd, a DICOM file (one slice, or several frames), a folder
             with a DICOM series (the longest when there are several), a .png or .jpg picture (one slice), or a
             folder of pictures (a clip: the third axis is time). Colours become luminance. Files without
-            geometry get voxels of 1 mm, with the affine diag(-1, -1, 1, 1), that of ITK's identity.
+            geometry get voxels of 1 mm, with the affine diag(-1, -1, 1, 1), that of ITK's identity; a JPEG picture
+            has some if it says how many dots there are per inch.
 
     Returns:
         The volume, (I, J, K), in the dtype of the file unless the header scales its values.
@@ -59,7 +61,7 @@ def read_label(path: str | os.PathLike[str]) -> Volume:
             colours, or JPEG pictures.
     """
     volume = _read(Path(path), as_label=True)
-    return Volume(label_values(volume.array, Path(path).name), volume.affine, volume.modality, volume.path)
+    return replace(volume, array=label_values(volume.array, Path(path).name))
 
 
 def read_grid(path: str | os.PathLike[str]) -> Volume:
@@ -71,8 +73,8 @@ def read_grid(path: str | os.PathLike[str]) -> Volume:
     path = Path(path)
     if _suffix(path) not in _NIFTI_SUFFIXES or not path.is_file():
         return read_volume(path)
-    shape, affine = grid_of_nifti(path)
-    return _named(path, np.broadcast_to(np.uint8(0), shape), affine)
+    shape, affine, other = grid_of_nifti(path)
+    return _named(path, np.broadcast_to(np.uint8(0), shape), affine, other)
 
 
 def read_label_of(path: str | os.PathLike[str], image: Volume) -> np.ndarray:
@@ -194,7 +196,7 @@ def _read(path: Path, as_label: bool) -> Volume:
 
         return _named(path, *read_itk(path))
     if is_picture(path):
-        return _named(path, read_pictures([path], as_label=as_label), LPS_TO_RAS)
+        return _picture(path, as_label)
     from slmsam2.volume.dicom import read_dicom_file
     from slmsam2.volume.dicom_header import is_dicom
 
@@ -217,10 +219,20 @@ def _read_folder(folder: Path, as_label: bool) -> Volume:
     return _named(folder, read_pictures(pictures, as_label=as_label), LPS_TO_RAS)
 
 
-def _named(path: Path, array: np.ndarray, affine: np.ndarray) -> Volume:
+def _picture(path: Path, as_label: bool) -> Volume:
+    """A slice whose pixels are as large as ITK, and so 3D Slicer, has them, by a JPEG's dots per inch, else 1 mm."""
+    from slmsam2.volume.itk import place_in_itk
+
+    array, in_itk = read_pictures([path], as_label=as_label), place_in_itk(path)
+    if in_itk is None or np.allclose(in_itk, LPS_TO_RAS):
+        return _named(path, array, LPS_TO_RAS)
+    return _named(path, array, in_itk, LPS_TO_RAS)
+
+
+def _named(path: Path, array: np.ndarray, affine: np.ndarray, other: np.ndarray | None = None) -> Volume:
     """The volume; an error says which file it was."""
     try:
-        return Volume(array, affine, None, path)
+        return Volume(array, affine, None, path, other)
     except VolumeError as error:
         raise VolumeError(f"'{path.name}': {error}") from error
 

@@ -35,7 +35,7 @@ def label_on_grid(label: Volume, image: Volume) -> np.ndarray:
 
     Returns:
         (I, J, K) of the label's dtype: the label itself when both grids are the same (same shape, every voxel
-        within 1e-3 of a voxel), else its nearest neighbour at each voxel centre.
+        within 1e-3 of a voxel, by any of their affines), else its nearest neighbour at each voxel centre.
 
     Raises:
         GridError: the label does not overlap the image, or none of its painted voxels reaches an image voxel; most of
@@ -46,8 +46,10 @@ def label_on_grid(label: Volume, image: Volume) -> np.ndarray:
     to_image = np.linalg.inv(image.affine) @ label.affine
     if label.shape == image.shape:
         corners = _corners(_box(label))
-        if np.abs(_apply(to_image, corners) - corners).max() < _SAME_GRID_TOLERANCE:
-            return values
+        for one, other in itertools.product(label.places, image.places):
+            reached = _apply(np.linalg.inv(other) @ one, corners)
+            if np.abs(reached - corners).max() < _SAME_GRID_TOLERANCE:
+                return values
         if _lost_geometry(label, image, to_image):
             raise GridError(_lost(label, image))
     painted = values.any()

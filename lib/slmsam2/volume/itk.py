@@ -99,7 +99,7 @@ def array_of(image: sitk.Image, name: str) -> np.ndarray:
     return array.T
 
 
-def affine_of(image: sitk.Image) -> np.ndarray:
+def affine_of(image: sitk.Image | sitk.ImageFileReader) -> np.ndarray:
     """Voxel index -> position in mm, RAS+, (4, 4) float64; a 2D image lies in the plane z = 0."""
     dimensions = image.GetDimension()
     used = min(dimensions, 3)
@@ -108,6 +108,17 @@ def affine_of(image: sitk.Image) -> np.ndarray:
     lps[:used, :used] = direction * np.array(image.GetSpacing()[:used])
     lps[:used, 3] = image.GetOrigin()[:used]
     return LPS_TO_RAS @ lps
+
+
+def place_in_itk(path: Path) -> np.ndarray | None:
+    """The affine, as :func:`affine_of` gives it, that ITK takes from a file's header; None: it cannot read it."""
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError:
+        return None
+    return affine_of(reader)
 
 
 def write_itk(path: Path, array: np.ndarray, like: Volume, *, compress: bool) -> None:

@@ -27,15 +27,17 @@ DAMAGED = (
     OverflowError,
     MemoryError,
 )
-MM_OF = {"meter": 1e3, "micron": 1e-3}  # else "mm", or "unknown", which is taken for it
+ALIKE = 1e-4  # of affines, mm
+
+Places = tuple[np.ndarray, np.ndarray | None]
 
 
-def read_nifti(path: Path, *, as_label: bool = False) -> tuple[np.ndarray, np.ndarray]:
+def read_nifti(path: Path, *, as_label: bool = False) -> tuple[np.ndarray, *Places]:
     """Read a NIfTI file.
 
     Returns:
         array (I, J, K), in the dtype of the file, or floating point when its header scales the values;
-        affine (4, 4), RAS+ mm.
+        affine (4, 4), RAS+ mm, as ITK, and so 3D Slicer, has it; and as nibabel has it, where that is another.
 
     Raises:
         VolumeError: unreadable, not one 3D volume, or a label in colours.
@@ -46,25 +48,57 @@ def read_nifti(path: Path, *, as_label: bool = False) -> tuple[np.ndarray, np.nd
         if values.dtype.names:  # RGB or RGBA
             colours = np.stack([values[name] for name in values.dtype.names], axis=-1)
             values = single_channel(colours[..., :3], path) if as_label else luminance(colours)
-        return values.reshape(shape, order="F"), _affine_of(image)
+        return values.reshape(shape, order="F"), *_places(image, path)
 
 
-def grid_of_nifti(path: Path) -> tuple[tuple[int, ...], np.ndarray]:
-    """Shape (I, J, K) and affine (4, 4), RAS+ mm, of a NIfTI file, from its header.
+def grid_of_nifti(path: Path) -> tuple[tuple[int, ...], *Places]:
+    """Shape (I, J, K) and affines as :func:`read_nifti` gives them, of a NIfTI file, from its header.
 
     Raises:
         VolumeError: unreadable, or not one 3D volume.
     """
     with _damage_said(path):
         image, shape = _opened(path)
-        return shape, _affine_of(image)
+        return shape, *_places(image, path)
 
 
-def _affine_of(image: nib.Nifti1Pair) -> np.ndarray:
-    """Affine (4, 4), RAS+ mm, where the header may say metres or micrometres; as ITK takes it."""
-    unit, _ = image.header.get_xyzt_units()
-    affine: np.ndarray = np.diag([*(3 * [MM_OF.get(unit, 1.0)]), 1.0]) @ image.affine
-    return affine
+def _places(image: nib.Nifti1Pair, path: Path) -> Places:
+    if len(image.shape) < 3 or _says_one_place(image.header):
+        return image.affine, None
+    from slmsam2.volume.itk import place_in_itk
+
+    in_itk = place_in_itk(path)
+    if in_itk is None or _alike(in_itk, image.affine):
+        return image.affine, None
+    return in_itk, image.affine
+
+
+def _says_one_place(header: nib.Nifti1Header) -> bool:
+    """Whether a header leaves programs no choice: it has one affine, with the voxels' sizes beside it, or two alike.
+
+    In other units than mm, which nibabel does not heed, it does.
+    """
+    if header.get_xyzt_units()[0] not in ("mm", "unknown"):
+        return False
+    sform, qform = header.get_sform(coded=True)[0], _qform(header)
+    if sform is None:
+        return qform is not None
+    if qform is None:
+        return int(header["qform_code"]) == 0 and np.allclose(
+            np.linalg.norm(sform[:3, :3], axis=0), header.get_zooms()[:3], rtol=ALIKE
+        )
+    return _alike(sform, qform)
+
+
+def _qform(header: nib.Nifti1Header) -> np.ndarray | None:
+    try:
+        return header.get_qform(coded=True)[0]
+    except (HeaderDataError, ValueError):  # its quaternion is none
+        return None
+
+
+def _alike(one: np.ndarray, other: np.ndarray) -> bool:
+    return bool(np.allclose(one, other, rtol=ALIKE, atol=ALIKE))
 
 
 def _opened(path: Path) -> tuple[nib.Nifti1Pair, tuple[int, ...]]:
@@ -101,14 +135,14 @@ def _values(data: Any) -> np.ndarray:
 
 
 def nifti_image(array: np.ndarray, like: Volume) -> nib.Nifti1Image:
-    """An image of `array` (I, J, K) with the geometry of `like`, its units in mm."""
+    """An image of `array` (I, J, K) with the geometry of `like`, its units in mm, for each program as it has `like`."""
     image = nib.Nifti1Image(
         array, like.affine, dtype=array.dtype
     )  # else nibabel refuses 64-bit whole numbers
     image.set_sform(like.affine, code=1)
-    if np.allclose(
-        image.get_qform(), like.affine, atol=1e-3 * min(like.spacing)
-    ):  # quaternions hold no shears
+    if np.allclose(image.get_qform(), like.affine, atol=1e-3 * min(like.spacing)):  # quaternions hold no shears
         image.set_qform(like.affine, code=1)
+    if like.other_affine is not None:
+        image.set_sform(like.other_affine, code=2)  # of these two, ITK takes the qform
     image.header.set_xyzt_units("mm")
     return image

@@ -22,6 +22,7 @@ class Volume:
         affine: (4, 4) float64, voxel index (i, j, k) -> position in mm, RAS+.
         modality: DICOM modality code ("CT", "MR", "US", ...), None when unknown.
         path: the file or folder it was read from, None when it was made in memory.
+        other_affine: by which other programs than ITK's have it, where the file leaves that open; None: there is none.
 
     Raises:
         VolumeError: the array is not a 3D array of real numbers, or the affine is broken.
@@ -31,6 +32,7 @@ class Volume:
     affine: np.ndarray
     modality: str | None = None
     path: Path | None = None
+    other_affine: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.array.ndim != 3 or 0 in self.array.shape:
@@ -47,6 +49,11 @@ class Volume:
         """Number of voxels along (i, j, k)."""
         i, j, k = self.array.shape
         return i, j, k
+
+    @property
+    def places(self) -> tuple[np.ndarray, ...]:
+        """Each affine by which programs may show it."""
+        return (self.affine,) if self.other_affine is None else (self.affine, self.other_affine)
 
     @property
     def spacing(self) -> tuple[float, float, float]:

@@ -38,7 +38,7 @@ Arrays = dict[str, np.ndarray]
 
 
 class LastSteps:
-    """One file per image, client and structure, named by a digest of these; what is read from them is never run.
+    """One file per image, client and structure, named by digests of these; what is read from them is never run.
 
     What a structure looks like elsewhere is not kept: it is known without.
 
@@ -95,8 +95,18 @@ class LastSteps:
         except OSError as error:
             logger.warning("Earlier work stays on disk: %s", error)
 
+    def move(self, image: str, client: str, to: str) -> None:
+        """Keep all steps of a client on an image under the image's new name, in place of those that are there."""
+        old, new = (self._path((name, client, "")) for name in (image, to))
+        try:
+            for path in old.parent.glob(f"{old.stem}*{ENDING}"):
+                path.replace(new.with_name(path.name.replace(old.stem, new.stem, 1)))
+        except OSError as error:
+            logger.warning("Work is not known under the image's new name: %s", error)
+
     def _path(self, key: tuple[str, ...]) -> Path:
-        return self._shelf.path_of("\0".join(key))
+        image, client, structure = key
+        return self._shelf.path_of(f"{image}\0{client}", structure)
 
     def _clear_up(self) -> None:
         """Remove what counts no longer, and the oldest files beyond the bound."""

@@ -33,7 +33,7 @@ Unlike = Callable[[int, PackedMask], int]
 
 @dataclass(frozen=True)
 class Key:
-    """Whose work on what: the image's id and time stamp, the client's id, the structure's name."""
+    """Whose work on what: the image's id and time stamp, or what it holds; the client's id, the structure's name."""
 
     image: str
     client: str
@@ -191,20 +191,15 @@ class Memory:
             self._note(key, last)
             return Before(last.returned, last.axis)
 
-    def images(self, client: str) -> set[str]:
-        """What a client has worked on, as :attr:`Key.image`."""
-        with self._lock:
-            self._forget_old()
-            return {key.image for key in self._steps if key.client == client}
-
     def move(self, client: str, image: str, to: str) -> None:
         """What a client did on an image, under the image's new name; what is known under that one is older."""
         with self._lock:
             for key in [key for key in self._steps if (key.image, key.client) == (image, client)]:
                 renamed = replace(key, image=to)
                 self._steps[renamed] = self._steps.pop(key)
-                self.forget(key)
-                self._note(renamed, self._steps[renamed][1][-1].unpack())
+                self._stamps[renamed] = self._stamps.pop(key, None)
+            if self._disk is not None:
+                self._disk.move(image, client, to)
 
     def forget(self, key: Key) -> None:
         """Start anew with a structure."""

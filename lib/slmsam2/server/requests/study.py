@@ -13,6 +13,7 @@ import requests
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 
 from slmsam2.errors import PromptError
+from slmsam2.files import content_of
 from slmsam2.server.datastore.reviews import FINAL, tag_that_counts
 from slmsam2.server.requests.received import Received
 from slmsam2.server.routes.answers import archive_failed, unknown_image, unreachable
@@ -40,10 +41,15 @@ class Study:
 
     @property
     def lasting_id(self) -> str | None:
-        """What tells this image from others, and from another one under the same name; None for an upload."""
+        """What tells this image from others, and from another one under the same name; None for an upload.
+
+        A session's image goes by what it holds: when a session has ended, 3D Slicer sends the image again for another.
+        """
         if self.uploaded:
             return None
-        return f"{self.image_id or self.image} {self.image.stat().st_mtime_ns}"
+        if self.image_id is None:
+            return content_of(self.image)
+        return f"{self.image_id} {self.image.stat().st_mtime_ns}"
 
 
 class LabelFrom(Enum):
