@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from slmsam2.errors import GridError, StorageError, VolumeError
-from slmsam2.volume import Volume, read_label, read_label_of, read_volume, write_label
+from slmsam2.volume import Volume, read_grid, read_label, read_label_of, read_volume, write_label
 
 pytestmark = pytest.mark.unit
 
@@ -37,6 +37,19 @@ def test_every_format_gives_the_same_volume(tmp_path: Path, numbered_volume: Vol
     assert volume.array.dtype == np.int16
     assert volume.spacing == pytest.approx((1, 2, 3), abs=1e-5)
     assert (volume.shape, volume.modality, volume.path) == ((6, 5, 4), None, path)
+
+
+@pytest.mark.parametrize("unit", ["meter", "mm", "micron", "unknown"])
+def test_nifti_lies_where_its_unit_says_as_in_itk(tmp_path: Path, unit: str) -> None:
+    affine = np.diag([-2.0, 2.0, 3.0, 1.0])
+    affine[:3, 3] = 10, 20, 30
+    image = nib.Nifti1Image(np.arange(24, dtype=np.int16).reshape(2, 3, 4), affine)
+    image.header.set_xyzt_units(unit)
+    image.to_filename(tmp_path / "image.nii")
+    sitk.WriteImage(sitk.ReadImage(str(tmp_path / "image.nii")), str(tmp_path / "image.nrrd"))
+    volume = read_volume(tmp_path / "image.nii")
+    np.testing.assert_allclose(volume.affine, read_volume(tmp_path / "image.nrrd").affine, rtol=1e-5)
+    np.testing.assert_array_equal(read_grid(tmp_path / "image.nii").affine, volume.affine)
 
 
 @pytest.mark.parametrize("suffix", WRITTEN)

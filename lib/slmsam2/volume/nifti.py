@@ -27,6 +27,10 @@ DAMAGED = (
     OverflowError,
     MemoryError,
 )
+_UNITS = {
+    1: 1000.0,
+    3: 0.001,
+}  # mm, of the codes of metres and micrometres; whatever else the header says is mm
 
 
 def read_nifti(path: Path, *, as_label: bool = False) -> tuple[np.ndarray, np.ndarray]:
@@ -45,7 +49,7 @@ def read_nifti(path: Path, *, as_label: bool = False) -> tuple[np.ndarray, np.nd
         if values.dtype.names:  # RGB or RGBA
             colours = np.stack([values[name] for name in values.dtype.names], axis=-1)
             values = single_channel(colours[..., :3], path) if as_label else luminance(colours)
-        return values.reshape(shape, order="F"), image.affine
+        return values.reshape(shape, order="F"), _affine(image)
 
 
 def grid_of_nifti(path: Path) -> tuple[tuple[int, ...], np.ndarray]:
@@ -56,7 +60,7 @@ def grid_of_nifti(path: Path) -> tuple[tuple[int, ...], np.ndarray]:
     """
     with _damage_said(path):
         image, shape = _opened(path)
-        return shape, image.affine
+        return shape, _affine(image)
 
 
 def _opened(path: Path) -> tuple[nib.Nifti1Pair, tuple[int, ...]]:
@@ -71,6 +75,12 @@ def _opened(path: Path) -> tuple[nib.Nifti1Pair, tuple[int, ...]]:
         f"'{path.name}' has {len(image.shape)} dimension(s) ({shape_text(image.shape)}): one 3D volume is "
         "needed. Export a single time point or channel."
     )
+
+
+def _affine(image: nib.Nifti1Pair) -> np.ndarray:
+    """Voxel index -> position in mm, RAS+, (4, 4) float64."""
+    unit = _UNITS.get(int(image.header["xyzt_units"]) & 7, 1.0)
+    return np.diag([unit, unit, unit, 1.0]) @ image.affine
 
 
 @contextmanager
