@@ -33,8 +33,9 @@ def test_every_size_has_one(size):
     assert Plan.read(config).epochs == 3
 
 
-def test_folders_may_have_any_letters():
-    for folder in ("Über/images", "/日本/x", "it's à/b", "'/quoted/ß'"):
+def test_folders_may_have_any_names():
+    folders = ("Über/images", "/日本/x", "it's à/b", "'/quoted/ß'", "it's", "Liver (2024)/a, b", "~/a=b#1&2")
+    for folder in folders:
         config = read_configuration(DEFAULT, [f"dataset.img_folder={folder}"])
         assert config.dataset.img_folder == folder.strip("'")
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.singleton import Singleton
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
@@ -34,7 +35,7 @@ def read_configuration(
 
     Args:
         config: name of a file in ``model/configs``, or the path of a YAML file.
-        overrides: ``key=value`` in Hydra's syntax; values with letters beyond ASCII need no quotes.
+        overrides: ``key=value`` in Hydra's syntax; values need no quotes, whatever they hold.
         model_dir: see :func:`slmsam2.modeling.model_directory`.
 
     Raises:
@@ -58,10 +59,18 @@ def read_configuration(
 def _quoted(override: str) -> str:
     """With quotes around a value that Hydra's grammar reads in quotes only."""
     key, sign, value = override.partition("=")
-    if value.isascii() or value.startswith(("'", '"', "[", "{")):
+    if value.startswith(("'", '"', "[", "{")) or _is_read(override):
         return override
     escaped = value.replace("'", "\\'")
     return f"{key}{sign}'{escaped}'"
+
+
+def _is_read(override: str) -> bool:
+    """Whether Hydra's grammar reads one value."""
+    try:
+        return not OverridesParser.create().parse_override(override).is_sweep_override()
+    except HydraException:
+        return False
 
 
 @contextmanager
