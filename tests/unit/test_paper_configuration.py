@@ -64,6 +64,12 @@ def test_settings_that_are_refused(change, words):
         Plan.read(read_configuration(DEFAULT, [change]))
 
 
+def test_a_model_folder_of_ones_own_may_be_without_configurations(tmp_path, monkeypatch):
+    assert read_configuration(DEFAULT, [], tmp_path).trainer.max_epochs == 100
+    monkeypatch.setenv("SLMSAM2_MODEL_DIR", str(tmp_path))
+    assert read_configuration(DEFAULT, []).trainer.max_epochs == 100
+
+
 def test_no_such_configuration():
     with pytest.raises(ConfigurationError, match="no configuration 'nothing'"):
         read_configuration("nothing", [])

@@ -20,6 +20,7 @@ from yaml import YAMLError
 
 from slmsam2.errors import ConfigurationError
 from slmsam2.modeling import model_directory
+from slmsam2.modeling.build import REPOSITORY_MODELS
 from slmsam2.paper.clips import DrawSettings, Jitter
 from slmsam2.training.finetune import Recipe
 from slmsam2.training.prompts import PromptSettings
@@ -87,7 +88,8 @@ def _hydra_in(folder: Path) -> Iterator[None]:
 
 def _config_path(config: str, model_dir: str | Path | None) -> Path:
     name = config if config.endswith((".yaml", ".yml")) else f"{config}.yaml"
-    folders = [Path(), model_directory(model_dir) / "configs", model_directory() / "configs"]
+    models = (model_directory(model_dir), model_directory(), REPOSITORY_MODELS)
+    folders = [Path(), *(one / "configs" for one in models)]
     path = next((folder / name for folder in folders if (folder / name).is_file()), None)
     if path is None:
         raise ConfigurationError(
