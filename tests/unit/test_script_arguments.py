@@ -49,6 +49,12 @@ def test_draw_samples_knows_its_formats(run, tmp_path):
     assert (status, "cannot be written" in told) == (2, True)
 
 
+def test_where_nothing_can_be_written_no_confidence_is_fitted(run, tmp_path):
+    (tmp_path / "file").write_text("")
+    status, told = run("calibrate_confidence", "--volumes", 2, "--output", tmp_path / "file" / "x.yaml")
+    assert (status, "choose another place" in told) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("script", "sentence"),
     [("pretrain", "at least one stage"), ("train_outliner", "take one like outliner.yaml")],
