@@ -260,12 +260,14 @@ def test_what_cannot_be_done_gets_a_sentence(infer, data, tmp_path, capsys):
     (data / "few.json").write_text('{"v0": 4}')
     (data / "far.json").write_text('{"v2": 10}')
     (data / "bare.json").write_text('{"v2": 0}')
+    (data / "absent.json").write_text('{"v2": {"1": 4, "9": 3}}')
     shutil.copytree(data / "masks", tmp_path / "masks")
     for arguments, options, words in (
         ([], {"volumes": "lost.txt"}, "no images of lost, gone in"),
         ([], {"prompts": "few.json"}, "names no slice for v2"),
         ([], {"prompts": "far.json"}, "'v2' has slices 0 to 9; slice 10"),
         ([], {"prompts": "bare.json"}, "nothing is painted on slice 0"),
+        ([], {"prompts": "absent.json"}, "object 9 is not painted on slice 3 of"),
         (["--recent_n", 9], {}, "--recent_n is 9: choose 1 to 5"),
         (["--device", "nothing"], {}, "no device 'nothing'"),
         (["--checkpoint_name", "none.pt"], {}, "no weights file"),
