@@ -84,3 +84,10 @@ def test_numbers_that_are_too_small(run, command):
 def test_learn_says_that_there_is_no_such_device(run, tmp_path):
     status, told = run("learn", "--studies", tmp_path, "--device", "nonsense")
     assert (status, "There is no device 'nonsense'" in told) == (2, True)
+
+
+@pytest.mark.parametrize(("script", "option"), [("learn", "--model-dir"), ("agreement", "--output")])
+def test_where_nothing_can_be_written_a_folder_of_studies_is_not_worked_on(run, tmp_path, script, option):
+    (tmp_path / "file").write_text("")
+    status, told = run(script, "--studies", tmp_path, option, tmp_path / "file" / "x")
+    assert (status, "Not a directory" in told) == (2, True)
