@@ -34,7 +34,16 @@ def test_every_size_has_one(size):
 
 
 def test_folders_may_have_any_names():
-    folders = ("Über/images", "/日本/x", "it's à/b", "'/quoted/ß'", "it's", "Liver (2024)/a, b", "~/a=b#1&2")
+    folders = (
+        "Über/images",
+        "/日本/x",
+        "it's à/b",
+        "'/quoted/ß'",
+        "it's",
+        "Liver (2024)/a, b",
+        "~/a=b#1&2",
+        "2024",
+    )
     for folder in folders:
         config = read_configuration(DEFAULT, [f"dataset.img_folder={folder}"])
         assert config.dataset.img_folder == folder.strip("'")

@@ -27,6 +27,13 @@ from slmsam2.training.prompts import PromptSettings
 
 DEFAULT = "slm_sam2_hiera_t_finetune"
 RUNS = Path("runs")
+_DATA = ("img_folder", "gt_folder", "file_list_txt")
+_FILES = (
+    "model.checkpoint",
+    *(f"{section}.{key}" for section in ("dataset", "validation") for key in _DATA),
+    "validation.mask_prompt_dict",
+    "launcher.experiment_log_dir",
+)
 
 
 def read_configuration(
@@ -52,6 +59,10 @@ def read_configuration(
         raise ConfigurationError(
             f"The configuration {config} with {' '.join(overrides) or 'no changes'} cannot be used: {sentence}"
         ) from error
+    for key in _FILES:
+        named = OmegaConf.select(settings, key)
+        if named is not None:
+            OmegaConf.update(settings, key, str(named))  # a name such as 2024 is read as a number
     if settings.launcher.experiment_log_dir is None:
         settings.launcher.experiment_log_dir = str(RUNS / path.stem)
     return settings
