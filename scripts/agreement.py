@@ -17,8 +17,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
 from slmsam2.arguments import add_studies
-from slmsam2.errors import SlmSam2Error
+from slmsam2.errors import ConfigurationError, SlmSam2Error
 from slmsam2.evaluation.agreement import Labelled, Pair, compared, summary
+from slmsam2.files import check_writable
 from slmsam2.prompts import label_names, named_values
 from slmsam2.server.datastore.creators import name_of
 from slmsam2.server.datastore.folder import FolderDatastore
@@ -27,12 +28,24 @@ from slmsam2.server.datastore.versions import PROPOSALS
 from slmsam2.tables import write_rows
 from slmsam2.volume import read_label
 
+TABLE = "agreement.csv"
+
 
 def main() -> int:
     args = parse_arguments()
-    if not args.studies.is_dir():
-        print(f"agreement: there is no folder {args.studies}.", file=sys.stderr)
+    try:
+        compare(args)
+    except (SlmSam2Error, OSError) as error:
+        print(f"agreement: {error}", file=sys.stderr)
         return 2
+    return 0
+
+
+def compare(args: argparse.Namespace) -> None:
+    if not args.studies.is_dir():
+        raise ConfigurationError(f"there is no folder {args.studies}.")
+    if args.output:
+        check_writable(args.output / TABLE)
     store = FolderDatastore(str(args.studies), extensions=args.extensions, auto_reload=False)
     pairs: list[Pair] = []
     for image in sorted(store.list_images()):
@@ -41,13 +54,10 @@ def main() -> int:
         except SlmSam2Error as error:
             print(f"agreement: {image} is left out: {error}", file=sys.stderr)
     if not pairs:
-        print("agreement: no two people have labelled the same structure of an image.", file=sys.stderr)
-        return 2
+        raise ConfigurationError("no two people have labelled the same structure of an image.")
     print_table(pairs)
     if args.output:
-        args.output.mkdir(parents=True, exist_ok=True)
-        write_rows(args.output / "agreement.csv", pairs)
-    return 0
+        write_rows(args.output / TABLE, pairs)
 
 
 def labels_of(store: FolderDatastore, image: str) -> list[Labelled]:

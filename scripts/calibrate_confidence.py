@@ -26,16 +26,18 @@ from slmsam2.engine import load_model
 from slmsam2.engine.confidence import FACTS, Calibration
 from slmsam2.errors import SlmSam2Error
 from slmsam2.evaluation.calibration import Samples, fit, joined, synthetic_samples
-from slmsam2.files import write_whole
+from slmsam2.files import check_writable, write_whole
 from slmsam2.modeling import SLMSAM2, confidence_path
 
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_arguments(argv)
     torch.set_num_threads(args.threads)
+    path = args.output or confidence_path(args.model, args.model_dir)
     try:
+        check_writable(path)
         model = load_model(args.model, args.model_dir, args.device)
-        calibrate(args, model)
+        calibrate(args, model, path)
     except (SlmSam2Error, OSError) as error:
         print(f"calibrate_confidence: {error}", file=sys.stderr)
         return 2
@@ -58,13 +60,12 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def calibrate(args: argparse.Namespace, model: SLMSAM2) -> None:
+def calibrate(args: argparse.Namespace, model: SLMSAM2, path: Path) -> None:
     drawn = itertools.islice(synthetic_samples(model, args.seed), args.volumes)
     parts = list(tqdm(drawn, total=args.volumes, unit="volume", disable=None))
     held_back = max(args.volumes // 5, 1)
     trial = fit(joined(parts[held_back:]))
     checked = check(joined(parts[:held_back]), trial)
-    path = args.output or confidence_path(args.model, args.model_dir)
     write(path, model, fit(joined(parts)), args, checked)
     print(f"held back, fitted on the others: {checked}")
     print(f"{path} written, for {model.info['model']} {model.info['version']}")

@@ -95,6 +95,7 @@ def infer(args: argparse.Namespace) -> None:
                 failed.append(f"{entry.name}: {error}")
     for line in run.summary(volumes):
         print(line)
+    share.wait()
     if failed:
         raise VolumeError("without a result: " + "; ".join(failed))
 

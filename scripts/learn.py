@@ -46,7 +46,7 @@ def main() -> int:
             learn(labels, request, workers)
         finally:
             workers.leave()
-    except SlmSam2Error as error:
+    except (SlmSam2Error, OSError) as error:
         print(f"learn: {error}", file=sys.stderr)
         return 2
     return 0

@@ -25,7 +25,7 @@ class SheetRow:
     Attributes:
         name: shown beside the row.
         result: the mask to show.
-        painted: slice numbers (as stored, along the sheet's axis) the user painted; always among those shown.
+        painted: slice numbers (as stored, along the sheet's axis) the user painted; as many as fit are shown.
         reference: the mask it should be, if known.
     """
 
@@ -76,7 +76,7 @@ def choose_slices(present: np.ndarray, painted: Sequence[int], columns: int) -> 
 
     Args:
         present: bool (S,), the slices with something to see; one more on either side is shown.
-        painted: slices that are shown in any case.
+        painted: slices that are shown in any case; of more than there are columns, evenly spaced ones.
         columns: number of slices wanted.
     """
     seen = np.flatnonzero(present)
@@ -84,9 +84,12 @@ def choose_slices(present: np.ndarray, painted: Sequence[int], columns: int) -> 
         seen = np.asarray(sorted(painted) or [0])
     first, last = max(int(seen[0]) - 1, 0), min(int(seen[-1]) + 1, len(present) - 1)
     chosen = {round(s) for s in np.linspace(first, last, columns)}
-    for wanted in painted[:columns]:
+    kept = painted
+    if len(painted) > columns:
+        kept = [painted[round(place)] for place in np.linspace(0, len(painted) - 1, columns)]
+    for wanted in kept:
         if wanted not in chosen and len(chosen) >= columns:
-            others = chosen - set(painted)
+            others = chosen - set(kept)
             chosen.remove(min(others - {first, last} or others, key=lambda other: abs(other - wanted)))
         chosen.add(wanted)
     return sorted(chosen)

@@ -3,7 +3,10 @@
 import csv
 import importlib.util
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import nibabel as nib
@@ -52,23 +55,27 @@ def infer(data, tmp_path):
     spec.loader.exec_module(script)
 
     def run(*changes, volumes="test.txt", prompts="prompts.json"):
-        options = {
-            "test_img_folder": data / "images",
-            "test_mask_folder": data / "masks",
-            "checkpoint_folder": data,
-            "checkpoint_name": "small.pt",
-            "cfg_name": "small.yaml",
-            "test_txt_file": data / volumes,
-            "output_folder": tmp_path / "out",
-            "model_dir": data,
-            "device": "cpu",
-        }
-        command = [text for name, value in options.items() for text in (f"--{name}", str(value))]
+        command = arguments_of(data, tmp_path / "out", volumes)
         if prompts:
             command += ["--mask_prompt_dict", str(data / prompts)]
         return script.main([*command, *map(str, changes)])
 
     return run
+
+
+def arguments_of(data, output, volumes):
+    options = {
+        "test_img_folder": data / "images",
+        "test_mask_folder": data / "masks",
+        "checkpoint_folder": data,
+        "checkpoint_name": "small.pt",
+        "cfg_name": "small.yaml",
+        "test_txt_file": data / volumes,
+        "output_folder": output,
+        "model_dir": data,
+        "device": "cpu",
+    }
+    return [text for name, value in options.items() for text in (f"--{name}", str(value))]
 
 
 def masks_of(folder):
@@ -190,6 +197,28 @@ def test_processes_share_the_list(infer, tmp_path, monkeypatch):
         assert (tmp_path / "out" / "dice.csv").exists() == (rank == 0)
 
 
+def test_a_damaged_volume_does_not_end_the_work_of_another_process(data, tmp_path):
+    """torchrun ends all processes when one ends with an error: that of the damaged volumes has to wait."""
+    pairs = [(f"damaged{number}", f"whole{number}") for number in range(10)]
+    for name in [name for pair in pairs for name in pair]:
+        for kind in ("images", "masks"):
+            shutil.copytree(data / kind / "v1", tmp_path / kind / name)
+        if name.startswith("damaged"):
+            (tmp_path / "images" / name / "00003.jpg").write_bytes(b"no picture")
+    (tmp_path / "list.txt").write_text("\n".join(name for pair in pairs for name in pair))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", SCRIPT]
+    command += arguments_of(data, tmp_path / "out", "all.txt")
+    command += ["--test_img_folder", tmp_path / "images", "--test_mask_folder", tmp_path / "masks"]
+    command += ["--test_txt_file", tmp_path / "list.txt"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    run = subprocess.run(
+        [str(part) for part in command], env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert run.returncode == 1
+    assert "without a result: damaged0: '00003.jpg' is damaged" in run.stderr
+    assert {path.name for path in (tmp_path / "out").glob("whole*")} == {name for _, name in pairs}
+
+
 def test_a_nifti_and_a_dicom_clip(infer, tmp_path):
     """The same volume as file and as frames of a clip: results on the file's grid, the same masks."""
     images, labels = make_volume(2)
@@ -231,12 +260,14 @@ def test_what_cannot_be_done_gets_a_sentence(infer, data, tmp_path, capsys):
     (data / "few.json").write_text('{"v0": 4}')
     (data / "far.json").write_text('{"v2": 10}')
     (data / "bare.json").write_text('{"v2": 0}')
+    (data / "absent.json").write_text('{"v2": {"1": 4, "9": 3}}')
     shutil.copytree(data / "masks", tmp_path / "masks")
     for arguments, options, words in (
         ([], {"volumes": "lost.txt"}, "no images of lost, gone in"),
         ([], {"prompts": "few.json"}, "names no slice for v2"),
         ([], {"prompts": "far.json"}, "'v2' has slices 0 to 9; slice 10"),
         ([], {"prompts": "bare.json"}, "nothing is painted on slice 0"),
+        ([], {"prompts": "absent.json"}, "object 9 is not painted on slice 3 of"),
         (["--recent_n", 9], {}, "--recent_n is 9: choose 1 to 5"),
         (["--device", "nothing"], {}, "no device 'nothing'"),
         (["--checkpoint_name", "none.pt"], {}, "no weights file"),

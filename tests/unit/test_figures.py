@@ -41,6 +41,12 @@ def test_slices_of_a_small_or_absent_structure():
     assert choose_slices(np.ones(30, dtype=bool), [3, 4, 5], 3) == [3, 4, 5]
 
 
+def test_of_more_painted_slices_than_fit_some_from_first_to_last_are_shown():
+    present = np.zeros(50, dtype=bool)
+    present[11:42] = True
+    assert choose_slices(present, list(range(11, 42)), 4) == [11, 21, 31, 41]
+
+
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_picture_shows_painted_result_and_reference(tmp_path, axis):
     path = tmp_path / "figures" / "sheet.png"

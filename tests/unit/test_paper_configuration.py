@@ -33,8 +33,18 @@ def test_every_size_has_one(size):
     assert Plan.read(config).epochs == 3
 
 
-def test_folders_may_have_any_letters():
-    for folder in ("Über/images", "/日本/x", "it's à/b", "'/quoted/ß'"):
+def test_folders_may_have_any_names():
+    folders = (
+        "Über/images",
+        "/日本/x",
+        "it's à/b",
+        "'/quoted/ß'",
+        "it's",
+        "Liver (2024)/a, b",
+        "~/a=b#1&2",
+        "2024",
+    )
+    for folder in folders:
         config = read_configuration(DEFAULT, [f"dataset.img_folder={folder}"])
         assert config.dataset.img_folder == folder.strip("'")
 
@@ -61,6 +71,12 @@ def test_changes_on_the_command_line(tmp_path):
 def test_settings_that_are_refused(change, words):
     with pytest.raises(ConfigurationError, match=words):
         Plan.read(read_configuration(DEFAULT, [change]))
+
+
+def test_a_model_folder_of_ones_own_may_be_without_configurations(tmp_path, monkeypatch):
+    assert read_configuration(DEFAULT, [], tmp_path).trainer.max_epochs == 100
+    monkeypatch.setenv("SLMSAM2_MODEL_DIR", str(tmp_path))
+    assert read_configuration(DEFAULT, []).trainer.max_epochs == 100
 
 
 def test_no_such_configuration():

@@ -49,6 +49,12 @@ def test_draw_samples_knows_its_formats(run, tmp_path):
     assert (status, "cannot be written" in told) == (2, True)
 
 
+def test_where_nothing_can_be_written_no_confidence_is_fitted(run, tmp_path):
+    (tmp_path / "file").write_text("")
+    status, told = run("calibrate_confidence", "--volumes", 2, "--output", tmp_path / "file" / "x.yaml")
+    assert (status, "choose another place" in told) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("script", "sentence"),
     [("pretrain", "at least one stage"), ("train_outliner", "take one like outliner.yaml")],
@@ -78,3 +84,10 @@ def test_numbers_that_are_too_small(run, command):
 def test_learn_says_that_there_is_no_such_device(run, tmp_path):
     status, told = run("learn", "--studies", tmp_path, "--device", "nonsense")
     assert (status, "There is no device 'nonsense'" in told) == (2, True)
+
+
+@pytest.mark.parametrize(("script", "option"), [("learn", "--model-dir"), ("agreement", "--output")])
+def test_where_nothing_can_be_written_a_folder_of_studies_is_not_worked_on(run, tmp_path, script, option):
+    (tmp_path / "file").write_text("")
+    status, told = run(script, "--studies", tmp_path, option, tmp_path / "file" / "x")
+    assert (status, "Not a directory" in told) == (2, True)

@@ -281,7 +281,7 @@ def load_content(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except _UNREADABLE as error:
-        raise CheckpointError(f"{path} cannot be read as a weights file: {_first_line(error)}") from error
+        raise CheckpointError(f"{path} cannot be read as a weights file: {_reason(error)}") from error
 
 
 def write_content(path: Path, content: dict[str, Any]) -> None:
@@ -354,5 +354,7 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()[:12]
 
 
-def _first_line(error: BaseException) -> str:
+def _reason(error: BaseException) -> str:
+    if isinstance(error, pickle.UnpicklingError):  # PyTorch's advice is to execute what is in the file
+        return "it is something else, or holds more than tensors and plain values."
     return (str(error).splitlines() or [type(error).__name__])[0]

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.singleton import Singleton
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
@@ -19,12 +20,20 @@ from yaml import YAMLError
 
 from slmsam2.errors import ConfigurationError
 from slmsam2.modeling import model_directory
+from slmsam2.modeling.build import REPOSITORY_MODELS
 from slmsam2.paper.clips import DrawSettings, Jitter
 from slmsam2.training.finetune import Recipe
 from slmsam2.training.prompts import PromptSettings
 
 DEFAULT = "slm_sam2_hiera_t_finetune"
 RUNS = Path("runs")
+_DATA = ("img_folder", "gt_folder", "file_list_txt")
+_FILES = (
+    "model.checkpoint",
+    *(f"{section}.{key}" for section in ("dataset", "validation") for key in _DATA),
+    "validation.mask_prompt_dict",
+    "launcher.experiment_log_dir",
+)
 
 
 def read_configuration(
@@ -34,7 +43,7 @@ def read_configuration(
 
     Args:
         config: name of a file in ``model/configs``, or the path of a YAML file.
-        overrides: ``key=value`` in Hydra's syntax; values with letters beyond ASCII need no quotes.
+        overrides: ``key=value`` in Hydra's syntax; values need no quotes, whatever they hold.
         model_dir: see :func:`slmsam2.modeling.model_directory`.
 
     Raises:
@@ -50,6 +59,10 @@ def read_configuration(
         raise ConfigurationError(
             f"The configuration {config} with {' '.join(overrides) or 'no changes'} cannot be used: {sentence}"
         ) from error
+    for key in _FILES:
+        named = OmegaConf.select(settings, key)
+        if named is not None:
+            OmegaConf.update(settings, key, str(named))  # a name such as 2024 is read as a number
     if settings.launcher.experiment_log_dir is None:
         settings.launcher.experiment_log_dir = str(RUNS / path.stem)
     return settings
@@ -58,10 +71,18 @@ def read_configuration(
 def _quoted(override: str) -> str:
     """With quotes around a value that Hydra's grammar reads in quotes only."""
     key, sign, value = override.partition("=")
-    if value.isascii() or value.startswith(("'", '"', "[", "{")):
+    if value.startswith(("'", '"', "[", "{")) or _is_read(override):
         return override
     escaped = value.replace("'", "\\'")
     return f"{key}{sign}'{escaped}'"
+
+
+def _is_read(override: str) -> bool:
+    """Whether Hydra's grammar reads one value."""
+    try:
+        return not OverridesParser.create().parse_override(override).is_sweep_override()
+    except HydraException:
+        return False
 
 
 @contextmanager
@@ -78,7 +99,8 @@ def _hydra_in(folder: Path) -> Iterator[None]:
 
 def _config_path(config: str, model_dir: str | Path | None) -> Path:
     name = config if config.endswith((".yaml", ".yml")) else f"{config}.yaml"
-    folders = [Path(), model_directory(model_dir) / "configs", model_directory() / "configs"]
+    models = (model_directory(model_dir), model_directory(), REPOSITORY_MODELS)
+    folders = [Path(), *(one / "configs" for one in models)]
     path = next((folder / name for folder in folders if (folder / name).is_file()), None)
     if path is None:
         raise ConfigurationError(

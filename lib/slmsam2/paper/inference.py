@@ -9,11 +9,13 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from statistics import fmean
 from typing import Any, TypeVar
 
 import torch
+import torch.distributed as dist
 
 from slmsam2.devices import usable_device
 from slmsam2.engine.progress import Progress
@@ -35,11 +37,12 @@ from slmsam2.volume import Window
 
 T = TypeVar("T")
 FACTS, TABLE = ".facts", "dice.csv"
+LONGEST = timedelta(days=30)  # that a process waits for the others
 
 
 @dataclass(frozen=True)
 class Share:
-    """This process among those that torchrun started; they work on volumes of their own and need not talk.
+    """This process among those that torchrun started; they work on volumes of their own and need not talk till the end.
 
     Attributes:
         rank, count: number of this process, and of all.
@@ -66,6 +69,13 @@ class Share:
     def of(self, things: Sequence[T]) -> Sequence[T]:
         """This process's part."""
         return things[self.rank :: self.count]
+
+    def wait(self) -> None:
+        """Until the others have done their parts, too: torchrun ends them all when one ends with an error."""
+        if self.count > 1 and dist.is_torchelastic_launched():
+            dist.init_process_group("gloo", timeout=LONGEST)
+            dist.barrier()
+            dist.destroy_process_group()
 
 
 class Inference:

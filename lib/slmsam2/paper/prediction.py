@@ -85,7 +85,8 @@ def prompts_of(stack: SliceStack, wanted: Wanted) -> dict[int, dict[int, np.ndar
                 found.setdefault(value, {})[index] = labels[index] == value
     empty = [value for value, masks in found.items() if not any(mask.any() for mask in masks.values())]
     if empty or not found:
-        listed = ", ".join(str(s) for s in sorted({s for slices in wanted.values() for s in slices}))
+        named = [wanted[empty[0]]] if empty else wanted.values()
+        listed = ", ".join(str(s) for s in sorted({s for slices in named for s in slices}))
         what = f"object {empty[0]}" if empty else "nothing"
         raise PromptError(
             f"'{stack.name}': {what} is {'not ' if empty else ''}painted on slice {listed} of its masks. Name another "
