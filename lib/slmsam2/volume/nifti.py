@@ -140,7 +140,9 @@ def nifti_image(array: np.ndarray, like: Volume) -> nib.Nifti1Image:
         array, like.affine, dtype=array.dtype
     )  # else nibabel refuses 64-bit whole numbers
     image.set_sform(like.affine, code=1)
-    if np.allclose(image.get_qform(), like.affine, atol=1e-3 * min(like.spacing)):  # quaternions hold no shears
+    if np.allclose(
+        image.get_qform(), like.affine, atol=1e-3 * min(like.spacing)
+    ):  # quaternions hold no shears
         image.set_qform(like.affine, code=1)
     if like.other_affine is not None:
         image.set_sform(like.other_affine, code=2)  # of these two, ITK takes the qform
