@@ -16,7 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
-from slmsam2.arguments import add_studies
+from slmsam2.arguments import add_studies, exit_status
 from slmsam2.errors import ConfigurationError, SlmSam2Error
 from slmsam2.evaluation.agreement import Labelled, Pair, compared, summary
 from slmsam2.files import check_writable
@@ -33,12 +33,7 @@ TABLE = "agreement.csv"
 
 def main() -> int:
     args = parse_arguments()
-    try:
-        compare(args)
-    except (SlmSam2Error, OSError) as error:
-        print(f"agreement: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_status("agreement", lambda: compare(args))
 
 
 def compare(args: argparse.Namespace) -> None:

@@ -23,7 +23,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
-from slmsam2.arguments import at_least
+from slmsam2.arguments import at_least, exit_status
 from slmsam2.benchmark import measure, variants_of
 from slmsam2.benchmark.growth import grow
 from slmsam2.benchmark.tables import markdown, write_cost_figure, write_growth_figure
@@ -39,16 +39,15 @@ STRUCTURES = ["spleen", "liver", "kidney_right", "aorta", "stomach"]
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_arguments(argv)
-    try:
-        args.output.mkdir(parents=True, exist_ok=True)
-        if args.growth:
-            growth_of(args)
-        else:
-            compare(args)
-    except (SlmSam2Error, OSError) as error:
-        print(f"bench: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_status("bench", lambda: bench(args))
+
+
+def bench(args: argparse.Namespace) -> None:
+    args.output.mkdir(parents=True, exist_ok=True)
+    if args.growth:
+        growth_of(args)
+    else:
+        compare(args)
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:

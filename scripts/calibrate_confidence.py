@@ -21,10 +21,9 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
-from slmsam2.arguments import at_least
+from slmsam2.arguments import at_least, exit_status
 from slmsam2.engine import load_model
 from slmsam2.engine.confidence import FACTS, Calibration
-from slmsam2.errors import SlmSam2Error
 from slmsam2.evaluation.calibration import Samples, fit, joined, synthetic_samples
 from slmsam2.files import check_writable, write_whole
 from slmsam2.modeling import SLMSAM2, confidence_path
@@ -33,15 +32,7 @@ from slmsam2.modeling import SLMSAM2, confidence_path
 def main(argv: list[str] | None = None) -> int:
     args = parse_arguments(argv)
     torch.set_num_threads(args.threads)
-    path = args.output or confidence_path(args.model, args.model_dir)
-    try:
-        check_writable(path)
-        model = load_model(args.model, args.model_dir, args.device)
-        calibrate(args, model, path)
-    except (SlmSam2Error, OSError) as error:
-        print(f"calibrate_confidence: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_status("calibrate_confidence", lambda: calibrate(args))
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -60,7 +51,10 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def calibrate(args: argparse.Namespace, model: SLMSAM2, path: Path) -> None:
+def calibrate(args: argparse.Namespace) -> None:
+    path = args.output or confidence_path(args.model, args.model_dir)
+    check_writable(path)
+    model = load_model(args.model, args.model_dir, args.device)
     drawn = itertools.islice(synthetic_samples(model, args.seed), args.volumes)
     parts = list(tqdm(drawn, total=args.volumes, unit="volume", disable=None))
     held_back = max(args.volumes // 5, 1)

@@ -27,6 +27,7 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
+from slmsam2.arguments import exit_status
 from slmsam2.errors import ConfigurationError, SlmSam2Error
 from slmsam2.paper.convert import (
     DATASTORE_FILE,
@@ -56,12 +57,7 @@ from slmsam2.volume import PRESETS, Volume, parse_window, write_label
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_arguments(argv)
-    try:
-        args.command(args)
-    except (SlmSam2Error, OSError) as error:
-        print(f"convert: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_status("convert", lambda: args.command(args))
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:

@@ -17,8 +17,8 @@ from matplotlib.figure import Figure
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
-from slmsam2.arguments import at_least, one_of
-from slmsam2.errors import ConfigurationError, SlmSam2Error
+from slmsam2.arguments import at_least, exit_status, one_of
+from slmsam2.errors import ConfigurationError
 from slmsam2.figures import FORMATS, save_figure
 from slmsam2.files import check_writable
 from slmsam2.modeling import load_config
@@ -31,14 +31,13 @@ COLOURS = ("gold", "deepskyblue", "tomato", "limegreen", "orchid")
 
 def main() -> int:
     args = parse_arguments()
-    try:
-        check_writable(args.output)
-        save_figure(sheet(drawn(args)), args.output, dpi=100)
-    except (SlmSam2Error, OSError) as error:
-        print(f"draw_samples: {error}", file=sys.stderr)
-        return 2
+    return exit_status("draw_samples", lambda: draw(args))
+
+
+def draw(args: argparse.Namespace) -> None:
+    check_writable(args.output)
+    save_figure(sheet(drawn(args)), args.output, dpi=100)
     print(args.output)
-    return 0
 
 
 def parse_arguments() -> argparse.Namespace:

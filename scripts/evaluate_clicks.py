@@ -20,8 +20,7 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
-from slmsam2.arguments import at_least
-from slmsam2.errors import SlmSam2Error
+from slmsam2.arguments import at_least, exit_status
 from slmsam2.evaluation import Benchmark, benchmark_of, tasks_of
 from slmsam2.evaluation.arguments import add_benchmark_arguments
 from slmsam2.evaluation.clicking import BEGINNINGS, Clicked, click_on
@@ -36,12 +35,7 @@ BENCHMARKS = Path(__file__).resolve().parent / "benchmarks"
 def main(argv: list[str] | None = None) -> int:
     args = parse_arguments(argv)
     torch.set_num_threads(args.threads)
-    try:
-        evaluate(args)
-    except (SlmSam2Error, OSError) as error:
-        print(f"evaluate_clicks: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_status("evaluate_clicks", lambda: evaluate(args))
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:

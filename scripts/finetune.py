@@ -28,37 +28,34 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 import torch
 from omegaconf import DictConfig
 
-from slmsam2.errors import ConfigurationError, RunCancelledError, SlmSam2Error
+from slmsam2.arguments import exit_status
+from slmsam2.errors import ConfigurationError
 from slmsam2.paper.configuration import DEFAULT, device_of, read_configuration
 from slmsam2.paper.finetuning import FineTuning, check
 from slmsam2.paper.launch import become_processes, run_here, started_by_torchrun, submit
-from slmsam2.training.interruption import INTERRUPTED
 from slmsam2.training.workers import Workers
 
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_arguments(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    try:
-        config = configuration(args)
-        if args.dry_run:
-            dry_run(config, args.model_dir)
-        elif args.use_cluster:
-            check(config, args.model_dir)
-            job = submit(config, args.model_dir)
-            print(f"job {job.job_id} submitted, output in {job.paths.folder}")
-        elif config.launcher.gpus_per_node > 1 and not started_by_torchrun():
-            check(config, args.model_dir)
-            become_processes(sys.argv if argv is None else [__file__, *argv], config.launcher.gpus_per_node)
-        else:
-            run_here(config, args.model_dir)
-    except RunCancelledError as error:
-        print(f"finetune: {error}", file=sys.stderr)
-        return INTERRUPTED
-    except (SlmSam2Error, OSError) as error:
-        print(f"finetune: {error}", file=sys.stderr)
-        return 2
-    return 0
+    command = sys.argv if argv is None else [__file__, *argv]
+    return exit_status("finetune", lambda: finetune(args, command))
+
+
+def finetune(args: argparse.Namespace, command: list[str]) -> None:
+    config = configuration(args)
+    if args.dry_run:
+        dry_run(config, args.model_dir)
+    elif args.use_cluster:
+        check(config, args.model_dir)
+        job = submit(config, args.model_dir)
+        print(f"job {job.job_id} submitted, output in {job.paths.folder}")
+    elif config.launcher.gpus_per_node > 1 and not started_by_torchrun():
+        check(config, args.model_dir)
+        become_processes(command, config.launcher.gpus_per_node)
+    else:
+        run_here(config, args.model_dir)
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:

@@ -25,7 +25,8 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
-from slmsam2.errors import ConfigurationError, PromptError, SlmSam2Error, VolumeError
+from slmsam2.arguments import exit_status
+from slmsam2.errors import ConfigurationError, PromptError, VolumeError
 from slmsam2.modeling import build_model
 from slmsam2.paper.inference import Inference, Share
 from slmsam2.paper.layout import entries, read_list
@@ -35,12 +36,7 @@ from slmsam2.volume import PRESETS, parse_window
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_arguments(argv)
-    try:
-        infer(args)
-    except (SlmSam2Error, OSError) as error:
-        print(f"inference: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_status("inference", lambda: infer(args))
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:

@@ -24,7 +24,8 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
-from slmsam2.errors import SlmSam2Error, VolumeError
+from slmsam2.arguments import exit_status
+from slmsam2.errors import VolumeError
 from slmsam2.files import write_whole
 from slmsam2.synthesis.label_maps import LEAST_PIXELS, can_be_placed
 from slmsam2.volume import Volume, label_on_grid, read_label, read_volume
@@ -50,23 +51,23 @@ def main() -> int:
         "--magnify", type=float, default=1.0, help="voxels count as so many times as large (a mouse's: 10)"
     )
     args = parser.parse_args()
-    images = args.images or [None] * len(args.labels)
-    if len(images) != len(args.labels):
-        parser.error(f"there are {len(args.labels)} label volumes, but {len(images)} images")
-    if not 0 < args.magnify < math.inf:
-        parser.error("--magnify must be above 0")
-    try:
-        written: Counter[str] = Counter()
-        for path, image in tqdm(list(zip(args.labels, images, strict=True)), unit="map"):
-            facts = label_map(read_label(path), args, image and read_volume(image))
-            name = path.name.split(".")[0]
-            written[name] += 1
-            number = f"_{written[name]}" if written[name] > 1 else ""
-            write_whole(args.output / f"{name}{number}.npz", partial(np.savez_compressed, **facts))
-    except (SlmSam2Error, OSError) as error:
-        print(f"label_maps: {error}", file=sys.stderr)
-        return 2
-    return 0
+    args.images = args.images or [None] * len(args.labels)
+    if len(args.images) != len(args.labels):
+        parser.error(f"there are {len(args.labels)} label volumes, but {len(args.images)} images")
+    for option in ("least_spacing", "magnify"):
+        if not 0 < getattr(args, option) < math.inf:
+            parser.error(f"--{option.replace('_', '-')} must be above 0")
+    return exit_status("label_maps", lambda: prepare(args))
+
+
+def prepare(args: argparse.Namespace) -> None:
+    written: Counter[str] = Counter()
+    for path, image in tqdm(list(zip(args.labels, args.images, strict=True)), unit="map"):
+        facts = label_map(read_label(path), args, image and read_volume(image))
+        name = path.name.split(".")[0]
+        written[name] += 1
+        number = f"_{written[name]}" if written[name] > 1 else ""
+        write_whole(args.output / f"{name}{number}.npz", partial(np.savez_compressed, **facts))
 
 
 def label_map(volume: Volume, args: argparse.Namespace, image: Volume | None = None) -> dict[str, np.ndarray]:

@@ -19,8 +19,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
-from slmsam2.arguments import add_studies, at_least
-from slmsam2.errors import SlmSam2Error
+from slmsam2.arguments import add_studies, at_least, exit_status
+from slmsam2.errors import ConfigurationError
 from slmsam2.server.datastore.folder import FolderDatastore
 from slmsam2.server.learning.submissions import Submitted
 from slmsam2.training.finetune import PRESETS
@@ -34,22 +34,20 @@ def main() -> int:
     logging.getLogger("monailabel").setLevel(logging.WARNING)
     if args.threads:
         torch.set_num_threads(args.threads)
+    return exit_status("learn", lambda: learn_from(args))
+
+
+def learn_from(args: argparse.Namespace) -> None:
     if not args.studies.is_dir():
-        print(f"learn: there is no folder {args.studies}.", file=sys.stderr)
-        return 2
+        raise ConfigurationError(f"there is no folder {args.studies}.")
     request = Request(args.model, args.model_dir, args.preset, args.minutes)
+    workers = Workers.join(args.device)
     try:
-        workers = Workers.join(args.device)
-        try:
-            datastore = FolderDatastore(str(args.studies), extensions=args.extensions)
-            labels = Submitted(datastore, args.only_approved).all()
-            learn(labels, request, workers)
-        finally:
-            workers.leave()
-    except (SlmSam2Error, OSError) as error:
-        print(f"learn: {error}", file=sys.stderr)
-        return 2
-    return 0
+        datastore = FolderDatastore(str(args.studies), extensions=args.extensions)
+        labels = Submitted(datastore, args.only_approved).all()
+        learn(labels, request, workers)
+    finally:
+        workers.leave()
 
 
 def parse_arguments() -> argparse.Namespace:

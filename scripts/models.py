@@ -28,8 +28,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
-from slmsam2.errors import CheckpointError, SlmSam2Error
-from slmsam2.modeling import SLMSAM2, build_model, model_directory, read_checkpoint
+from slmsam2.arguments import exit_status
+from slmsam2.errors import CheckpointError, ConfigurationError
+from slmsam2.files import write_whole
+from slmsam2.modeling import SLMSAM2, build_model, load_config, model_directory, read_checkpoint
 from slmsam2.modeling.checkpoint import (
     Checkpoint,
     mean_content,
@@ -44,13 +46,14 @@ BASE = "base"
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_arguments(argv)
-    try:
-        registry = Registry(args.model, args.model_dir)
-        args.command(registry, args)
-    except (SlmSam2Error, OSError) as error:
-        print(f"models: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_status("models", lambda: manage(args))
+
+
+def manage(args: argparse.Namespace) -> None:
+    if args.command is not install_file and args.model_dir and not args.model_dir.is_dir():
+        raise ConfigurationError(f"there is no folder {args.model_dir}.")
+    load_config(args.model, args.model_dir)  # which says so if there is no such model
+    args.command(Registry(args.model, args.model_dir), args)
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -113,8 +116,7 @@ def copy_out(registry: Registry, args: argparse.Namespace) -> None:
     if not path.is_file():
         known = ", ".join([BASE, *(one.version for one in registry.versions)])
         raise CheckpointError(f"There is no version {args.version!r}. Known: {known}.")
-    args.output.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(path, args.output)
+    write_whole(args.output, lambda stream: stream.write(path.read_bytes()))
     print(
         f"{args.output}: load it with build_model({registry.model!r}, checkpoint=...), or put it into a model folder."
     )

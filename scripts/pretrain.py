@@ -24,26 +24,18 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
-from slmsam2.arguments import at_least
-from slmsam2.errors import RunCancelledError, SlmSam2Error
+from slmsam2.arguments import at_least, exit_status
+from slmsam2.errors import RunCancelledError
 from slmsam2.files import check_writable
 from slmsam2.modeling import load_config, save_checkpoint
-from slmsam2.training.interruption import INTERRUPTED, StopSignal, cut_lines
+from slmsam2.training.interruption import StopSignal, cut_lines
 from slmsam2.training.pretrain import Pretrainer
 from slmsam2.training.workers import Workers
 
 
 def main() -> int:
     args = parse_arguments()
-    try:
-        pretrain(args)
-    except RunCancelledError as error:
-        print(f"pretrain: {error}", file=sys.stderr)
-        return INTERRUPTED
-    except (SlmSam2Error, OSError) as error:
-        print(f"pretrain: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_status("pretrain", lambda: pretrain(args))
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -20,8 +20,7 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
 from slmsam2 import propagate_volume
-from slmsam2.arguments import one_of
-from slmsam2.errors import SlmSam2Error
+from slmsam2.arguments import exit_status, one_of
 from slmsam2.figures import FORMATS, SheetRow, contact_sheet
 from slmsam2.files import check_writable, write_json
 from slmsam2.modeling import QUALITY, SPEEDS
@@ -32,12 +31,7 @@ LABEL_FORMATS = (".nii", ".nii.gz", ".nrrd", ".mha")  # of slmsam2.volume.write_
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_arguments(argv)
-    try:
-        propagate(args)
-    except (SlmSam2Error, OSError) as error:
-        print(f"propagate: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_status("propagate", lambda: propagate(args))
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:

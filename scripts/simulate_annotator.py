@@ -21,9 +21,8 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
-from slmsam2.arguments import at_least
+from slmsam2.arguments import at_least, exit_status
 from slmsam2.engine import Workspace
-from slmsam2.errors import SlmSam2Error
 from slmsam2.evaluation import Benchmark, benchmark_of, tasks_of
 from slmsam2.evaluation.annotation_tables import (
     dice_by_corrections,
@@ -44,12 +43,7 @@ BENCHMARKS = Path(__file__).resolve().parent / "benchmarks"
 def main(argv: list[str] | None = None) -> int:
     args = parse_arguments(argv)
     torch.set_num_threads(args.threads)
-    try:
-        simulate(args)
-    except (SlmSam2Error, OSError) as error:
-        print(f"simulate_annotator: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_status("simulate_annotator", lambda: simulate(args))
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:

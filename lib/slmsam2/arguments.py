@@ -1,10 +1,17 @@
-"""What several command lines ask."""
+"""What several command lines ask, and how they end."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+
+from slmsam2.errors import RunCancelledError, SlmSam2Error
+
+CANNOT = 2  # what a command returns that cannot do its work, as argparse does
+INTERRUPTED = 75  # that can go on: "temporary failure", as in sysexits.h
+BY_KEYBOARD = 130  # that Ctrl-C has ended, as shells have it
 
 
 def at_least(lowest: int) -> Callable[[str], int]:
@@ -38,3 +45,26 @@ def add_studies(parser: argparse.ArgumentParser) -> None:
         default=["*.nii.gz", "*.nii", "*.nrrd"],
         help="which files are images (%(default)s)",
     )
+
+
+def exit_status(tool: str, work: Callable[[], object]) -> int:
+    """Do a command's work; what goes wrong is said in a sentence.
+
+    Args:
+        tool: name of the command.
+
+    Returns:
+        The exit status.
+    """
+    try:
+        work()
+    except RunCancelledError as error:
+        status, sentence = INTERRUPTED, str(error)
+    except (SlmSam2Error, OSError) as error:
+        status, sentence = CANNOT, str(error)
+    except KeyboardInterrupt:
+        status, sentence = BY_KEYBOARD, "interrupted."
+    else:
+        return 0
+    sys.stderr.write(f"{tool}: {sentence}\n")
+    return status

@@ -15,12 +15,21 @@ pytestmark = pytest.mark.unit
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "models.py"
 
 
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """A small network of the published kind, as configuration "small" of a model folder."""
+    folder = tmp_path_factory.mktemp("model")
+    write_tiny_model(folder, "small")
+    return folder
+
+
 @pytest.fixture
-def models(tmp_path):
+def models(tmp_path, tiny):
     """Runs the script on a registry with two versions."""
     spec = importlib.util.spec_from_file_location("models_script", SCRIPT)
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
+    (tmp_path / "configs").symlink_to(tiny / "configs")
     registry = Registry("small", tmp_path)
     for number, dice in ((1, 0.7), (2, 0.8)):
         name = registry.next_name
@@ -42,6 +51,13 @@ def test_list(models, capsys):
     assert "0.700  0.800  liver, spleen" in lines[3]
 
 
+def test_what_is_not_there_has_no_list(models, capsys, tmp_path):
+    assert models("--model-dir", tmp_path / "modle", "list") == 2
+    assert "there is no folder" in capsys.readouterr().err
+    assert models("--model", "nope", "list") == 2
+    assert "no model configuration 'nope'" in capsys.readouterr().err
+
+
 def test_rollback(models, capsys, tmp_path):
     assert models("rollback", "learned-1") == 0
     assert checkpoint_path("small", tmp_path).read_bytes() == b"learned-1"
@@ -58,18 +74,9 @@ def test_export(models, capsys, tmp_path):
     assert "base, learned-1, learned-2" in capsys.readouterr().err
 
 
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    """A small network of the published kind, as configuration "small" of a model folder."""
-    folder = tmp_path_factory.mktemp("model")
-    write_tiny_model(folder, "small")
-    return folder
-
-
 @pytest.fixture
-def formats(models, tmp_path, tiny):
+def formats(models, tmp_path):
     """Runs the script in that folder; weights that the published tool would have written."""
-    (tmp_path / "configs").symlink_to(tiny / "configs")
     torch.manual_seed(1)
     network = build_model("small", model_dir=tmp_path)
     weights = {**network.state_dict(), "rec_maskmem_tpos_enc": torch.randn(7, 1, 1, 64)}

@@ -6,9 +6,36 @@ from pathlib import Path
 
 import pytest
 
+from slmsam2.arguments import exit_status
+from slmsam2.errors import RunCancelledError, VolumeError
+
 pytestmark = pytest.mark.unit
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "sentence"),
+    [
+        (None, 0, ""),
+        (VolumeError("It is damaged."), 2, "try: It is damaged.\n"),
+        (FileNotFoundError(2, "No such file", "x"), 2, "try: [Errno 2] No such file: 'x'\n"),
+        (RunCancelledError("Go on later."), 75, "try: Go on later.\n"),
+        (KeyboardInterrupt(), 130, "try: interrupted.\n"),
+    ],
+)
+def test_how_a_command_ends(capsys, error, status, sentence):
+    def work():
+        if error is not None:
+            raise error
+
+    assert exit_status("try", work) == status
+    assert capsys.readouterr().err == sentence
+
+
+def test_what_nobody_foresaw_has_its_traceback():
+    with pytest.raises(ZeroDivisionError):
+        exit_status("try", lambda: 1 / 0)
 
 
 @pytest.fixture

@@ -13,8 +13,6 @@ from slmsam2.errors import CheckpointError
 from slmsam2.files import write_whole
 from slmsam2.modeling.checkpoint import load_content
 
-INTERRUPTED = 75  # what a command that can go on returns: "temporary failure", as in sysexits.h
-
 USUAL_HANDLERS: dict[signal.Signals, Any] = {
     signal.SIGTERM: signal.SIG_DFL,
     signal.SIGINT: signal.default_int_handler,
