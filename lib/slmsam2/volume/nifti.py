@@ -76,7 +76,7 @@ def _places(image: nib.Nifti1Pair, path: Path) -> Places:
 def _says_one_place(header: nib.Nifti1Header) -> bool:
     """Whether a header leaves programs no choice: it has one affine, with the voxels' sizes beside it, or two alike.
 
-    In other units than mm, which nibabel does not heed, it does.
+    One in other units than mm leaves it: nibabel does not heed them, ITK does.
     """
     if header.get_xyzt_units()[0] not in ("mm", "unknown"):
         return False
