@@ -126,21 +126,22 @@ def stamp_of(path: Path) -> str:
 
 
 def content_of(path: Path) -> str:
-    """A digest of what a file holds, or the files in a folder, whatever they are called; a file is read only once.
+    """A digest of what a file holds, or the files in a folder, whatever they are called; they are read only once.
 
     Raises:
         OSError: it is not there.
     """
+    files = sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
+    return _content(tuple((file, stamp_of(file)) for file in files))
+
+
+@lru_cache(maxsize=64)
+def _content(files: tuple[tuple[Path, str], ...]) -> str:
     digest = hashlib.sha256()
-    for file in sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]:
-        digest.update(_digest_of(file, stamp_of(file)))
+    for file, _ in files:
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
     return digest.hexdigest()
-
-
-@lru_cache(maxsize=4096)
-def _digest_of(file: Path, _stamp: str) -> bytes:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").digest()
 
 
 def flush_folder(folder: Path) -> None:

@@ -1,8 +1,10 @@
-"""Files that libraries write by their name: whole or not at all."""
+"""Files that libraries write by their name: whole or not at all; and files known by what they hold."""
+
+from pathlib import Path
 
 import pytest
 
-from slmsam2.files import is_temporary, remove_temporary, staged_path
+from slmsam2.files import content_of, is_temporary, remove_temporary, staged_path
 
 pytestmark = pytest.mark.unit
 
@@ -40,3 +42,20 @@ def test_what_a_killed_process_left_is_known_by_its_name(tmp_path):
         path.touch()
     remove_temporary(tmp_path)
     assert sorted(tmp_path.iterdir()) == sorted(kept)
+
+
+def test_content_is_known_under_every_name_and_read_once(tmp_path, monkeypatch):
+    for folder, names in (("one", "ab"), ("other", "cd")):
+        (tmp_path / folder / "more").mkdir(parents=True)
+        (tmp_path / folder / names[0]).write_bytes(b"first")
+        (tmp_path / folder / "more" / names[1]).write_bytes(b"second")
+    read, opened = Path.open, []
+    monkeypatch.setattr(
+        Path, "open", lambda path, *args, **how: opened.append(path.name) or read(path, *args, **how)
+    )
+    known = content_of(tmp_path / "one")
+    assert content_of(tmp_path / "one") == known == content_of(tmp_path / "other")
+    assert sorted(opened) == list("abcd")
+    (tmp_path / "one" / "a").write_text("changed")
+    assert content_of(tmp_path / "one") != known
+    assert content_of(tmp_path / "one" / "more" / "b") == content_of(tmp_path / "other" / "more" / "d")

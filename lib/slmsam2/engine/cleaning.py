@@ -9,6 +9,7 @@ from itertools import pairwise
 import numpy as np
 from scipy.ndimage import binary_fill_holes, gaussian_filter1d, generate_binary_structure, label
 
+from slmsam2.engine.crossing import on_slice
 from slmsam2.engine.propagation import Prompts
 from slmsam2.engine.settings import Settings
 from slmsam2.planes import box_of
@@ -67,7 +68,7 @@ def clean(
         kept = [*given, *settings.untouched(given, len(result))]
         mask[kept] = before[kept]
         for dimension, index in ((d, index) for d, masks in planes.items() for index in masks):
-            plane = (slice(None),) * dimension + (index,)
+            plane = (slice(None), *on_slice(dimension, index))
             mask[plane] = before[plane]
         result[before & ~mask] = 0
         result[mask & (result == 0)] = value
@@ -102,5 +103,5 @@ def _said(given: Mapping[int, Prompt], across: Across, shape: tuple[int, ...]) -
         said[index] |= extent_of(prompt)
     for dimension, planes in across.items():
         for index, inside in planes.items():
-            said[(slice(None),) * dimension + (index,)] |= inside
+            said[:, *on_slice(dimension, index)] |= inside
     return said

@@ -27,13 +27,18 @@ SAM2_FILES = {
     "slm_sam2_hiera_l": "sam2.1_hiera_large.pt",
 }
 
-REPOSITORY_MODELS = Path(__file__).resolve().parents[3] / "model"
+_REPOSITORY_MODELS = Path(__file__).resolve().parents[3] / "model"
 
 
 def model_directory(explicit: str | Path | None = None) -> Path:
     """Where configurations and checkpoints are: ``explicit``, else ``$SLMSAM2_MODEL_DIR``, else ``<repo>/model``."""
     chosen = explicit or os.environ.get("SLMSAM2_MODEL_DIR")
-    return Path(chosen) if chosen else REPOSITORY_MODELS
+    return Path(chosen) if chosen else _REPOSITORY_MODELS
+
+
+def model_directories(explicit: str | Path | None = None) -> tuple[Path, ...]:
+    """Where configurations are looked for, one after the other: model folders may lack what the repository has."""
+    return model_directory(explicit), model_directory(), _REPOSITORY_MODELS
 
 
 def checkpoint_path(name: str, model_dir: str | Path | None = None) -> Path:
@@ -57,7 +62,7 @@ def starting_path(name: str, model_dir: str | Path | None = None) -> Path:
 
     While a Hiera model has no weights of its own, the SAM 2.1 file it can start from, if that is there.
     """
-    folders = [model_directory(model_dir) / "checkpoints", REPOSITORY_MODELS / "checkpoints"]
+    folders = [model_directory(model_dir) / "checkpoints", _REPOSITORY_MODELS / "checkpoints"]
     candidates = [
         folder / file for folder in folders for file in (f"{name}.pt", SAM2_FILES.get(name, f"{name}.pt"))
     ]
@@ -98,8 +103,7 @@ def _config_path(config: str, model_dir: str | Path | None) -> Path:
     if config.endswith((".yaml", ".yml")):
         candidates = [Path(config)]
     else:
-        folders = (model_directory(model_dir), model_directory(None), REPOSITORY_MODELS)
-        candidates = [folder / "configs" / f"{config}.yaml" for folder in folders]
+        candidates = [folder / "configs" / f"{config}.yaml" for folder in model_directories(model_dir)]
     for path in candidates:
         if path.is_file():
             return path
@@ -180,7 +184,7 @@ def confidence_path(name: str, model_dir: str | Path | None = None) -> Path:
 
 def _confidence_settings(name: str, model_dir: str | Path | None) -> dict[str, Any] | None:
     """What is in that file, else in the repository's; None when there is none."""
-    for path in (confidence_path(name, model_dir), confidence_path(name, REPOSITORY_MODELS)):
+    for path in (confidence_path(name, model_dir), confidence_path(name, _REPOSITORY_MODELS)):
         if path.is_file():
             return dict(OmegaConf.to_container(OmegaConf.load(path)))  # type: ignore[arg-type]
     return None

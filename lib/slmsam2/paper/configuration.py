@@ -19,8 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from slmsam2.errors import ConfigurationError
-from slmsam2.modeling import model_directory
-from slmsam2.modeling.build import REPOSITORY_MODELS
+from slmsam2.modeling.build import model_directories
 from slmsam2.paper.clips import DrawSettings, Jitter
 from slmsam2.training.finetune import Recipe
 from slmsam2.training.prompts import PromptSettings
@@ -99,8 +98,7 @@ def _hydra_in(folder: Path) -> Iterator[None]:
 
 def _config_path(config: str, model_dir: str | Path | None) -> Path:
     name = config if config.endswith((".yaml", ".yml")) else f"{config}.yaml"
-    models = (model_directory(model_dir), model_directory(), REPOSITORY_MODELS)
-    folders = [Path(), *(one / "configs" for one in models)]
+    folders = [Path(), *(one / "configs" for one in model_directories(model_dir))]
     path = next((folder / name for folder in folders if (folder / name).is_file()), None)
     if path is None:
         raise ConfigurationError(

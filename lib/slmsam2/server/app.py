@@ -247,8 +247,12 @@ class SlmSam2App(MONAILabelApp):
             image_id: in the datastore.
             file: the image as it was sent; it is the session's when their bytes are the same.
         """
-        session = str(Study(None, file, None).lasting_id)
-        saved = str(Study(image_id, Path(self.datastore().get_image_uri(image_id)), None).lasting_id)
+        try:
+            session = str(Study(None, file, None).lasting_id)
+            saved = str(Study(image_id, Path(self.datastore().get_image_uri(image_id)), None).lasting_id)
+        except (LookupError, OSError) as error:  # it may be deleted at any time
+            logger.info("What was done on %s is not known under its new name: %s", image_id, error)
+            return
         self._memory.move(client, session, saved)
         self._proposals.move(client, session, saved)
 

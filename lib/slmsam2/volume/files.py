@@ -221,12 +221,9 @@ def _read_folder(folder: Path, as_label: bool) -> Volume:
 
 def _picture(path: Path, as_label: bool) -> Volume:
     """A slice whose pixels are as large as ITK, and so 3D Slicer, has them, by a JPEG's dots per inch, else 1 mm."""
-    from slmsam2.volume.itk import place_in_itk
+    from slmsam2.volume.itk import places_of
 
-    array, in_itk = read_pictures([path], as_label=as_label), place_in_itk(path)
-    if in_itk is None or np.allclose(in_itk, LPS_TO_RAS):
-        return _named(path, array, LPS_TO_RAS)
-    return _named(path, array, in_itk, LPS_TO_RAS)
+    return _named(path, read_pictures([path], as_label=as_label), *places_of(path, LPS_TO_RAS))
 
 
 def _named(path: Path, array: np.ndarray, affine: np.ndarray, other: np.ndarray | None = None) -> Volume:

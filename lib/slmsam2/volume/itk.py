@@ -10,7 +10,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from slmsam2.errors import VolumeError
-from slmsam2.volume.volume import LPS_TO_RAS, Volume, shape_text
+from slmsam2.volume.volume import LPS_TO_RAS, Places, Volume, alike, shape_text
 
 _LONGEST_HEADER = 2**20  # bytes
 
@@ -110,15 +110,24 @@ def affine_of(image: sitk.Image | sitk.ImageFileReader) -> np.ndarray:
     return LPS_TO_RAS @ lps
 
 
-def place_in_itk(path: Path) -> np.ndarray | None:
-    """The affine, as :func:`affine_of` gives it, that ITK takes from a file's header; None: it cannot read it."""
+def places_of(path: Path, others: np.ndarray) -> Places:
+    """Where a file's image lies.
+
+    Args:
+        others: affine (4, 4), RAS+ mm, by which other programs have it.
+
+    Returns:
+        The affine that ITK, and so 3D Slicer, takes from its header; and the other one, None where that is alike or ITK
+        cannot read the file.
+    """
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:
         reader.ReadImageInformation()
     except RuntimeError:
-        return None
-    return affine_of(reader)
+        return others, None
+    affine = affine_of(reader)
+    return (others, None) if alike(affine, others) else (affine, others)
 
 
 def write_itk(path: Path, array: np.ndarray, like: Volume, *, compress: bool) -> None:

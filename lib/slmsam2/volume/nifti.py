@@ -15,7 +15,7 @@ from nibabel.spatialimages import HeaderDataError
 
 from slmsam2.errors import VolumeError
 from slmsam2.volume.pictures import luminance, single_channel
-from slmsam2.volume.volume import Volume, shape_text
+from slmsam2.volume.volume import ALIKE, Places, Volume, alike, shape_text
 
 DAMAGED = (
     ImageFileError,
@@ -27,9 +27,6 @@ DAMAGED = (
     OverflowError,
     MemoryError,
 )
-ALIKE = 1e-4  # of affines, mm
-
-Places = tuple[np.ndarray, np.ndarray | None]
 
 
 def read_nifti(path: Path, *, as_label: bool = False) -> tuple[np.ndarray, *Places]:
@@ -65,12 +62,9 @@ def grid_of_nifti(path: Path) -> tuple[tuple[int, ...], *Places]:
 def _places(image: nib.Nifti1Pair, path: Path) -> Places:
     if len(image.shape) < 3 or _says_one_place(image.header):
         return image.affine, None
-    from slmsam2.volume.itk import place_in_itk
+    from slmsam2.volume.itk import places_of
 
-    in_itk = place_in_itk(path)
-    if in_itk is None or _alike(in_itk, image.affine):
-        return image.affine, None
-    return in_itk, image.affine
+    return places_of(path, image.affine)
 
 
 def _says_one_place(header: nib.Nifti1Header) -> bool:
@@ -87,7 +81,7 @@ def _says_one_place(header: nib.Nifti1Header) -> bool:
         return int(header["qform_code"]) == 0 and np.allclose(
             np.linalg.norm(sform[:3, :3], axis=0), header.get_zooms()[:3], rtol=ALIKE
         )
-    return _alike(sform, qform)
+    return alike(sform, qform)
 
 
 def _qform(header: nib.Nifti1Header) -> np.ndarray | None:
@@ -95,10 +89,6 @@ def _qform(header: nib.Nifti1Header) -> np.ndarray | None:
         return header.get_qform(coded=True)[0]
     except (HeaderDataError, ValueError):  # its quaternion is none
         return None
-
-
-def _alike(one: np.ndarray, other: np.ndarray) -> bool:
-    return bool(np.allclose(one, other, rtol=ALIKE, atol=ALIKE))
 
 
 def _opened(path: Path) -> tuple[nib.Nifti1Pair, tuple[int, ...]]:

@@ -11,6 +11,10 @@ from slmsam2.errors import VolumeError
 
 # Patient axes of DICOM and ITK (left, posterior, superior) to those of NIfTI (right, anterior, superior).
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+ALIKE = 1e-4  # difference of affines, mm, and relative
+
+Places = tuple[np.ndarray, np.ndarray | None]
+"""An affine, and the one by which other programs have the same image, where that is another."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +64,11 @@ class Volume:
         """Distance between voxel centres along (i, j, k), in mm."""
         i, j, k = np.linalg.norm(self.affine[:3, :3], axis=0)
         return float(i), float(j), float(k)
+
+
+def alike(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two affines put an image in one place."""
+    return bool(np.allclose(one, other, rtol=ALIKE, atol=ALIKE))
 
 
 def checked_affine(affine: np.ndarray) -> np.ndarray:
